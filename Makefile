@@ -1,0 +1,66 @@
+# The commands that people and CI use. `make` alone lists them.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+MAKEFLAGS += --no-builtin-rules
+.DEFAULT_GOAL := help
+
+# Cargo's own variable moves the build; the binaries are looked for where it puts them.
+BIN := $(or $(CARGO_TARGET_DIR),target)/release
+CACHE = $(shell deploy/bootstrap.sh cache)
+# The demo's models, registry and logs. `make demo DATA=DIR` keeps them elsewhere.
+# Empty, and refused below, when the cache folder is not known: never a /demo that is not ours.
+DATA = $(if $(CACHE),$(CACHE)/demo)
+# In CI a Cargo.lock that lags behind Cargo.toml is an error, not something to repair silently.
+LOCKED := $(if $(CI),--locked)
+# Tells what follows on the same line where bootstrap.sh put things. Two steps, as `eval "$(false)"` succeeds.
+WITH_ENV = env="$$(deploy/bootstrap.sh env)" && eval "$$env" &&
+
+.PHONY: help
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: setup
+setup: ## Bring what Decant needs to this machine; instant when it is there (deploy/bootstrap.sh --help)
+	@deploy/bootstrap.sh
+
+.PHONY: build
+build: ## Build all release binaries
+	@deploy/bootstrap.sh build
+	cargo build $(LOCKED) --release --workspace --bins
+
+# What the demo runs, and no more: each further binary costs a link-time optimisation of its own.
+.PHONY: build-demo
+build-demo: setup
+	cargo build $(LOCKED) --release --package decant-standalone --package decant-cli
+
+.PHONY: demo
+demo: build-demo ## Train, distil, roll out and score a model on this machine, start to end
+	@test -n "$(DATA)"
+	@$(WITH_ENV) BIN="$(BIN)" DATA="$(DATA)" deploy/demo.sh
+
+.PHONY: up
+up: build-demo ## Run all of Decant in the foreground, on the models that the demo left
+	@test -n "$(DATA)" && mkdir -p "$(DATA)"
+	@$(WITH_ENV) exec "$(BIN)/decant-standalone" --data "$(DATA)" --datasets "$$DECANT_DATASETS"
+
+.PHONY: clean-demo
+clean-demo: ## Delete the demo's models and state
+	@test -n "$(DATA)"
+	rm -rf -- "$(DATA)"
+
+# nextest runs no doc tests. They go first, so that the summary on the screen at the end is that of the suite.
+.PHONY: test
+test: ## Run every test: doc, unit, integration, and the Python peers
+	@deploy/bootstrap.sh build runtime data etcd pytest
+	@$(WITH_ENV) set -x; cargo test $(LOCKED) --workspace --doc
+	@$(WITH_ENV) if command -v cargo-nextest >/dev/null; then \
+		set -x; cargo nextest run $(LOCKED) --workspace --all-targets; \
+	else \
+		set -x; cargo test $(LOCKED) --workspace --all-targets; \
+	fi
+
+.PHONY: lint
+lint: ## Check the formatting and run clippy; a warning is an error
+	@deploy/bootstrap.sh build
+	cargo fmt --all --check
+	cargo clippy $(LOCKED) --workspace --all-targets -- -D warnings

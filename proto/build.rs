@@ -1,0 +1,21 @@
+//! Compiles the protocol with protox, so that building Decant's own protos needs no `protoc`.
+
+use std::path::PathBuf;
+use std::{env, error::Error, fs};
+
+const PROTOS: [&str; 4] = [
+    "decant/trainer/v1/trainer.proto",
+    "decant/registry/v1/registry.proto",
+    "decant/rollout/v1/rollout.proto",
+    "decant/scorer/v1/scorer.proto",
+];
+
+fn main() -> Result<(), Box<dyn Error>> {
+    println!("cargo:rerun-if-changed=decant");
+    let descriptors = protox::compile(PROTOS, ["."])?;
+    let out = PathBuf::from(env::var_os("OUT_DIR").ok_or("cargo sets OUT_DIR")?);
+    // The same descriptors serve reflection.
+    fs::write(out.join("decant.bin"), prost::Message::encode_to_vec(&descriptors))?;
+    tonic_prost_build::configure().bytes(".").compile_fds(descriptors)?;
+    Ok(())
+}

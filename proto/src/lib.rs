@@ -1,0 +1,39 @@
+//! The wire: messages and services generated from the `.proto` files beside this crate, and the one place where errors
+//! become gRPC statuses.
+
+pub mod status;
+
+/// `decant.trainer.v1`: training jobs.
+pub mod trainer {
+    #[allow(missing_docs, unreachable_pub, clippy::large_enum_variant)]
+    pub mod v1 {
+        tonic::include_proto!("decant.trainer.v1");
+    }
+}
+
+/// `decant.registry.v1`: models and versions.
+pub mod registry {
+    #[allow(missing_docs, unreachable_pub, clippy::large_enum_variant)]
+    pub mod v1 {
+        tonic::include_proto!("decant.registry.v1");
+    }
+}
+
+/// `decant.rollout.v1`: which version serves where.
+pub mod rollout {
+    #[allow(missing_docs, unreachable_pub, clippy::large_enum_variant)]
+    pub mod v1 {
+        tonic::include_proto!("decant.rollout.v1");
+    }
+}
+
+/// `decant.scorer.v1`: scores, ranks and recommendations.
+pub mod scorer {
+    #[allow(missing_docs, unreachable_pub, clippy::large_enum_variant)]
+    pub mod v1 {
+        tonic::include_proto!("decant.scorer.v1");
+    }
+}
+
+/// Descriptors of all services, for gRPC reflection.
+pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/decant.bin"));

@@ -1,0 +1,209 @@
+//! The item table that travels with a version, so that requests can name candidates by id.
+
+use std::collections::HashMap;
+use std::io::Cursor;
+use std::sync::Arc;
+
+use arrow_array::builder::{Float32Builder, Int64Builder, ListBuilder, StringBuilder};
+use arrow_array::cast::AsArray;
+use arrow_array::types::{Float32Type, Int64Type};
+use arrow_array::{Array, ArrayRef, Float32Array, Int64Array, RecordBatch, StringArray};
+use arrow_ipc::reader::FileReader;
+use arrow_ipc::writer::FileWriter;
+use arrow_schema::{ArrowError, DataType};
+use thiserror::Error;
+
+use crate::column::{Column, Columns, Values};
+
+/// Items by id, with their raw features and whatever else is worth showing. `catalog.arrow` in the bundle: one
+/// record batch in the Arrow IPC file format whose first column is the id.
+#[derive(Clone, Debug)]
+pub struct Catalog {
+    ids: Vec<String>,
+    rows_by_id: HashMap<String, usize>,
+    columns: Columns,
+}
+
+/// Why a catalog could not be made, read or written.
+#[derive(Debug, Error)]
+pub enum CatalogError {
+    /// The id column is missing, ragged, or of a type that is no id.
+    #[error("catalog: column `{0}` must be there and hold one string or int64 in every row")]
+    NoId(String),
+    /// Two rows have the same id.
+    #[error("catalog: id `{id}` stands in rows {first} and {second}")]
+    DuplicateId {
+        /// The id.
+        id: String,
+        /// Its first row.
+        first: usize,
+        /// Its second row.
+        second: usize,
+    },
+    /// The file's columns contradict each other.
+    #[error("catalog: {0}")]
+    Columns(String),
+    /// A column has a type that catalogs do not hold.
+    #[error("catalog: column `{column}` has Arrow type {found}; int64, float32, utf8 and lists of them are read")]
+    Type {
+        /// The column.
+        column: String,
+        /// The type found.
+        found: DataType,
+    },
+    /// Not an Arrow file.
+    #[error("catalog.arrow cannot be read or written: {0}")]
+    Arrow(#[from] ArrowError),
+}
+
+impl Catalog {
+    /// Indexes a table by its id column.
+    ///
+    /// # Errors
+    /// When the id column is missing, has a missing value, or an id stands twice.
+    pub fn new(id_column: &str, columns: Columns) -> Result<Self, CatalogError> {
+        let no_id = || CatalogError::NoId(id_column.to_owned());
+        let column = columns.get(id_column).filter(|column| column.offsets.is_none()).ok_or_else(no_id)?;
+        if (0..column.rows()).any(|row| !column.is_present(row)) {
+            return Err(no_id());
+        }
+        let ids: Vec<String> = match &column.values {
+            Values::Int(values) => values.iter().map(i64::to_string).collect(),
+            Values::Text(values) => values.clone(),
+            Values::Float(_) => return Err(no_id()),
+        };
+        let mut rows_by_id = HashMap::with_capacity(ids.len());
+        for (row, id) in ids.iter().enumerate() {
+            if let Some(first) = rows_by_id.insert(id.clone(), row) {
+                return Err(CatalogError::DuplicateId { id: id.clone(), first, second: row });
+            }
+        }
+        let (id, others): (Vec<Column>, Vec<Column>) = columns.iter().cloned().partition(|column| column.name == id_column);
+        let columns = Columns::new(id.into_iter().chain(others).collect()).map_err(joined)?;
+        Ok(Self { ids, rows_by_id, columns })
+    }
+
+    /// Number of items.
+    pub fn len(&self) -> usize {
+        self.ids.len()
+    }
+
+    /// Whether there is no item.
+    pub fn is_empty(&self) -> bool {
+        self.ids.is_empty()
+    }
+
+    /// The id in a row.
+    pub fn id(&self, row: usize) -> &str {
+        &self.ids[row]
+    }
+
+    /// The row of an id.
+    pub fn row(&self, id: &str) -> Option<usize> {
+        self.rows_by_id.get(id).copied()
+    }
+
+    /// The table itself, ids first.
+    pub fn columns(&self) -> &Columns {
+        &self.columns
+    }
+
+    /// A value as text, for display; lists are joined by commas, a missing value is empty. `None` when there is no
+    /// such column.
+    pub fn display(&self, row: usize, column: &str) -> Option<String> {
+        let column = self.columns.get(column)?;
+        if !column.is_present(row) {
+            return Some(String::new());
+        }
+        let text = |position: usize| match &column.values {
+            Values::Int(values) => values[position].to_string(),
+            Values::Float(values) => values[position].to_string(),
+            Values::Text(values) => values[position].clone(),
+        };
+        Some(column.range(row).map(text).collect::<Vec<_>>().join(", "))
+    }
+
+    /// Writes `catalog.arrow`.
+    ///
+    /// # Errors
+    /// Only what the Arrow writer reports.
+    pub fn to_arrow(&self) -> Result<Vec<u8>, CatalogError> {
+        let arrays = self.columns.iter().map(|column| (column.name.clone(), array(column), true));
+        let batch = RecordBatch::try_from_iter_with_nullable(arrays)?;
+        let mut writer = FileWriter::try_new(Vec::new(), &batch.schema())?;
+        writer.write(&batch)?;
+        Ok(writer.into_inner()?)
+    }
+
+    /// Reads `catalog.arrow`.
+    ///
+    /// # Errors
+    /// When the bytes are no Arrow file, hold other types, or make no catalog.
+    pub fn from_arrow(bytes: &[u8]) -> Result<Self, CatalogError> {
+        let reader = FileReader::try_new(Cursor::new(bytes), None)?;
+        let schema = reader.schema();
+        let batches: Vec<RecordBatch> = reader.collect::<Result<_, _>>()?;
+        let [batch] = batches.as_slice() else {
+            return Err(CatalogError::Columns(format!("{} record batches, but exactly one is expected", batches.len())));
+        };
+        let columns = schema.fields().iter().zip(batch.columns()).map(|(field, array)| column(field.name(), array));
+        let columns = Columns::new(columns.collect::<Result<_, _>>()?).map_err(joined)?;
+        let id_column = schema.fields().first().map_or_else(String::new, |field| field.name().clone());
+        Catalog::new(&id_column, columns)
+    }
+}
+
+fn joined(errors: Vec<crate::ColumnError>) -> CatalogError {
+    CatalogError::Columns(errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
+}
+
+fn array(column: &Column) -> ArrayRef {
+    fn scalar<T: Clone>(column: &Column, values: &[T]) -> Vec<Option<T>> {
+        values.iter().enumerate().map(|(row, value)| column.is_present(row).then(|| value.clone())).collect()
+    }
+    macro_rules! list {
+        ($builder:expr, $values:expr) => {{
+            let mut list = ListBuilder::new($builder);
+            for row in 0..column.rows() {
+                for position in column.range(row) {
+                    list.values().append_value($values[position].clone());
+                }
+                list.append(column.is_present(row));
+            }
+            Arc::new(list.finish()) as ArrayRef
+        }};
+    }
+    match (&column.values, &column.offsets) {
+        (Values::Int(values), None) => Arc::new(Int64Array::from(scalar(column, values))),
+        (Values::Float(values), None) => Arc::new(Float32Array::from(scalar(column, values))),
+        (Values::Text(values), None) => Arc::new(StringArray::from(scalar(column, values))),
+        (Values::Int(values), Some(_)) => list!(Int64Builder::new(), values),
+        (Values::Float(values), Some(_)) => list!(Float32Builder::new(), values),
+        (Values::Text(values), Some(_)) => list!(StringBuilder::new(), values),
+    }
+}
+
+fn column(name: &str, array: &ArrayRef) -> Result<Column, CatalogError> {
+    let presence = |array: &dyn Array| {
+        (array.null_count() > 0).then(|| (0..array.len()).map(|row| array.is_valid(row)).collect())
+    };
+    if let Some(list) = array.as_list_opt::<i32>() {
+        let inner = values(name, list.values())?;
+        let offsets = list.value_offsets().iter().map(|offset| *offset as u32).collect();
+        return Ok(Column { name: name.into(), values: inner, offsets: Some(offsets), present: presence(list) });
+    }
+    Ok(Column { name: name.into(), values: values(name, array)?, offsets: None, present: presence(array) })
+}
+
+fn values(name: &str, array: &ArrayRef) -> Result<Values, CatalogError> {
+    if let Some(ints) = array.as_primitive_opt::<Int64Type>() {
+        return Ok(Values::Int(ints.values().to_vec()));
+    }
+    if let Some(floats) = array.as_primitive_opt::<Float32Type>() {
+        return Ok(Values::Float(floats.values().to_vec()));
+    }
+    if let Some(texts) = array.as_string_opt::<i32>() {
+        return Ok(Values::Text(texts.iter().map(|text| text.unwrap_or_default().to_owned()).collect()));
+    }
+    Err(CatalogError::Type { column: name.into(), found: array.data_type().clone() })
+}
