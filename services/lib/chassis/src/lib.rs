@@ -1,1 +1,9 @@
+//! What every service stands on, in the order in which a process uses it: configuration, telemetry, signals, tasks,
+//! servers, and clients of other services.
 
+pub mod config;
+pub mod telemetry;
+pub mod signal;
+pub mod tasks;
+pub mod server;
+pub mod client;

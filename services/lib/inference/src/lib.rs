@@ -1,1 +1,19 @@
+//! ONNX Runtime, and nothing of it outside: no other crate sees `ort`.
+//!
+//! Reading order: a [`Runtime`] is the shared library, loaded once a process; a [`Session`] is one graph, opened and
+//! held to the [contract](Widths) between trainer and scorer; a [`Golden`] is the proof that a graph computes here what
+//! it computed where it was trained.
 
+mod error;
+mod runtime;
+mod contract;
+mod session;
+mod golden;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
+
+pub use contract::Widths;
+pub use error::Error;
+pub use golden::Golden;
+pub use runtime::Runtime;
+pub use session::Session;

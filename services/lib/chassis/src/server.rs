@@ -1,0 +1,58 @@
+//! A gRPC server on a given listener: health, reflection, limits, and an end that lets calls finish.
+
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tonic::server::NamedService;
+use tonic::service::Routes;
+use tonic::transport::Server;
+use tonic::transport::server::TcpIncoming;
+use tonic_health::server::HealthReporter;
+use tonic_health::ServingStatus;
+
+/// Streams that one connection may have open at once; a client that wants more opens another connection.
+const STREAMS_PER_CONNECTION: u32 = 1024;
+/// How often a silent connection is asked whether it still lives, and how long it may take to answer.
+const KEEP_ALIVE: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(10));
+
+/// Marks a service as serving or not in the health service.
+pub async fn set_serving<S: NamedService>(health: &HealthReporter, serving: bool) {
+    set_status(health, S::NAME, serving).await;
+}
+
+/// Marks a name as serving or not in the health service; the empty name is the whole server.
+pub async fn set_status(health: &HealthReporter, name: &str, serving: bool) {
+    let status = if serving { ServingStatus::Serving } else { ServingStatus::NotServing };
+    health.set_service_status(name, status).await;
+}
+
+/// What every server has besides its own services: a health reporter, and a function that adds health and reflection to
+/// the services' routes. The reporter comes first because services report while they are being built.
+///
+/// # Errors
+/// When the descriptors cannot be read, which only a broken build causes.
+pub fn common() -> Result<(HealthReporter, impl FnOnce(Routes) -> Routes), tonic_reflection::server::Error> {
+    let (health, health_service) = tonic_health::server::health_reporter();
+    let reflection = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(decant_proto::FILE_DESCRIPTOR_SET)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        .build_v1()?;
+    Ok((health, |routes: Routes| routes.add_service(health_service).add_service(reflection)))
+}
+
+/// Serves until `stop` is cancelled, then takes no new calls and lets those at work finish.
+///
+/// # Errors
+/// What the transport reports.
+pub async fn serve(listener: TcpListener, routes: Routes, stop: CancellationToken) -> Result<(), String> {
+    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+    Server::builder()
+        .max_concurrent_streams(STREAMS_PER_CONNECTION)
+        .http2_keepalive_interval(Some(KEEP_ALIVE.0))
+        .http2_keepalive_timeout(Some(KEEP_ALIVE.1))
+        .add_routes(routes)
+        .serve_with_incoming_shutdown(incoming, stop.cancelled())
+        .await
+        .map_err(|error| format!("gRPC server: {error}"))
+}

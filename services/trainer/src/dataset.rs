@@ -1,0 +1,5 @@
+//! Tables to a frozen dataset.
+
+mod label;
+
+pub use label::{BoundLabel, Comparison, Condition, Label, LabelError, LabelSyntaxError, Operand};
