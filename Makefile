@@ -31,7 +31,7 @@ build: ## Build all release binaries
 # What the demo runs, and no more: each further binary costs a link-time optimisation of its own.
 .PHONY: build-demo
 build-demo: setup
-	cargo build $(LOCKED) --release --package decant-standalone --package decant-cli
+	cargo build $(LOCKED) --release --package decant-standalone --package decant-cli --package decant-load
 
 .PHONY: demo
 demo: build-demo ## Train, distil, roll out and score a model on this machine, start to end

@@ -13,6 +13,8 @@ pub mod trainer {
 
 /// `decant.registry.v1`: models and versions.
 pub mod registry {
+    pub mod push;
+
     #[allow(missing_docs, unreachable_pub, clippy::large_enum_variant)]
     pub mod v1 {
         tonic::include_proto!("decant.registry.v1");

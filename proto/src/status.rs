@@ -73,5 +73,9 @@ pub fn bad_request(violations: impl IntoIterator<Item = (String, String)>) -> St
 
 /// RESOURCE_EXHAUSTED with `google.rpc.RetryInfo`.
 pub fn busy(message: impl Into<String>, retry_after: Duration) -> Status {
-    Status::with_error_details(ErrorCode::Busy.into(), message, ErrorDetails::with_retry_info(Some(retry_after)))
+    Status::with_error_details(
+        ErrorCode::Busy.into(),
+        message,
+        ErrorDetails::with_retry_info(Some(retry_after)),
+    )
 }

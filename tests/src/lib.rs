@@ -1,1 +1,10 @@
+//! The harness of the tests: all of Decant in this process, on free ports and in a folder of its own, with real stores,
+//! real bundles and real ONNX Runtime.
 
+mod cluster;
+mod movielens;
+mod wait;
+
+pub use cluster::Cluster;
+pub use movielens::{Job, datasets};
+pub use wait::eventually;

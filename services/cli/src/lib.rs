@@ -1,1 +1,59 @@
+//! The command line of Decant, in the order in which a call goes through it: arguments, the services it talks to, the
+//! commands, the rows that a user types, and what is printed. Results go to standard output, talk to standard error.
 
+mod args;
+mod arguments;
+mod context;
+mod remote;
+mod failure;
+mod commands;
+mod columns;
+mod output;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use crate::args::Cli;
+use crate::context::Context;
+use crate::failure::{Exit, Failure};
+use crate::output::Output;
+
+/// Runs the command that the arguments (the program's name first) ask for, and says how it ended.
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(usage) => {
+            // Help and the version are "errors" too, which go to standard output and end well. There is nobody left to
+            // tell when printing fails.
+            let _ = usage.print();
+            return if usage.use_stderr() {
+                Exit::Usage.into()
+            } else {
+                Exit::Ok.into()
+            };
+        }
+    };
+    let output = Output::new(cli.global.output);
+    let exit = match execute(cli, output) {
+        Ok(exit) => exit,
+        Err(failure) => {
+            output.failure(&failure);
+            failure.exit()
+        }
+    };
+    exit.into()
+}
+
+fn execute(cli: Cli, output: Output) -> Result<Exit, Failure> {
+    // One connection and little work: a thread pool would only cost start-up time.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::new(format!("cannot start: {error}")))?;
+    runtime.block_on(async {
+        let context = Context::new(&cli.global, output)?;
+        Box::pin(commands::execute(&context, cli.command)).await
+    })
+}

@@ -1,1 +1,19 @@
+//! The scorer: serves distilled models over gRPC, and pours a new version in without spilling a request.
+//!
+//! Reading order, which is that of a request: [`config`] says what may be set; [`App`] assembles; `service` reads the
+//! request; `servable` is where versions come from, and hands it one; `scoring` does the work.
 
+mod config;
+mod app;
+mod health;
+mod service;
+mod servable;
+mod scoring;
+mod error;
+
+#[cfg(test)]
+#[path = "../tests/scorer/fixture.rs"]
+mod fixture;
+
+pub use app::{App, BuildError};
+pub use config::Config;

@@ -1,1 +1,7 @@
+//! All three services in one process, on the embedded store: the default for one machine, and what most tests run.
 
+mod config;
+mod app;
+
+pub use app::{App, Listeners, Stop};
+pub use config::{Config, Drain, Listen};

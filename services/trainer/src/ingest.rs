@@ -15,7 +15,9 @@ mod parquet;
 use std::path::Path;
 
 pub use error::IngestError;
-pub use source::{ColumnSource, ColumnType, Encoding, Format, Malformed, TableSource, check_relative};
+pub use source::{
+    ColumnSource, ColumnType, Encoding, Format, Malformed, TableSource, check_relative,
+};
 pub use table::{Cells, Table, TableColumn};
 
 /// Reads one table from below `root`.

@@ -6,7 +6,7 @@
 mod data;
 mod error;
 mod features;
-mod section;
+pub(crate) mod section;
 
 use std::collections::BTreeMap;
 
@@ -14,6 +14,8 @@ use decant_features::FeatureSpec;
 use decant_model::{Gate, ModelName};
 use serde::Deserialize;
 use toml::{Table, Value};
+
+use crate::recipe::Recipe;
 
 pub use data::{CleanSpec, DataSpec, Duplicates, KeyedTable, Missing, Range, SplitSpec, Unmatched};
 pub use error::{SpecError, Violation};
@@ -35,8 +37,8 @@ pub struct Spec {
     pub features: Vec<FeatureSpec>,
     /// Columns of the item table that the catalog keeps for display, beside the id and the features' columns.
     pub catalog: Vec<String>,
-    /// The tables `teachers`, `students` and `distill`, as they stand in the file.
-    pub recipe: Table,
+    /// Teachers, students, and how the ones learn from the others.
+    pub recipe: Recipe,
     /// What the student must reach.
     pub gates: Vec<Gate>,
 }
@@ -73,6 +75,8 @@ struct RawGate {
     max: Option<f64>,
 }
 
+const MOST_THREADS: usize = 1024;
+
 fn default_seed() -> u64 {
     42
 }
@@ -83,22 +87,47 @@ impl Spec {
     /// # Errors
     /// Text that is no TOML, or every key whose value is missing, unknown or impossible.
     pub fn parse(text: &str) -> Result<Self, SpecError> {
-        let table: Table = text.parse().map_err(|error: toml::de::Error| SpecError::syntax(text, &error))?;
-        let raw: RawSpec = section("", table).map_err(|violation| SpecError::Invalid(vec![violation]))?;
+        let table: Table = text
+            .parse()
+            .map_err(|error: toml::de::Error| SpecError::syntax(text, &error))?;
+        let raw: RawSpec =
+            section("", table).map_err(|violation| SpecError::Invalid(vec![violation]))?;
 
         let mut violations = Vec::new();
         let model = raw.model.parse::<ModelName>();
         if let Err(error) = &model {
             violations.push(Violation::new("model", &raw.model, error));
         }
+        if raw.threads > MOST_THREADS {
+            violations.push(Violation::new(
+                "threads",
+                raw.threads,
+                format!("must be at most {MOST_THREADS}"),
+            ));
+        }
         let data = data::parse(raw.data, raw.seed, &mut violations);
         let features = features::parse(raw.features, &mut violations);
         check_catalog(&raw.catalog.columns, &mut violations);
         let gates = gates(raw.gates, &mut violations);
-        let recipe = [("teachers", raw.teachers), ("students", raw.students), ("distill", raw.distill)];
-        let recipe = recipe.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?))).collect();
-        match (model, data) {
-            (Ok(model), Some(data)) if violations.is_empty() => Ok(Self {
+        let recipe = [
+            ("teachers", raw.teachers),
+            ("students", raw.students),
+            ("distill", raw.distill),
+        ];
+        let recipe = recipe
+            .into_iter()
+            .filter_map(|(key, value)| Some((key.to_owned(), value?)))
+            .collect();
+        let recipe = match Recipe::parse(recipe) {
+            Ok(recipe) => Some(recipe),
+            Err(SpecError::Invalid(more)) => {
+                violations.extend(more);
+                None
+            }
+            Err(syntax) => return Err(syntax),
+        };
+        match (model, data, recipe) {
+            (Ok(model), Some(data), Some(recipe)) if violations.is_empty() => Ok(Self {
                 model,
                 seed: raw.seed,
                 threads: raw.threads,
@@ -116,7 +145,11 @@ impl Spec {
 fn check_catalog(columns: &[String], violations: &mut Vec<Violation>) {
     for (position, column) in columns.iter().enumerate() {
         if columns[..position].contains(column) {
-            violations.push(Violation::new(format!("catalog.columns[{position}]"), column, "is given twice"));
+            violations.push(Violation::new(
+                format!("catalog.columns[{position}]"),
+                column,
+                "is given twice",
+            ));
         }
     }
 }
@@ -130,12 +163,17 @@ fn gates(raw: BTreeMap<String, RawGate>, violations: &mut Vec<Violation>) -> Vec
         } else if let [Some(min), Some(max)] = bounds
             && min > max
         {
-            violations.push(Violation::of_key(key, format!("min {min} is above max {max}")));
+            violations.push(Violation::of_key(
+                key,
+                format!("min {min} is above max {max}"),
+            ));
         } else if bounds == [None, None] {
             violations.push(Violation::of_key(key, "needs `min`, `max` or both"));
         }
     }
-    raw.into_iter().map(|(metric, RawGate { min, max })| Gate { metric, min, max }).collect()
+    raw.into_iter()
+        .map(|(metric, RawGate { min, max })| Gate { metric, min, max })
+        .collect()
 }
 
 #[cfg(test)]

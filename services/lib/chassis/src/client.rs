@@ -24,11 +24,16 @@ pub struct AddressError {
 /// # Errors
 /// When the address is no URI.
 pub fn channel(service: &'static str, address: &str) -> Result<Channel, AddressError> {
-    let refuse = |reason: String| AddressError { service, address: address.to_owned(), reason };
+    let refuse = |reason: String| AddressError {
+        service,
+        address: address.to_owned(),
+        reason,
+    };
     if !address.starts_with("http://") {
         return Err(refuse("it does not begin with http://".to_owned()));
     }
-    let endpoint = Endpoint::from_shared(address.to_owned()).map_err(|error| refuse(error.to_string()))?;
+    let endpoint =
+        Endpoint::from_shared(address.to_owned()).map_err(|error| refuse(error.to_string()))?;
     Ok(endpoint
         .connect_timeout(CONNECT)
         .tcp_nodelay(true)

@@ -54,7 +54,10 @@ pub enum ConfigError {
 impl ConfigError {
     /// An error of a value that parses but makes no sense.
     pub fn invalid(key: impl Into<String>, reason: impl Into<String>) -> Self {
-        ConfigError::Key { key: key.into(), reason: reason.into() }
+        ConfigError::Key {
+            key: key.into(),
+            reason: reason.into(),
+        }
     }
 }
 
@@ -72,7 +75,9 @@ pub fn load<T: DeserializeOwned>(
     };
     let mut lenient = Vec::new();
     for (variable, text) in variables {
-        let Some(key) = variable.strip_prefix(PREFIX).map(str::to_lowercase) else { continue };
+        let Some(key) = variable.strip_prefix(PREFIX).map(str::to_lowercase) else {
+            continue;
+        };
         if key.contains("__") {
             set(&mut table, &variable, &key, &text)?;
         } else {
@@ -84,17 +89,26 @@ pub fn load<T: DeserializeOwned>(
 }
 
 fn read(path: &Path) -> Result<Table, ConfigError> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
-    text.parse().map_err(|source| ConfigError::Parse { path: path.to_owned(), source: Box::new(source) })
+    let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read {
+        path: path.to_owned(),
+        source,
+    })?;
+    text.parse().map_err(|source| ConfigError::Parse {
+        path: path.to_owned(),
+        source: Box::new(source),
+    })
 }
 
 fn set(table: &mut Table, variable: &str, key: &str, text: &str) -> Result<(), ConfigError> {
     let mut parts: Vec<&str> = key.split("__").collect();
-    let Some(last) = parts.pop() else { return Ok(()) };
+    let Some(last) = parts.pop() else {
+        return Ok(());
+    };
     let mut section = table;
     for part in parts {
-        let entry = section.entry(part).or_insert_with(|| Value::Table(Table::new()));
+        let entry = section
+            .entry(part)
+            .or_insert_with(|| Value::Table(Table::new()));
         section = entry.as_table_mut().ok_or_else(|| ConfigError::NoSection {
             variable: variable.to_owned(),
             section: part.to_owned(),
@@ -107,8 +121,13 @@ fn set(table: &mut Table, variable: &str, key: &str, text: &str) -> Result<(), C
 /// A variable's text as a TOML value where it is one, else as a string: `8`, `true` and `["a"]` need no quotes, nor does
 /// `127.0.0.1:7430`.
 fn value(text: &str) -> Value {
-    let parsed = format!("value = {text}").parse::<Table>().ok().and_then(|mut table| table.remove("value"));
-    parsed.filter(|value| !matches!(value, Value::Datetime(_))).unwrap_or_else(|| Value::String(text.to_owned()))
+    let parsed = format!("value = {text}")
+        .parse::<Table>()
+        .ok()
+        .and_then(|mut table| table.remove("value"));
+    parsed
+        .filter(|value| !matches!(value, Value::Datetime(_)))
+        .unwrap_or_else(|| Value::String(text.to_owned()))
 }
 
 /// Sets those keys that the configuration knows: a key that alone makes parsing complain of an unknown field is not
@@ -118,7 +137,11 @@ fn apply_known<T: DeserializeOwned>(table: &mut Table, variables: Vec<(String, S
         let probe = Table::from_iter([(key.clone(), value(&text))]);
         let unknown = T::deserialize(Value::Table(probe))
             .err()
-            .is_some_and(|error| error.to_string().contains(&format!("unknown field `{key}`")));
+            .is_some_and(|error| {
+                error
+                    .to_string()
+                    .contains(&format!("unknown field `{key}`"))
+            });
         if !unknown {
             table.insert(key, value(&text));
         }
@@ -156,13 +179,19 @@ mod tests {
 
     impl Default for Config {
         fn default() -> Self {
-            Self { data: "data".into(), scorer: Scorer::default() }
+            Self {
+                data: "data".into(),
+                scorer: Scorer::default(),
+            }
         }
     }
 
     impl Default for Scorer {
         fn default() -> Self {
-            Self { address: "127.0.0.1:7430".into(), threads: 2 }
+            Self {
+                address: "127.0.0.1:7430".into(),
+                threads: 2,
+            }
         }
     }
 
@@ -170,34 +199,67 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("decant.toml");
         std::fs::write(&path, file).unwrap();
-        let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let variables = variables
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         load(Some(&path), variables)
     }
 
     #[test]
     fn the_environment_overrides_the_file_and_the_file_the_defaults() {
-        let variables = [("DECANT_SCORER__THREADS", "8"), ("DECANT_DATA", "/var/decant"), ("PATH", "/bin")];
-        let config = load_with("[scorer]\nthreads = 4\naddress = \"0.0.0.0:1\"", &variables).unwrap();
-        let scorer = Scorer { address: "0.0.0.0:1".into(), threads: 8 };
-        assert_eq!(config, Config { data: "/var/decant".into(), scorer });
+        let variables = [
+            ("DECANT_SCORER__THREADS", "8"),
+            ("DECANT_DATA", "/var/decant"),
+            ("PATH", "/bin"),
+        ];
+        let config =
+            load_with("[scorer]\nthreads = 4\naddress = \"0.0.0.0:1\"", &variables).unwrap();
+        let scorer = Scorer {
+            address: "0.0.0.0:1".into(),
+            threads: 8,
+        };
+        assert_eq!(
+            config,
+            Config {
+                data: "/var/decant".into(),
+                scorer
+            }
+        );
     }
 
     #[test]
     fn other_programs_variables_are_left_alone_but_misspelt_ones_are_not() {
         assert!(load_with("", &[("DECANT_PYTHON", "/usr/bin/python3")]).is_ok());
-        let error = load_with("", &[("DECANT_SCORER__THREDS", "8")]).unwrap_err().to_string();
-        assert!(error.contains("scorer") && error.contains("threds"), "{error}");
+        let error = load_with("", &[("DECANT_SCORER__THREDS", "8")])
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("scorer") && error.contains("threds"),
+            "{error}"
+        );
     }
 
     #[test]
     fn errors_name_the_key_and_the_reason() {
-        let wrong_type = load_with("[scorer]\nthreads = \"many\"", &[]).unwrap_err().to_string();
-        assert!(wrong_type.contains("`scorer.threads`") && wrong_type.contains("many"), "{wrong_type}");
+        let wrong_type = load_with("[scorer]\nthreads = \"many\"", &[])
+            .unwrap_err()
+            .to_string();
+        assert!(
+            wrong_type.contains("`scorer.threads`") && wrong_type.contains("many"),
+            "{wrong_type}"
+        );
         let unknown = load_with("datta = 1", &[]).unwrap_err().to_string();
         assert!(unknown.contains("datta"), "{unknown}");
-        let no_section = load_with("data = \"x\"", &[("DECANT_DATA__X", "1")]).unwrap_err().to_string();
+        let no_section = load_with("data = \"x\"", &[("DECANT_DATA__X", "1")])
+            .unwrap_err()
+            .to_string();
         assert!(no_section.contains("DECANT_DATA__X"), "{no_section}");
         let missing = load::<Config>(Some(Path::new("/nonexistent.toml")), std::iter::empty());
-        assert!(missing.unwrap_err().to_string().contains("/nonexistent.toml"));
+        assert!(
+            missing
+                .unwrap_err()
+                .to_string()
+                .contains("/nonexistent.toml")
+        );
     }
 }

@@ -8,8 +8,8 @@ use tonic::server::NamedService;
 use tonic::service::Routes;
 use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
-use tonic_health::server::HealthReporter;
 use tonic_health::ServingStatus;
+use tonic_health::server::HealthReporter;
 
 /// Streams that one connection may have open at once; a client that wants more opens another connection.
 const STREAMS_PER_CONNECTION: u32 = 1024;
@@ -23,7 +23,11 @@ pub async fn set_serving<S: NamedService>(health: &HealthReporter, serving: bool
 
 /// Marks a name as serving or not in the health service; the empty name is the whole server.
 pub async fn set_status(health: &HealthReporter, name: &str, serving: bool) {
-    let status = if serving { ServingStatus::Serving } else { ServingStatus::NotServing };
+    let status = if serving {
+        ServingStatus::Serving
+    } else {
+        ServingStatus::NotServing
+    };
     health.set_service_status(name, status).await;
 }
 
@@ -32,20 +36,27 @@ pub async fn set_status(health: &HealthReporter, name: &str, serving: bool) {
 ///
 /// # Errors
 /// When the descriptors cannot be read, which only a broken build causes.
-pub fn common() -> Result<(HealthReporter, impl FnOnce(Routes) -> Routes), tonic_reflection::server::Error> {
+pub fn common()
+-> Result<(HealthReporter, impl FnOnce(Routes) -> Routes), tonic_reflection::server::Error> {
     let (health, health_service) = tonic_health::server::health_reporter();
     let reflection = tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(decant_proto::FILE_DESCRIPTOR_SET)
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
         .build_v1()?;
-    Ok((health, |routes: Routes| routes.add_service(health_service).add_service(reflection)))
+    Ok((health, |routes: Routes| {
+        routes.add_service(health_service).add_service(reflection)
+    }))
 }
 
 /// Serves until `stop` is cancelled, then takes no new calls and lets those at work finish.
 ///
 /// # Errors
 /// What the transport reports.
-pub async fn serve(listener: TcpListener, routes: Routes, stop: CancellationToken) -> Result<(), String> {
+pub async fn serve(
+    listener: TcpListener,
+    routes: Routes,
+    stop: CancellationToken,
+) -> Result<(), String> {
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
     Server::builder()
         .max_concurrent_streams(STREAMS_PER_CONNECTION)

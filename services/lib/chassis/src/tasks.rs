@@ -30,7 +30,11 @@ pub struct TaskEnded {
 
 impl fmt::Display for TaskEnded {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "task {} ended unasked: {}", self.name, self.reason)
+        write!(
+            formatter,
+            "task {} ended unasked: {}",
+            self.name, self.reason
+        )
     }
 }
 
@@ -153,7 +157,10 @@ mod tests {
         let (tasks, mut failures) = Tasks::new();
         tasks.spawn("watcher", async { Err("the stream was cut".to_owned()) });
         let ended = failures.next().await;
-        assert_eq!(ended.to_string(), "task watcher ended unasked: the stream was cut");
+        assert_eq!(
+            ended.to_string(),
+            "task watcher ended unasked: the stream was cut"
+        );
     }
 
     #[tokio::test(flavor = "current_thread", start_paused = true)]
@@ -165,6 +172,9 @@ mod tests {
             Ok(())
         });
         tasks.spawn_bounded("stubborn", std::future::pending());
-        assert_eq!(tasks.stop(Duration::from_secs(5)).await, Err(vec!["stubborn"]));
+        assert_eq!(
+            tasks.stop(Duration::from_secs(5)).await,
+            Err(vec!["stubborn"])
+        );
     }
 }

@@ -27,7 +27,10 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Self {
-        Self { format: Format::Text, filter: "info".to_owned() }
+        Self {
+            format: Format::Text,
+            filter: "info".to_owned(),
+        }
     }
 }
 
@@ -52,9 +55,13 @@ pub enum TelemetryError {
 /// # Errors
 /// When the filter does not parse, or logging is set up already.
 pub fn init(config: &Config) -> Result<(), TelemetryError> {
-    let filter = EnvFilter::try_new(&config.filter)
-        .map_err(|error| TelemetryError::Filter { filter: config.filter.clone(), reason: error.to_string() })?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let filter = EnvFilter::try_new(&config.filter).map_err(|error| TelemetryError::Filter {
+        filter: config.filter.clone(),
+        reason: error.to_string(),
+    })?;
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
     let outcome = match config.format {
         Format::Text => builder.with_target(false).try_init(),
         Format::Json => builder.json().flatten_event(true).try_init(),

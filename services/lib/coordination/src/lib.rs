@@ -1,1 +1,20 @@
+//! Coordination: what every process of a cluster agrees on. The store holds intent and small facts, never a model's bytes.
+//!
+//! [`MetaStore`] is the contract, [`EmbeddedStore`] keeps it in one file on one machine, [`keys`] draws what is kept, and
+//! [`follow()`] turns a part of it into a view that heals itself.
 
+mod store;
+mod txn;
+mod error;
+mod embedded;
+pub mod keys;
+mod follow;
+#[cfg(any(test, feature = "testing"))]
+pub mod contract;
+
+pub use embedded::{EmbeddedStore, Options};
+pub use error::StoreError;
+pub use follow::{View, follow};
+pub use keys::Keyspace;
+pub use store::{Changes, Entry, Event, Key, Listing, MetaStore, Prefix, Revision, Watch};
+pub use txn::{Conflict, Expect, MAX_BYTES, MAX_OPERATIONS, Txn, Write};

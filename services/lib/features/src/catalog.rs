@@ -44,7 +44,9 @@ pub enum CatalogError {
     #[error("catalog: {0}")]
     Columns(String),
     /// A column has a type that catalogs do not hold.
-    #[error("catalog: column `{column}` has Arrow type {found}; int64, float32, utf8 and lists of them are read")]
+    #[error(
+        "catalog: column `{column}` has Arrow type {found}; int64, float32, utf8 and lists of them are read"
+    )]
     Type {
         /// The column.
         column: String,
@@ -63,7 +65,10 @@ impl Catalog {
     /// When the id column is missing, has a missing value, or an id stands twice.
     pub fn new(id_column: &str, columns: Columns) -> Result<Self, CatalogError> {
         let no_id = || CatalogError::NoId(id_column.to_owned());
-        let column = columns.get(id_column).filter(|column| column.offsets.is_none()).ok_or_else(no_id)?;
+        let column = columns
+            .get(id_column)
+            .filter(|column| column.offsets.is_none())
+            .ok_or_else(no_id)?;
         if (0..column.rows()).any(|row| !column.is_present(row)) {
             return Err(no_id());
         }
@@ -75,12 +80,23 @@ impl Catalog {
         let mut rows_by_id = HashMap::with_capacity(ids.len());
         for (row, id) in ids.iter().enumerate() {
             if let Some(first) = rows_by_id.insert(id.clone(), row) {
-                return Err(CatalogError::DuplicateId { id: id.clone(), first, second: row });
+                return Err(CatalogError::DuplicateId {
+                    id: id.clone(),
+                    first,
+                    second: row,
+                });
             }
         }
-        let (id, others): (Vec<Column>, Vec<Column>) = columns.iter().cloned().partition(|column| column.name == id_column);
+        let (id, others): (Vec<Column>, Vec<Column>) = columns
+            .iter()
+            .cloned()
+            .partition(|column| column.name == id_column);
         let columns = Columns::new(id.into_iter().chain(others).collect()).map_err(joined)?;
-        Ok(Self { ids, rows_by_id, columns })
+        Ok(Self {
+            ids,
+            rows_by_id,
+            columns,
+        })
     }
 
     /// Number of items.
@@ -128,7 +144,10 @@ impl Catalog {
     /// # Errors
     /// Only what the Arrow writer reports.
     pub fn to_arrow(&self) -> Result<Vec<u8>, CatalogError> {
-        let arrays = self.columns.iter().map(|column| (column.name.clone(), array(column), true));
+        let arrays = self
+            .columns
+            .iter()
+            .map(|column| (column.name.clone(), array(column), true));
         let batch = RecordBatch::try_from_iter_with_nullable(arrays)?;
         let mut writer = FileWriter::try_new(Vec::new(), &batch.schema())?;
         writer.write(&batch)?;
@@ -144,22 +163,42 @@ impl Catalog {
         let schema = reader.schema();
         let batches: Vec<RecordBatch> = reader.collect::<Result<_, _>>()?;
         let [batch] = batches.as_slice() else {
-            return Err(CatalogError::Columns(format!("{} record batches, but exactly one is expected", batches.len())));
+            return Err(CatalogError::Columns(format!(
+                "{} record batches, but exactly one is expected",
+                batches.len()
+            )));
         };
-        let columns = schema.fields().iter().zip(batch.columns()).map(|(field, array)| column(field.name(), array));
+        let columns = schema
+            .fields()
+            .iter()
+            .zip(batch.columns())
+            .map(|(field, array)| column(field.name(), array));
         let columns = Columns::new(columns.collect::<Result<_, _>>()?).map_err(joined)?;
-        let id_column = schema.fields().first().map_or_else(String::new, |field| field.name().clone());
+        let id_column = schema
+            .fields()
+            .first()
+            .map_or_else(String::new, |field| field.name().clone());
         Catalog::new(&id_column, columns)
     }
 }
 
 fn joined(errors: Vec<crate::ColumnError>) -> CatalogError {
-    CatalogError::Columns(errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
+    CatalogError::Columns(
+        errors
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
+            .join("; "),
+    )
 }
 
 fn array(column: &Column) -> ArrayRef {
     fn scalar<T: Clone>(column: &Column, values: &[T]) -> Vec<Option<T>> {
-        values.iter().enumerate().map(|(row, value)| column.is_present(row).then(|| value.clone())).collect()
+        values
+            .iter()
+            .enumerate()
+            .map(|(row, value)| column.is_present(row).then(|| value.clone()))
+            .collect()
     }
     macro_rules! list {
         ($builder:expr, $values:expr) => {{
@@ -189,10 +228,24 @@ fn column(name: &str, array: &ArrayRef) -> Result<Column, CatalogError> {
     };
     if let Some(list) = array.as_list_opt::<i32>() {
         let inner = values(name, list.values())?;
-        let offsets = list.value_offsets().iter().map(|offset| *offset as u32).collect();
-        return Ok(Column { name: name.into(), values: inner, offsets: Some(offsets), present: presence(list) });
+        let offsets = list
+            .value_offsets()
+            .iter()
+            .map(|offset| *offset as u32)
+            .collect();
+        return Ok(Column {
+            name: name.into(),
+            values: inner,
+            offsets: Some(offsets),
+            present: presence(list),
+        });
     }
-    Ok(Column { name: name.into(), values: values(name, array)?, offsets: None, present: presence(array) })
+    Ok(Column {
+        name: name.into(),
+        values: values(name, array)?,
+        offsets: None,
+        present: presence(array),
+    })
 }
 
 fn values(name: &str, array: &ArrayRef) -> Result<Values, CatalogError> {
@@ -203,7 +256,15 @@ fn values(name: &str, array: &ArrayRef) -> Result<Values, CatalogError> {
         return Ok(Values::Float(floats.values().to_vec()));
     }
     if let Some(texts) = array.as_string_opt::<i32>() {
-        return Ok(Values::Text(texts.iter().map(|text| text.unwrap_or_default().to_owned()).collect()));
+        return Ok(Values::Text(
+            texts
+                .iter()
+                .map(|text| text.unwrap_or_default().to_owned())
+                .collect(),
+        ));
     }
-    Err(CatalogError::Type { column: name.into(), found: array.data_type().clone() })
+    Err(CatalogError::Type {
+        column: name.into(),
+        found: array.data_type().clone(),
+    })
 }

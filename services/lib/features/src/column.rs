@@ -39,9 +39,15 @@ impl Values {
 
     fn gather(&self, positions: impl Iterator<Item = usize>) -> Values {
         match self {
-            Values::Int(values) => Values::Int(positions.map(|position| values[position]).collect()),
-            Values::Float(values) => Values::Float(positions.map(|position| values[position]).collect()),
-            Values::Text(values) => Values::Text(positions.map(|position| values[position].clone()).collect()),
+            Values::Int(values) => {
+                Values::Int(positions.map(|position| values[position]).collect())
+            }
+            Values::Float(values) => {
+                Values::Float(positions.map(|position| values[position]).collect())
+            }
+            Values::Text(values) => {
+                Values::Text(positions.map(|position| values[position].clone()).collect())
+            }
         }
     }
 }
@@ -62,12 +68,22 @@ pub struct Column {
 impl Column {
     /// A column with one value in every row.
     pub fn new(name: impl Into<String>, values: Values) -> Self {
-        Self { name: name.into(), values, offsets: None, present: None }
+        Self {
+            name: name.into(),
+            values,
+            offsets: None,
+            present: None,
+        }
     }
 
     /// A column with a list in every row.
     pub fn ragged(name: impl Into<String>, values: Values, offsets: Vec<u32>) -> Self {
-        Self { name: name.into(), values, offsets: Some(offsets), present: None }
+        Self {
+            name: name.into(),
+            values,
+            offsets: Some(offsets),
+            present: None,
+        }
     }
 
     /// Number of rows.
@@ -93,7 +109,9 @@ impl Column {
 
     /// The given rows, in the given order.
     pub fn select(&self, rows: &[usize]) -> Column {
-        let values = self.values.gather(rows.iter().flat_map(|&row| self.range(row)));
+        let values = self
+            .values
+            .gather(rows.iter().flat_map(|&row| self.range(row)));
         let offsets = self.offsets.as_ref().map(|_| {
             let mut end = 0;
             std::iter::once(0)
@@ -103,12 +121,25 @@ impl Column {
                 }))
                 .collect()
         });
-        let present = self.present.as_ref().map(|present| rows.iter().map(|&row| present[row]).collect());
-        Column { name: self.name.clone(), values, offsets, present }
+        let present = self
+            .present
+            .as_ref()
+            .map(|present| rows.iter().map(|&row| present[row]).collect());
+        Column {
+            name: self.name.clone(),
+            values,
+            offsets,
+            present,
+        }
     }
 
     fn check(&self) -> Result<(), ColumnError> {
-        let fail = |reason: String| Err(ColumnError { column: self.name.clone(), reason });
+        let fail = |reason: String| {
+            Err(ColumnError {
+                column: self.name.clone(),
+                reason,
+            })
+        };
         if self.name.is_empty() {
             return fail("a column needs a name".into());
         }
@@ -116,24 +147,43 @@ impl Column {
             match (offsets.first(), offsets.last()) {
                 (Some(0), Some(&last)) if last as usize == self.values.len() => {}
                 (Some(0), Some(&last)) => {
-                    return fail(format!("the offsets end at {last}, but there are {} values", self.values.len()));
+                    return fail(format!(
+                        "the offsets end at {last}, but there are {} values",
+                        self.values.len()
+                    ));
                 }
-                (Some(first), _) => return fail(format!("the offsets must start at 0, not at {first}")),
-                (None, _) => return fail("a ragged column needs rows + 1 offsets, but has none".into()),
+                (Some(first), _) => {
+                    return fail(format!("the offsets must start at 0, not at {first}"));
+                }
+                (None, _) => {
+                    return fail("a ragged column needs rows + 1 offsets, but has none".into());
+                }
             }
             if let Some(at) = offsets.windows(2).position(|pair| pair[0] > pair[1]) {
-                return fail(format!("offset {} ({}) is below the one before it ({})", at + 1, offsets[at + 1], offsets[at]));
+                return fail(format!(
+                    "offset {} ({}) is below the one before it ({})",
+                    at + 1,
+                    offsets[at + 1],
+                    offsets[at]
+                ));
             }
         }
         if let Some(present) = &self.present
             && present.len() != self.rows()
         {
-            return fail(format!("{} presence marks for {} rows", present.len(), self.rows()));
+            return fail(format!(
+                "{} presence marks for {} rows",
+                present.len(),
+                self.rows()
+            ));
         }
         if let Values::Float(values) = &self.values
             && let Some(position) = values.iter().position(|value| !value.is_finite())
         {
-            return fail(format!("value {position} is {}; values must be finite", values[position]));
+            return fail(format!(
+                "value {position} is {}; values must be finite",
+                values[position]
+            ));
         }
         Ok(())
     }
@@ -163,17 +213,34 @@ impl Columns {
     /// Every problem found, one for each offending column.
     pub fn new(columns: Vec<Column>) -> Result<Self, Vec<ColumnError>> {
         let rows = columns.first().map_or(0, Column::rows);
-        let mut errors: Vec<ColumnError> = columns.iter().filter_map(|column| column.check().err()).collect();
+        let mut errors: Vec<ColumnError> = columns
+            .iter()
+            .filter_map(|column| column.check().err())
+            .collect();
         for (position, column) in columns.iter().enumerate() {
-            let refuse = |reason: String| ColumnError { column: column.name.clone(), reason };
+            let refuse = |reason: String| ColumnError {
+                column: column.name.clone(),
+                reason,
+            };
             if column.rows() != rows {
-                errors.push(refuse(format!("{} rows, but column `{}` has {rows}", column.rows(), columns[0].name)));
+                errors.push(refuse(format!(
+                    "{} rows, but column `{}` has {rows}",
+                    column.rows(),
+                    columns[0].name
+                )));
             }
-            if columns[..position].iter().any(|earlier| earlier.name == column.name) {
+            if columns[..position]
+                .iter()
+                .any(|earlier| earlier.name == column.name)
+            {
                 errors.push(refuse("given twice".into()));
             }
         }
-        if errors.is_empty() { Ok(Self { columns, rows }) } else { Err(errors) }
+        if errors.is_empty() {
+            Ok(Self { columns, rows })
+        } else {
+            Err(errors)
+        }
     }
 
     /// Number of rows.
@@ -193,6 +260,13 @@ impl Columns {
 
     /// The given rows of every column, in the given order.
     pub fn select(&self, rows: &[usize]) -> Columns {
-        Columns { columns: self.columns.iter().map(|column| column.select(rows)).collect(), rows: rows.len() }
+        Columns {
+            columns: self
+                .columns
+                .iter()
+                .map(|column| column.select(rows))
+                .collect(),
+            rows: rows.len(),
+        }
     }
 }

@@ -27,7 +27,10 @@ impl Encoded {
     /// The given rows, in the given order.
     pub fn select(&self, rows: &[usize]) -> Encoded {
         fn gather<T: Copy>(values: &[T], width: usize, rows: &[usize]) -> Vec<T> {
-            rows.iter().flat_map(|&row| &values[row * width..(row + 1) * width]).copied().collect()
+            rows.iter()
+                .flat_map(|&row| &values[row * width..(row + 1) * width])
+                .copied()
+                .collect()
         }
         Encoded {
             rows: rows.len(),
@@ -64,7 +67,10 @@ impl Schema {
     /// # Errors
     /// Missing columns and wrong types, all of them at once.
     pub fn encode(&self, side: Side, columns: &Columns) -> Result<Encoded, EncodeError> {
-        let violations: Vec<Violation> = self.side(side).filter_map(|feature| violation(feature, columns)).collect();
+        let violations: Vec<Violation> = self
+            .side(side)
+            .filter_map(|feature| violation(feature, columns))
+            .collect();
         if !violations.is_empty() {
             return Err(EncodeError { violations });
         }
@@ -87,13 +93,22 @@ impl Schema {
                 continue;
             }
             // Checked above: each feature's column is there.
-            let Some(column) = columns.get(&feature.column) else { continue };
+            let Some(column) = columns.get(&feature.column) else {
+                continue;
+            };
             if feature.transform.slots() == 0 {
                 encode_number(&feature.transform, column, &mut encoded, dense_column);
                 dense_column += 1;
             } else if let Some(field) = fields.next() {
                 let base = field.first_id as i32;
-                encode_ids(&feature.transform, lookup, column, &mut encoded, field.first_slot, base);
+                encode_ids(
+                    &feature.transform,
+                    lookup,
+                    column,
+                    &mut encoded,
+                    field.first_slot,
+                    base,
+                );
             }
         }
         Ok(encoded)
@@ -102,21 +117,35 @@ impl Schema {
     /// Names of columns that no feature reads: a request that sends one has probably misspelt it.
     pub fn unread_columns<'a>(&self, columns: &'a Columns) -> Vec<&'a str> {
         let read = |name: &str| self.features().iter().any(|feature| feature.column == name);
-        columns.iter().map(|column| column.name.as_str()).filter(|name| !read(name)).collect()
+        columns
+            .iter()
+            .map(|column| column.name.as_str())
+            .filter(|name| !read(name))
+            .collect()
     }
 }
 
 fn violation(feature: &Feature, columns: &Columns) -> Option<Violation> {
-    let refuse = |reason: String| Some(Violation { column: feature.column.clone(), reason });
+    let refuse = |reason: String| {
+        Some(Violation {
+            column: feature.column.clone(),
+            reason,
+        })
+    };
     let Some(column) = columns.get(&feature.column) else {
         return refuse(format!("missing; feature `{}` reads it", feature.name));
     };
-    let takes_list = matches!(feature.transform, Transform::Categories { .. } | Transform::Sequence { .. });
+    let takes_list = matches!(
+        feature.transform,
+        Transform::Categories { .. } | Transform::Sequence { .. }
+    );
     if column.offsets.is_some() && !takes_list {
         return refuse("holds lists, but one value a row is expected".into());
     }
     let expected = match feature.transform {
-        Transform::Standard { .. } | Transform::Log { .. } | Transform::Buckets { .. } => "int64 or float",
+        Transform::Standard { .. } | Transform::Log { .. } | Transform::Buckets { .. } => {
+            "int64 or float"
+        }
         _ => "string or int64",
     };
     let fits = match column.values {
@@ -124,19 +153,39 @@ fn violation(feature: &Feature, columns: &Columns) -> Option<Violation> {
         Values::Float(_) => expected == "int64 or float",
         Values::Text(_) => expected == "string or int64",
     };
-    if fits { None } else { refuse(format!("has type {}, but {expected} is expected", column.values.type_name())) }
+    if fits {
+        None
+    } else {
+        refuse(format!(
+            "has type {}, but {expected} is expected",
+            column.values.type_name()
+        ))
+    }
 }
 
-fn encode_ids(transform: &Transform, lookup: &Lookup, column: &Column, out: &mut Encoded, first_slot: usize, base: i32) {
+fn encode_ids(
+    transform: &Transform,
+    lookup: &Lookup,
+    column: &Column,
+    out: &mut Encoded,
+    first_slot: usize,
+    base: i32,
+) {
     let slots = transform.slots();
     for row in 0..out.rows {
         let at = row * out.slots + first_slot;
         let ids = &mut out.ids[at..at + slots];
         // Padding points at a row that exists and has weight 0.
         ids.fill(base + MISSING);
-        let mut values = if column.is_present(row) { column.range(row) } else { 0..0 };
+        let mut values = if column.is_present(row) {
+            column.range(row)
+        } else {
+            0..0
+        };
         match transform {
-            Transform::Sequence { .. } => values.start = values.start.max(values.end.saturating_sub(slots)),
+            Transform::Sequence { .. } => {
+                values.start = values.start.max(values.end.saturating_sub(slots))
+            }
             _ => values.end = values.end.min(values.start + slots),
         }
         let used = values.len().max(1);
@@ -202,7 +251,9 @@ pub(crate) fn number(values: &Values, position: usize) -> f64 {
 /// 64-bit FNV-1a, mixed once more, because its low bits alone are weak for short texts. Part of the bundle format:
 /// it must never change.
 fn hash_text(text: &[u8]) -> u64 {
-    let fnv = text.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3));
+    let fnv = text.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3)
+    });
     let mixed = (fnv ^ (fnv >> 32)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     mixed ^ (mixed >> 29)
 }

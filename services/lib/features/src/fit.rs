@@ -94,7 +94,9 @@ fn unlimited() -> usize {
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum FitError {
     /// The column is not there.
-    #[error("feature `{feature}` reads column `{column}`, which is not among the {side} columns: {known}")]
+    #[error(
+        "feature `{feature}` reads column `{column}`, which is not among the {side} columns: {known}"
+    )]
     UnknownColumn {
         /// The feature.
         feature: String,
@@ -129,15 +131,28 @@ pub fn fit(specs: &[FeatureSpec], query: &Columns, item: &Columns) -> Result<Sch
             Side::Query => (query, "user and context"),
             Side::Item => (item, "item"),
         };
-        let column = columns.get(spec.column()).ok_or_else(|| FitError::UnknownColumn {
+        let column = columns
+            .get(spec.column())
+            .ok_or_else(|| FitError::UnknownColumn {
+                feature: spec.name.clone(),
+                column: spec.column().to_owned(),
+                side,
+                known: columns
+                    .iter()
+                    .map(|column| column.name.as_str())
+                    .collect::<Vec<_>>()
+                    .join(", "),
+            })?;
+        let transform = fit_column(&spec.kind, column).map_err(|reason| FitError::Feature {
             feature: spec.name.clone(),
-            column: spec.column().to_owned(),
-            side,
-            known: columns.iter().map(|column| column.name.as_str()).collect::<Vec<_>>().join(", "),
+            reason,
         })?;
-        let transform = fit_column(&spec.kind, column)
-            .map_err(|reason| FitError::Feature { feature: spec.name.clone(), reason })?;
-        Ok(Feature { name: spec.name.clone(), column: spec.column().to_owned(), role: spec.role, transform })
+        Ok(Feature {
+            name: spec.name.clone(),
+            column: spec.column().to_owned(),
+            role: spec.role,
+            transform,
+        })
     });
     Ok(Schema::new(features.collect::<Result<_, FitError>>()?)?)
 }
@@ -145,17 +160,31 @@ pub fn fit(specs: &[FeatureSpec], query: &Columns, item: &Columns) -> Result<Sch
 fn fit_column(kind: &Kind, column: &Column) -> Result<Transform, String> {
     let takes_list = matches!(kind, Kind::Categories { .. } | Kind::Sequence { .. });
     if column.offsets.is_some() && !takes_list {
-        return Err(format!("column `{}` holds lists, which only categories and sequence take", column.name));
+        return Err(format!(
+            "column `{}` holds lists, which only categories and sequence take",
+            column.name
+        ));
     }
     Ok(match kind {
-        Kind::Category { min_count, max_size } => {
-            Transform::Category { vocabulary: vocabulary(column, *min_count, *max_size)? }
-        }
-        Kind::Categories { min_count, max_size, max_length } => Transform::Categories {
+        Kind::Category {
+            min_count,
+            max_size,
+        } => Transform::Category {
+            vocabulary: vocabulary(column, *min_count, *max_size)?,
+        },
+        Kind::Categories {
+            min_count,
+            max_size,
+            max_length,
+        } => Transform::Categories {
             vocabulary: vocabulary(column, *min_count, *max_size)?,
             max_length: *max_length,
         },
-        Kind::Sequence { min_count, max_size, max_length } => Transform::Sequence {
+        Kind::Sequence {
+            min_count,
+            max_size,
+            max_length,
+        } => Transform::Sequence {
             vocabulary: vocabulary(column, *min_count, *max_size)?,
             max_length: *max_length,
         },
@@ -173,7 +202,9 @@ fn fit_column(kind: &Kind, column: &Column) -> Result<Transform, String> {
         }
         Kind::Buckets { boundaries } => {
             numeric(column)?;
-            Transform::Buckets { boundaries: boundaries.clone() }
+            Transform::Buckets {
+                boundaries: boundaries.clone(),
+            }
         }
     })
 }
@@ -188,23 +219,40 @@ fn vocabulary(column: &Column, min_count: usize, max_size: usize) -> Result<Vec<
         };
         *counts.entry(text).or_default() += 1;
     }
-    let mut ranked: Vec<(String, usize)> = counts.into_iter().filter(|(_, count)| *count >= min_count).collect();
-    ranked.sort_by(|(text_a, count_a), (text_b, count_b)| count_b.cmp(count_a).then_with(|| text_a.cmp(text_b)));
+    let mut ranked: Vec<(String, usize)> = counts
+        .into_iter()
+        .filter(|(_, count)| *count >= min_count)
+        .collect();
+    ranked.sort_by(|(text_a, count_a), (text_b, count_b)| {
+        count_b.cmp(count_a).then_with(|| text_a.cmp(text_b))
+    });
     ranked.truncate(max_size);
     if ranked.is_empty() {
-        return Err(format!("column `{}` has no value that occurs {min_count} times", column.name));
+        return Err(format!(
+            "column `{}` has no value that occurs {min_count} times",
+            column.name
+        ));
     }
     Ok(ranked.into_iter().map(|(text, _)| text).collect())
 }
 
 fn moments(column: &Column, scale: impl Fn(f64) -> f64) -> Result<(f64, f64), String> {
     numeric(column)?;
-    let values: Vec<f64> =
-        present_positions(column).map(|position| scale(number(&column.values, position))).collect();
+    let values: Vec<f64> = present_positions(column)
+        .map(|position| scale(number(&column.values, position)))
+        .collect();
     let mean = values.iter().sum::<f64>() / values.len() as f64;
-    let deviation = (values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / values.len() as f64).sqrt();
+    let deviation = (values
+        .iter()
+        .map(|value| (value - mean).powi(2))
+        .sum::<f64>()
+        / values.len() as f64)
+        .sqrt();
     if values.is_empty() || deviation <= 0.0 {
-        return Err(format!("column `{}` has the same value in every row, so it cannot be scaled", column.name));
+        return Err(format!(
+            "column `{}` has the same value in every row, so it cannot be scaled",
+            column.name
+        ));
     }
     Ok((mean, deviation))
 }
@@ -212,14 +260,22 @@ fn moments(column: &Column, scale: impl Fn(f64) -> f64) -> Result<(f64, f64), St
 fn numeric(column: &Column) -> Result<(), String> {
     match column.values {
         Values::Int(_) | Values::Float(_) => Ok(()),
-        Values::Text(_) => Err(format!("column `{}` holds strings, but a number is expected", column.name)),
+        Values::Text(_) => Err(format!(
+            "column `{}` holds strings, but a number is expected",
+            column.name
+        )),
     }
 }
 
 fn float_is_no_category(column: &Column) -> String {
-    format!("column `{}` holds floats, which make no category; use standard, log or buckets", column.name)
+    format!(
+        "column `{}` holds floats, which make no category; use standard, log or buckets",
+        column.name
+    )
 }
 
 fn present_positions(column: &Column) -> impl Iterator<Item = usize> {
-    (0..column.rows()).filter(|&row| column.is_present(row)).flat_map(|row| column.range(row))
+    (0..column.rows())
+        .filter(|&row| column.is_present(row))
+        .flat_map(|row| column.range(row))
 }

@@ -106,7 +106,9 @@ impl Transform {
     pub fn slots(&self) -> usize {
         match self {
             Transform::Category { .. } | Transform::Hash { .. } | Transform::Buckets { .. } => 1,
-            Transform::Categories { max_length, .. } | Transform::Sequence { max_length, .. } => *max_length,
+            Transform::Categories { max_length, .. } | Transform::Sequence { max_length, .. } => {
+                *max_length
+            }
             Transform::Standard { .. } | Transform::Log { .. } => 0,
         }
     }
@@ -152,10 +154,16 @@ pub(crate) struct Lookup {
 impl Lookup {
     fn new(vocabulary: &[String]) -> Self {
         let numbered = || vocabulary.iter().zip(FIRST_KNOWN..);
-        let integer = |text: &String| text.parse::<i64>().ok().filter(|number| number.to_string() == *text);
+        let integer = |text: &String| {
+            text.parse::<i64>()
+                .ok()
+                .filter(|number| number.to_string() == *text)
+        };
         Self {
             texts: numbered().map(|(text, id)| (text.clone(), id)).collect(),
-            ints: numbered().filter_map(|(text, id)| Some((integer(text)?, id))).collect(),
+            ints: numbered()
+                .filter_map(|(text, id)| Some((integer(text)?, id)))
+                .collect(),
         }
     }
 }
@@ -216,7 +224,10 @@ impl TryFrom<Stored> for Schema {
 
     fn try_from(stored: Stored) -> Result<Self, SchemaError> {
         if stored.format > FORMAT {
-            return Err(SchemaError::Format { found: stored.format, known: FORMAT });
+            return Err(SchemaError::Format {
+                found: stored.format,
+                known: FORMAT,
+            });
         }
         Schema::new(stored.features)
     }
@@ -224,7 +235,10 @@ impl TryFrom<Stored> for Schema {
 
 impl From<Schema> for Stored {
     fn from(schema: Schema) -> Self {
-        Stored { format: FORMAT, features: schema.features }
+        Stored {
+            format: FORMAT,
+            features: schema.features,
+        }
     }
 }
 
@@ -236,16 +250,26 @@ impl Schema {
     pub fn new(features: Vec<Feature>) -> Result<Self, SchemaError> {
         for (position, feature) in features.iter().enumerate() {
             let earlier = &features[..position];
-            check(feature, earlier).map_err(|reason| SchemaError::Feature { feature: feature.name.clone(), reason })?;
+            check(feature, earlier).map_err(|reason| SchemaError::Feature {
+                feature: feature.name.clone(),
+                reason,
+            })?;
         }
         for (side, name) in [(Side::Query, "user or context"), (Side::Item, "item")] {
             if !features.iter().any(|feature| feature.role.side() == side) {
                 return Err(SchemaError::NoFeature(name));
             }
         }
-        let lookups = features.iter().map(|feature| Lookup::new(feature.transform.vocabulary())).collect();
+        let lookups = features
+            .iter()
+            .map(|feature| Lookup::new(feature.transform.vocabulary()))
+            .collect();
         let layout = lay_out(&features);
-        Ok(Self { features, layout, lookups })
+        Ok(Self {
+            features,
+            layout,
+            lookups,
+        })
     }
 
     /// Reads `features.json`.
@@ -253,13 +277,17 @@ impl Schema {
     /// # Errors
     /// As [`Schema::new`], or when the text is no such JSON.
     pub fn from_json(bytes: &[u8]) -> Result<Self, SchemaError> {
-        let stored: Stored = serde_json::from_slice(bytes).map_err(|error| SchemaError::Json(error.to_string()))?;
+        let stored: Stored =
+            serde_json::from_slice(bytes).map_err(|error| SchemaError::Json(error.to_string()))?;
         stored.try_into()
     }
 
     /// Writes `features.json`; the same schema always gives the same bytes.
     pub fn to_json(&self) -> Vec<u8> {
-        let stored = Stored { format: FORMAT, features: self.features.clone() };
+        let stored = Stored {
+            format: FORMAT,
+            features: self.features.clone(),
+        };
         // Strings, numbers and lists of them: serde_json has no way to fail on these.
         let mut json = serde_json::to_vec_pretty(&stored).unwrap_or_default();
         json.push(b'\n');
@@ -273,7 +301,9 @@ impl Schema {
 
     /// The features of one side.
     pub fn side(&self, side: Side) -> impl Iterator<Item = &Feature> {
-        self.features.iter().filter(move |feature| feature.role.side() == side)
+        self.features
+            .iter()
+            .filter(move |feature| feature.role.side() == side)
     }
 
     /// Where each feature lies in an encoded row.
@@ -292,34 +322,57 @@ fn check(feature: &Feature, earlier: &[Feature]) -> Result<(), String> {
     if earlier.iter().any(|other| other.name == feature.name) {
         return Err("defined twice".into());
     }
-    let clash = earlier.iter().find(|other| other.column == feature.column && other.role.side() != feature.role.side());
+    let clash = earlier
+        .iter()
+        .find(|other| other.column == feature.column && other.role.side() != feature.role.side());
     if let Some(other) = clash {
-        return Err(format!("column `{}` is read by `{}` as a property of the other side", feature.column, other.name));
+        return Err(format!(
+            "column `{}` is read by `{}` as a property of the other side",
+            feature.column, other.name
+        ));
     }
     match &feature.transform {
         Transform::Hash { buckets: 0 } => Err("buckets must be at least 1".into()),
-        Transform::Hash { buckets } if *buckets > i32::MAX as u32 / 2 => Err(format!("{buckets} buckets are too many")),
+        Transform::Hash { buckets } if *buckets > i32::MAX as u32 / 2 => {
+            Err(format!("{buckets} buckets are too many"))
+        }
         Transform::Categories { max_length, .. } | Transform::Sequence { max_length, .. }
             if !(1..=LONGEST_LIST).contains(max_length) =>
         {
-            Err(format!("max_length is {max_length}, but must lie in 1..={LONGEST_LIST}"))
+            Err(format!(
+                "max_length is {max_length}, but must lie in 1..={LONGEST_LIST}"
+            ))
         }
         Transform::Standard { mean, deviation } | Transform::Log { mean, deviation }
             if !mean.is_finite() || !deviation.is_finite() || *deviation <= 0.0 =>
         {
-            Err(format!("mean {mean} and deviation {deviation} must be finite and the deviation above 0"))
+            Err(format!(
+                "mean {mean} and deviation {deviation} must be finite and the deviation above 0"
+            ))
         }
         Transform::Buckets { boundaries } => {
             let ascending = boundaries.windows(2).all(|pair| pair[0] < pair[1]);
-            let sound = !boundaries.is_empty() && boundaries.iter().all(|boundary| boundary.is_finite()) && ascending;
-            if sound { Ok(()) } else { Err(format!("boundaries must be finite and ascending: {boundaries:?}")) }
+            let sound = !boundaries.is_empty()
+                && boundaries.iter().all(|boundary| boundary.is_finite())
+                && ascending;
+            if sound {
+                Ok(())
+            } else {
+                Err(format!(
+                    "boundaries must be finite and ascending: {boundaries:?}"
+                ))
+            }
         }
         _ => Ok(()),
     }
 }
 
 fn lay_out(features: &[Feature]) -> Layout {
-    let mut layout = Layout { vocabulary: 0, query: SideLayout::default(), item: SideLayout::default() };
+    let mut layout = Layout {
+        vocabulary: 0,
+        query: SideLayout::default(),
+        item: SideLayout::default(),
+    };
     for feature in features {
         let side = match feature.role.side() {
             Side::Query => &mut layout.query,
@@ -331,7 +384,13 @@ fn lay_out(features: &[Feature]) -> Layout {
             continue;
         }
         let (first_slot, first_id) = (side.slots, layout.vocabulary);
-        side.fields.push(Field { name: feature.name.clone(), first_slot, slots, first_id, ids });
+        side.fields.push(Field {
+            name: feature.name.clone(),
+            first_slot,
+            slots,
+            first_id,
+            ids,
+        });
         side.slots += slots;
         layout.vocabulary += ids;
     }

@@ -2,14 +2,17 @@
 //! encodings or a clear error.
 
 use decant_features::{
-    Catalog, CatalogError, Column, Columns, Feature, FeatureSpec, Kind, Role, Schema, SchemaError, Side, Transform,
-    Values, fit,
+    Catalog, CatalogError, Column, Columns, Feature, FeatureSpec, Kind, Role, Schema, SchemaError,
+    Side, Transform, Values, fit,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
 
 fn text(name: &str, values: &[&str]) -> Column {
-    Column::new(name, Values::Text(values.iter().map(|value| (*value).to_owned()).collect()))
+    Column::new(
+        name,
+        Values::Text(values.iter().map(|value| (*value).to_owned()).collect()),
+    )
 }
 
 fn columns(columns: Vec<Column>) -> Columns {
@@ -17,11 +20,19 @@ fn columns(columns: Vec<Column>) -> Columns {
 }
 
 fn spec(name: &str, role: Role, kind: Kind) -> FeatureSpec {
-    FeatureSpec { name: name.into(), column: None, role, kind }
+    FeatureSpec {
+        name: name.into(),
+        column: None,
+        role,
+        kind,
+    }
 }
 
 fn category() -> Kind {
-    Kind::Category { min_count: 1, max_size: 1000 }
+    Kind::Category {
+        min_count: 1,
+        max_size: 1000,
+    }
 }
 
 /// A schema with every kind of feature, fitted on a few rows.
@@ -31,21 +42,51 @@ fn schema() -> Schema {
         Column::new("age", Values::Int(vec![20, 30, 40])),
         Column::new("spent", Values::Float(vec![0.0, 10.0, 1000.0])),
         Column::new("hour", Values::Int(vec![1, 12, 23])),
-        Column::ragged("seen", Values::Text(vec!["m1".into(), "m2".into(), "m3".into()]), vec![0, 2, 2, 3]),
+        Column::ragged(
+            "seen",
+            Values::Text(vec!["m1".into(), "m2".into(), "m3".into()]),
+            vec![0, 2, 2, 3],
+        ),
     ]);
     let item = columns(vec![
         Column::new("item", Values::Int(vec![7, 8, 7])),
-        Column::ragged("tags", Values::Text(vec!["x".into(), "y".into(), "x".into()]), vec![0, 1, 2, 3]),
+        Column::ragged(
+            "tags",
+            Values::Text(vec!["x".into(), "y".into(), "x".into()]),
+            vec![0, 1, 2, 3],
+        ),
         text("maker", &["p", "q", "p"]),
     ]);
     let specs = [
         spec("user", Role::User, category()),
         spec("age", Role::User, Kind::Standard),
         spec("spent", Role::User, Kind::Log),
-        spec("hour", Role::Context, Kind::Buckets { boundaries: vec![6.0, 18.0] }),
-        spec("seen", Role::User, Kind::Sequence { min_count: 1, max_size: 100, max_length: 2 }),
+        spec(
+            "hour",
+            Role::Context,
+            Kind::Buckets {
+                boundaries: vec![6.0, 18.0],
+            },
+        ),
+        spec(
+            "seen",
+            Role::User,
+            Kind::Sequence {
+                min_count: 1,
+                max_size: 100,
+                max_length: 2,
+            },
+        ),
         spec("item", Role::Item, category()),
-        spec("tags", Role::Item, Kind::Categories { min_count: 1, max_size: 100, max_length: 2 }),
+        spec(
+            "tags",
+            Role::Item,
+            Kind::Categories {
+                min_count: 1,
+                max_size: 100,
+                max_length: 2,
+            },
+        ),
         spec("maker", Role::Item, Kind::Hash { buckets: 5 }),
     ];
     fit(&specs, &query, &item).unwrap()
@@ -54,7 +95,11 @@ fn schema() -> Schema {
 /// The query columns of one or several rows; `None` is a missing value.
 fn query(rows: &[(Option<&str>, Option<i64>, &[&str])]) -> Columns {
     let present = |marks: Vec<bool>| Some(marks);
-    let seen: Vec<String> = rows.iter().flat_map(|row| row.2).map(|item| (*item).to_owned()).collect();
+    let seen: Vec<String> = rows
+        .iter()
+        .flat_map(|row| row.2)
+        .map(|item| (*item).to_owned())
+        .collect();
     let mut end = 0;
     let offsets = std::iter::once(0).chain(rows.iter().map(|row| {
         end += row.2.len() as u32;
@@ -63,11 +108,20 @@ fn query(rows: &[(Option<&str>, Option<i64>, &[&str])]) -> Columns {
     columns(vec![
         Column {
             present: present(rows.iter().map(|row| row.0.is_some()).collect()),
-            ..text("user", &rows.iter().map(|row| row.0.unwrap_or_default()).collect::<Vec<_>>())
+            ..text(
+                "user",
+                &rows
+                    .iter()
+                    .map(|row| row.0.unwrap_or_default())
+                    .collect::<Vec<_>>(),
+            )
         },
         Column {
             present: present(rows.iter().map(|row| row.1.is_some()).collect()),
-            ..Column::new("age", Values::Int(rows.iter().map(|row| row.1.unwrap_or_default()).collect()))
+            ..Column::new(
+                "age",
+                Values::Int(rows.iter().map(|row| row.1.unwrap_or_default()).collect()),
+            )
         },
         Column::new("spent", Values::Float(vec![5.0; rows.len()])),
         Column::new("hour", Values::Int(vec![12; rows.len()])),
@@ -90,20 +144,47 @@ fn unknown_missing_and_empty_values_have_encodings_of_their_own() {
     let ids = |row: usize, name: &str| {
         let field = field(name);
         let at = row * encoded.slots + field.first_slot;
-        encoded.ids[at..at + field.slots].iter().map(|id| id - field.first_id as i32).collect::<Vec<_>>()
+        encoded.ids[at..at + field.slots]
+            .iter()
+            .map(|id| id - field.first_id as i32)
+            .collect::<Vec<_>>()
     };
     let weights = |row: usize, name: &str| {
         let at = row * encoded.slots + field(name).first_slot;
         encoded.weights[at..at + field(name).slots].to_vec()
     };
-    assert_eq!([ids(0, "user"), ids(1, "user"), ids(2, "user")], [[2], [1], [0]], "known, unknown, missing");
+    assert_eq!(
+        [ids(0, "user"), ids(1, "user"), ids(2, "user")],
+        [[2], [1], [0]],
+        "known, unknown, missing"
+    );
     assert_eq!(ids(0, "hour"), [2], "between the boundaries");
-    assert_eq!((ids(0, "seen"), weights(0, "seen")), (vec![2, 0], vec![1.0, 0.0]), "padding has no weight");
-    assert_eq!((ids(1, "seen"), weights(1, "seen")), (vec![1, 0], vec![1.0, 0.0]), "unknown item");
-    assert_eq!((ids(2, "seen"), weights(2, "seen")), (vec![0, 0], vec![1.0, 0.0]), "an empty list is missing");
-    assert_eq!((ids(3, "seen"), weights(3, "seen")), (vec![3, 4], vec![0.5, 0.5]), "the latest two of three");
+    assert_eq!(
+        (ids(0, "seen"), weights(0, "seen")),
+        (vec![2, 0], vec![1.0, 0.0]),
+        "padding has no weight"
+    );
+    assert_eq!(
+        (ids(1, "seen"), weights(1, "seen")),
+        (vec![1, 0], vec![1.0, 0.0]),
+        "unknown item"
+    );
+    assert_eq!(
+        (ids(2, "seen"), weights(2, "seen")),
+        (vec![0, 0], vec![1.0, 0.0]),
+        "an empty list is missing"
+    );
+    assert_eq!(
+        (ids(3, "seen"), weights(3, "seen")),
+        (vec![3, 4], vec![0.5, 0.5]),
+        "the latest two of three"
+    );
     assert_eq!(encoded.dense[0], 0.0, "30 is the mean age");
-    assert_eq!(encoded.dense[2 * encoded.dense_width], 0.0, "a missing number is the mean");
+    assert_eq!(
+        encoded.dense[2 * encoded.dense_width],
+        0.0,
+        "a missing number is the mean"
+    );
 }
 
 #[test]
@@ -115,7 +196,10 @@ fn every_violation_is_listed_at_once() {
         text("surprise", &["!"]),
     ]);
     let violations = schema().encode(Side::Query, &wrong).unwrap_err().violations;
-    let named: Vec<&str> = violations.iter().map(|violation| violation.column.as_str()).collect();
+    let named: Vec<&str> = violations
+        .iter()
+        .map(|violation| violation.column.as_str())
+        .collect();
     assert_eq!(named, ["user", "age", "spent", "hour", "seen"]);
     assert!(violations[0].reason.contains("float") && violations[3].reason.contains("missing"));
     assert_eq!(schema().unread_columns(&wrong), ["surprise"]);
@@ -127,19 +211,40 @@ fn columns_that_contradict_themselves_are_refused() {
     let cases = [
         (Column::ragged("a", ints(3), vec![0, 2]), "end at 2"),
         (Column::ragged("a", ints(3), vec![1, 3]), "start at 0"),
-        (Column::ragged("a", ints(3), vec![0, 2, 1, 3]), "below the one before"),
+        (
+            Column::ragged("a", ints(3), vec![0, 2, 1, 3]),
+            "below the one before",
+        ),
         (Column::ragged("a", ints(0), vec![]), "rows + 1"),
-        (Column { present: Some(vec![true]), ..Column::new("a", ints(2)) }, "1 presence marks for 2 rows"),
-        (Column::new("a", Values::Float(vec![0.0, f32::NAN])), "value 1 is NaN"),
+        (
+            Column {
+                present: Some(vec![true]),
+                ..Column::new("a", ints(2))
+            },
+            "1 presence marks for 2 rows",
+        ),
+        (
+            Column::new("a", Values::Float(vec![0.0, f32::NAN])),
+            "value 1 is NaN",
+        ),
         (Column::new("a", Values::Float(vec![f32::INFINITY])), "inf"),
         (Column::new("", ints(1)), "name"),
     ];
     for (column, reason) in cases {
         let errors = Columns::new(vec![column.clone()]).unwrap_err();
-        assert!(errors[0].to_string().contains(reason), "{column:?}: {}", errors[0]);
+        assert!(
+            errors[0].to_string().contains(reason),
+            "{column:?}: {}",
+            errors[0]
+        );
     }
-    let lengths = Columns::new(vec![Column::new("a", ints(1)), Column::new("b", ints(2))]).unwrap_err();
-    assert!(lengths[0].to_string().contains("2 rows, but column `a` has 1"));
+    let lengths =
+        Columns::new(vec![Column::new("a", ints(1)), Column::new("b", ints(2))]).unwrap_err();
+    assert!(
+        lengths[0]
+            .to_string()
+            .contains("2 rows, but column `a` has 1")
+    );
     assert!(Columns::new(vec![Column::new("a", ints(1)), Column::new("a", ints(1))]).is_err());
 }
 
@@ -152,41 +257,96 @@ fn schemas_go_round_and_impossible_ones_are_refused() {
     assert_eq!(read.layout(), schema.layout());
     assert_eq!(read.to_json(), json);
 
-    let newer = String::from_utf8(json).unwrap().replacen("\"format\": 1", "\"format\": 2", 1);
-    assert_eq!(Schema::from_json(newer.as_bytes()).unwrap_err(), SchemaError::Format { found: 2, known: 1 });
+    let newer = String::from_utf8(json)
+        .unwrap()
+        .replacen("\"format\": 1", "\"format\": 2", 1);
+    assert_eq!(
+        Schema::from_json(newer.as_bytes()).unwrap_err(),
+        SchemaError::Format { found: 2, known: 1 }
+    );
     let with = |transform: Transform| {
-        let feature = |name: &str, role, transform| Feature { name: name.into(), column: name.into(), role, transform };
+        let feature = |name: &str, role, transform| Feature {
+            name: name.into(),
+            column: name.into(),
+            role,
+            transform,
+        };
         let user = feature("u", Role::User, Transform::Hash { buckets: 4 });
         Schema::new(vec![user, feature("i", Role::Item, transform)]).is_ok()
     };
     assert!(with(Transform::Hash { buckets: 4 }));
     assert!(!with(Transform::Hash { buckets: 0 }));
-    assert!(!with(Transform::Standard { mean: 0.0, deviation: 0.0 }));
-    assert!(!with(Transform::Log { mean: f64::NAN, deviation: 1.0 }));
-    assert!(!with(Transform::Buckets { boundaries: vec![2.0, 1.0] }));
-    assert!(!with(Transform::Sequence { vocabulary: vec!["a".into()], max_length: 0 }));
+    assert!(!with(Transform::Standard {
+        mean: 0.0,
+        deviation: 0.0
+    }));
+    assert!(!with(Transform::Log {
+        mean: f64::NAN,
+        deviation: 1.0
+    }));
+    assert!(!with(Transform::Buckets {
+        boundaries: vec![2.0, 1.0]
+    }));
+    assert!(!with(Transform::Sequence {
+        vocabulary: vec!["a".into()],
+        max_length: 0
+    }));
 }
 
 #[test]
 fn features_that_cannot_be_learnt_are_named() {
-    let query = columns(vec![text("user", &["a", "b"]), Column::new("same", Values::Int(vec![3, 3]))]);
+    let query = columns(vec![
+        text("user", &["a", "b"]),
+        Column::new("same", Values::Int(vec![3, 3])),
+    ]);
     let item = columns(vec![text("item", &["x", "y"])]);
     let error = |spec: FeatureSpec| fit(&[spec], &query, &item).unwrap_err().to_string();
     let unknown = error(spec("usr", Role::User, category()));
-    assert!(unknown.contains("`usr`") && unknown.contains("user, same"), "{unknown}");
+    assert!(
+        unknown.contains("`usr`") && unknown.contains("user, same"),
+        "{unknown}"
+    );
     assert!(error(spec("same", Role::User, Kind::Standard)).contains("same value"));
     assert!(error(spec("user", Role::User, Kind::Standard)).contains("strings"));
-    assert!(error(spec("user", Role::User, Kind::Category { min_count: 5, max_size: 9 })).contains("5 times"));
+    assert!(
+        error(spec(
+            "user",
+            Role::User,
+            Kind::Category {
+                min_count: 5,
+                max_size: 9
+            }
+        ))
+        .contains("5 times")
+    );
 }
 
 #[test]
 fn feature_specs_read_as_toml_and_refuse_unknown_keys() {
     let parse = |text: &str| toml::from_str::<FeatureSpec>(text);
-    let age = parse("name = \"age\"\nrole = \"user\"\nkind = \"buckets\"\nboundaries = [18, 25]").unwrap();
-    assert_eq!(age.kind, Kind::Buckets { boundaries: vec![18.0, 25.0] });
-    assert_eq!(parse("name = \"age\"\nrole = \"user\"\nkind = \"standard\"").unwrap().column(), "age");
-    for wrong in ["kind = \"bucket\"", "kind = \"hash\"\nbuckets = 4\nbukets = 5", "kind = \"hash\""] {
-        assert!(parse(&format!("name = \"age\"\nrole = \"user\"\n{wrong}")).is_err(), "{wrong}");
+    let age = parse("name = \"age\"\nrole = \"user\"\nkind = \"buckets\"\nboundaries = [18, 25]")
+        .unwrap();
+    assert_eq!(
+        age.kind,
+        Kind::Buckets {
+            boundaries: vec![18.0, 25.0]
+        }
+    );
+    assert_eq!(
+        parse("name = \"age\"\nrole = \"user\"\nkind = \"standard\"")
+            .unwrap()
+            .column(),
+        "age"
+    );
+    for wrong in [
+        "kind = \"bucket\"",
+        "kind = \"hash\"\nbuckets = 4\nbukets = 5",
+        "kind = \"hash\"",
+    ] {
+        assert!(
+            parse(&format!("name = \"age\"\nrole = \"user\"\n{wrong}")).is_err(),
+            "{wrong}"
+        );
     }
 }
 
@@ -195,19 +355,48 @@ fn a_catalog_goes_round_through_arrow() {
     let table = columns(vec![
         text("title", &["Fargo", "Heat"]),
         Column::new("id", Values::Int(vec![11, 12])),
-        Column { present: Some(vec![true, false]), ..Column::new("year", Values::Float(vec![1996.0, 0.0])) },
-        Column::ragged("genres", Values::Text(vec!["Crime".into(), "Drama".into()]), vec![0, 2, 2]),
+        Column {
+            present: Some(vec![true, false]),
+            ..Column::new("year", Values::Float(vec![1996.0, 0.0]))
+        },
+        Column::ragged(
+            "genres",
+            Values::Text(vec!["Crime".into(), "Drama".into()]),
+            vec![0, 2, 2],
+        ),
     ]);
-    let catalog = Catalog::from_arrow(&Catalog::new("id", table).unwrap().to_arrow().unwrap()).unwrap();
-    assert_eq!((catalog.len(), catalog.id(1), catalog.row("12"), catalog.row("13")), (2, "12", Some(1), None));
+    let catalog =
+        Catalog::from_arrow(&Catalog::new("id", table).unwrap().to_arrow().unwrap()).unwrap();
+    assert_eq!(
+        (
+            catalog.len(),
+            catalog.id(1),
+            catalog.row("12"),
+            catalog.row("13")
+        ),
+        (2, "12", Some(1), None)
+    );
     let shown = |row, column| catalog.display(row, column);
     assert_eq!(shown(0, "genres").unwrap(), "Crime, Drama");
-    assert_eq!((shown(0, "year").unwrap(), shown(1, "year").unwrap()), ("1996".into(), String::new()));
+    assert_eq!(
+        (shown(0, "year").unwrap(), shown(1, "year").unwrap()),
+        ("1996".into(), String::new())
+    );
     assert_eq!(shown(0, "director"), None);
 
     let twice = columns(vec![text("id", &["a", "b", "a"])]);
     let error = Catalog::new("id", twice).unwrap_err();
-    assert!(matches!(error, CatalogError::DuplicateId { first: 0, second: 2, .. }), "{error}");
+    assert!(
+        matches!(
+            error,
+            CatalogError::DuplicateId {
+                first: 0,
+                second: 2,
+                ..
+            }
+        ),
+        "{error}"
+    );
     assert!(Catalog::from_arrow(b"not arrow").is_err());
 }
 
@@ -216,8 +405,20 @@ type Row = (Option<String>, Option<i64>, Vec<String>);
 
 fn rows() -> impl Strategy<Value = Vec<Row>> {
     let name = prop_oneof![Just("ann".to_owned()), Just("bob".to_owned()), ".{0,6}"];
-    let item = prop_oneof![Just("m1".to_owned()), Just("m2".to_owned()), Just("m3".to_owned()), ".{0,4}"];
-    vec((proptest::option::of(name), proptest::option::of(any::<i64>()), vec(item, 0..5)), 1..20)
+    let item = prop_oneof![
+        Just("m1".to_owned()),
+        Just("m2".to_owned()),
+        Just("m3".to_owned()),
+        ".{0,4}"
+    ];
+    vec(
+        (
+            proptest::option::of(name),
+            proptest::option::of(any::<i64>()),
+            vec(item, 0..5),
+        ),
+        1..20,
+    )
 }
 
 proptest! {

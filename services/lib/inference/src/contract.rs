@@ -9,8 +9,8 @@
 //!
 //! Q is 1 or N. The one output, `score`, is float and has N values.
 
-use ort::session::{Outlet, Session};
-use ort::value::{TensorElementType, ValueType};
+use ort::session::Session;
+use ort::value::{Outlet, TensorElementType, ValueType};
 
 use crate::Error;
 
@@ -75,26 +75,46 @@ pub(crate) fn check(session: &Session) -> Result<(Vec<Input>, Widths), Error> {
     let mut order = Vec::with_capacity(session.inputs().len());
     let mut widths = [0; Input::ALL.len()];
     for outlet in session.inputs() {
-        let Some(input) = Input::ALL.into_iter().find(|input| input.name() == outlet.name()) else {
+        let Some(input) = Input::ALL
+            .into_iter()
+            .find(|input| input.name() == outlet.name())
+        else {
             let known = Input::ALL.map(Input::name).join(", ");
-            return Err(Error::Contract(format!("input `{}` is none of {known}", outlet.name())));
+            return Err(Error::Contract(format!(
+                "input `{}` is none of {known}",
+                outlet.name()
+            )));
         };
         let [rows, width] = shape(outlet, "input", input.element())?;
         free(outlet, "input", rows)?;
-        widths[input as usize] = usize::try_from(width).ok().filter(|width| *width > 0).ok_or_else(|| {
-            Error::Contract(format!("input `{}` must say how wide its rows are, but says {width}", input.name()))
-        })?;
+        widths[input as usize] = usize::try_from(width)
+            .ok()
+            .filter(|width| *width > 0)
+            .ok_or_else(|| {
+                Error::Contract(format!(
+                    "input `{}` must say how wide its rows are, but says {width}",
+                    input.name()
+                ))
+            })?;
         order.push(input);
     }
     let width = |input: Input| widths[input as usize];
-    for (ids, weights) in [(Input::QueryIds, Input::QueryWeights), (Input::ItemIds, Input::ItemWeights)] {
+    for (ids, weights) in [
+        (Input::QueryIds, Input::QueryWeights),
+        (Input::ItemIds, Input::ItemWeights),
+    ] {
         if width(ids) != width(weights) {
             let (ids, weights, found) = (ids.name(), weights.name(), [width(ids), width(weights)]);
-            return Err(Error::Contract(format!("`{ids}` and `{weights}` differ in width: {found:?}")));
+            return Err(Error::Contract(format!(
+                "`{ids}` and `{weights}` differ in width: {found:?}"
+            )));
         }
     }
     if width(Input::ItemIds) == 0 && width(Input::ItemDense) == 0 {
-        return Err(Error::Contract("it has neither `item_ids` nor `item_dense`, so nothing says how many rows there are".into()));
+        return Err(Error::Contract(
+            "it has neither `item_ids` nor `item_dense`, so nothing says how many rows there are"
+                .into(),
+        ));
     }
     check_output(session.outputs())?;
     let widths = Widths {
@@ -107,27 +127,49 @@ pub(crate) fn check(session: &Session) -> Result<(Vec<Input>, Widths), Error> {
 }
 
 fn check_output(outputs: &[Outlet]) -> Result<(), Error> {
-    let names = || outputs.iter().map(|output| format!("`{}`", output.name())).collect::<Vec<_>>().join(", ");
+    let names = || {
+        outputs
+            .iter()
+            .map(|output| format!("`{}`", output.name()))
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
     let [output] = outputs else {
-        return Err(Error::Contract(format!("one output, `{SCORE}`, is expected, but it has {}: {}", outputs.len(), names())));
+        return Err(Error::Contract(format!(
+            "one output, `{SCORE}`, is expected, but it has {}: {}",
+            outputs.len(),
+            names()
+        )));
     };
     if output.name() != SCORE {
-        return Err(Error::Contract(format!("the output is called {}, not `{SCORE}`", names())));
+        return Err(Error::Contract(format!(
+            "the output is called {}, not `{SCORE}`",
+            names()
+        )));
     }
     let [rows] = shape(output, "output", TensorElementType::Float32)?;
     free(output, "output", rows)
 }
 
-fn shape<const RANK: usize>(outlet: &Outlet, what: &str, element: TensorElementType) -> Result<[i64; RANK], Error> {
+fn shape<const RANK: usize>(
+    outlet: &Outlet,
+    what: &str,
+    element: TensorElementType,
+) -> Result<[i64; RANK], Error> {
     let name = outlet.name();
     let ValueType::Tensor { ty, shape, .. } = outlet.dtype() else {
         return Err(Error::Contract(format!("{what} `{name}` is no tensor")));
     };
     if *ty != element {
-        return Err(Error::Contract(format!("{what} `{name}` has type {ty}, but {element} is expected")));
+        return Err(Error::Contract(format!(
+            "{what} `{name}` has type {ty}, but {element} is expected"
+        )));
     }
-    <[i64; RANK]>::try_from(&shape[..])
-        .map_err(|_| Error::Contract(format!("{what} `{name}` has shape {shape:?}, but {RANK} dimensions are expected")))
+    <[i64; RANK]>::try_from(&shape[..]).map_err(|_| {
+        Error::Contract(format!(
+            "{what} `{name}` has shape {shape:?}, but {RANK} dimensions are expected"
+        ))
+    })
 }
 
 /// A batch size written into the graph would fit one size of request only.
@@ -135,5 +177,8 @@ fn free(outlet: &Outlet, what: &str, rows: i64) -> Result<(), Error> {
     if rows == -1 {
         return Ok(());
     }
-    Err(Error::Contract(format!("{what} `{}` is made for {rows} rows; the number of rows must be free", outlet.name())))
+    Err(Error::Contract(format!(
+        "{what} `{}` is made for {rows} rows; the number of rows must be free",
+        outlet.name()
+    )))
 }

@@ -44,7 +44,9 @@ pub enum Error {
     #[error("golden.json: {0}")]
     GoldenFile(String),
     /// The graph computes other scores here than where it was trained.
-    #[error("golden row {row}: {expected} expected, {got} computed; {differing} of {rows} rows differ by more than {tolerance}")]
+    #[error(
+        "golden row {row}: {expected} expected, {got} computed; {differing} of {rows} rows differ by more than {tolerance}"
+    )]
     Golden {
         /// The row that differs most.
         row: usize,

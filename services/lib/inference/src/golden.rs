@@ -25,7 +25,8 @@ impl Golden {
     /// # Errors
     /// When it does not parse, or proves nothing.
     pub fn from_json(bytes: &[u8]) -> Result<Self, Error> {
-        let golden: Golden = serde_json::from_slice(bytes).map_err(|error| Error::GoldenFile(error.to_string()))?;
+        let golden: Golden =
+            serde_json::from_slice(bytes).map_err(|error| Error::GoldenFile(error.to_string()))?;
         golden.check()?;
         Ok(golden)
     }
@@ -47,9 +48,19 @@ impl Golden {
         self.check()?;
         let mut scores = Vec::with_capacity(self.expected.len());
         session.score(&self.query, &self.item, &mut scores)?;
-        let differences = || self.expected.iter().zip(&scores).map(|(expected, got)| (expected - got).abs());
-        let differing = differences().filter(|difference| *difference > self.tolerance).count();
-        match differences().enumerate().max_by(|(_, left), (_, right)| left.total_cmp(right)) {
+        let differences = || {
+            self.expected
+                .iter()
+                .zip(&scores)
+                .map(|(expected, got)| (expected - got).abs())
+        };
+        let differing = differences()
+            .filter(|difference| *difference > self.tolerance)
+            .count();
+        match differences()
+            .enumerate()
+            .max_by(|(_, left), (_, right)| left.total_cmp(right))
+        {
             Some((row, _)) if differing > 0 => Err(Error::Golden {
                 row,
                 expected: self.expected[row],
@@ -68,13 +79,23 @@ impl Golden {
             return refuse("it has no row, and so proves nothing".into());
         }
         if self.expected.len() != self.item.rows {
-            return refuse(format!("{} expected scores for {} item rows", self.expected.len(), self.item.rows));
+            return refuse(format!(
+                "{} expected scores for {} item rows",
+                self.expected.len(),
+                self.item.rows
+            ));
         }
         if let Some(row) = self.expected.iter().position(|score| !score.is_finite()) {
-            return refuse(format!("the expected score of row {row} is {}", self.expected[row]));
+            return refuse(format!(
+                "the expected score of row {row} is {}",
+                self.expected[row]
+            ));
         }
         if !self.tolerance.is_finite() || self.tolerance < 0.0 {
-            return refuse(format!("the tolerance is {}, but must be finite and not negative", self.tolerance));
+            return refuse(format!(
+                "the tolerance is {}, but must be finite and not negative",
+                self.tolerance
+            ));
         }
         Ok(())
     }
@@ -89,7 +110,12 @@ mod tests {
         let (query, item) = (rows(1, 2, 1, 0), rows(5, 1, 0, 1));
         let mut expected = Vec::new();
         session.score(&query, &item, &mut expected).unwrap();
-        Golden { query, item, expected, tolerance: 1e-6 }
+        Golden {
+            query,
+            item,
+            expected,
+            tolerance: 1e-6,
+        }
     }
 
     #[test]
@@ -108,19 +134,48 @@ mod tests {
         wrong.expected[1] += 0.01;
         wrong.expected[3] += 0.25;
         let error = wrong.replay(&mut session).unwrap_err();
-        assert!(matches!(error, Error::Golden { row: 3, differing: 2, rows: 5, .. }), "{error}");
+        assert!(
+            matches!(
+                error,
+                Error::Golden {
+                    row: 3,
+                    differing: 2,
+                    rows: 5,
+                    ..
+                }
+            ),
+            "{error}"
+        );
     }
 
     #[test]
     fn a_file_that_proves_nothing_is_refused() {
         let good = golden(&mut open(&Graph::default()).unwrap());
-        let empty = Golden { expected: Vec::new(), ..good.clone() };
-        let short = Golden { expected: vec![0.5], ..good.clone() };
-        let loose = Golden { tolerance: f32::INFINITY, ..good.clone() };
-        let not_finite = Golden { expected: vec![f32::NAN; 5], ..good };
+        let empty = Golden {
+            expected: Vec::new(),
+            ..good.clone()
+        };
+        let short = Golden {
+            expected: vec![0.5],
+            ..good.clone()
+        };
+        let loose = Golden {
+            tolerance: f32::INFINITY,
+            ..good.clone()
+        };
+        let not_finite = Golden {
+            expected: vec![f32::NAN; 5],
+            ..good
+        };
         for bad in [empty, short, loose, not_finite] {
-            assert!(matches!(bad.to_json(), Err(Error::GoldenFile(_))), "{bad:?}");
+            assert!(
+                matches!(bad.to_json(), Err(Error::GoldenFile(_))),
+                "{bad:?}"
+            );
         }
-        assert!(matches!(Golden::from_json(b"{}"), Err(Error::GoldenFile(_))));
+        assert!(matches!(
+            Golden::from_json(b"{}"),
+            Err(Error::GoldenFile(_))
+        ));
     }
 }

@@ -25,15 +25,23 @@ impl Runtime {
     /// # Errors
     /// When the file is missing, is no ONNX Runtime or one that is too old, or the process has loaded another already.
     pub fn load(library: &Path) -> Result<Self, Error> {
-        let refuse = |reason: String| Error::Library { path: library.to_owned(), reason };
+        let refuse = |reason: String| Error::Library {
+            path: library.to_owned(),
+            reason,
+        };
         // ort would look for a relative path beside the executable first.
-        let path: PathBuf = library.canonicalize().map_err(|error| refuse(error.to_string()))?;
+        let path: PathBuf = library
+            .canonicalize()
+            .map_err(|error| refuse(error.to_string()))?;
         let mut loaded = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(runtime) = &*loaded {
             if *runtime.library == *path {
                 return Ok(runtime.clone());
             }
-            return Err(refuse(format!("this process has loaded {} already", runtime.library.display())));
+            return Err(refuse(format!(
+                "this process has loaded {} already",
+                runtime.library.display()
+            )));
         }
         let environment = ort::init_from(&path)
             .map_err(|error| refuse(error.to_string()))?
@@ -44,7 +52,10 @@ impl Runtime {
             .map_err(|error| refuse(error.to_string()))?;
         // With a logger of one's own the environment is made at its most talkative level.
         environment.set_log_level(LogLevel::Warning);
-        let runtime = Self { environment, library: path.into() };
+        let runtime = Self {
+            environment,
+            library: path.into(),
+        };
         *loaded = Some(runtime.clone());
         Ok(runtime)
     }
@@ -61,7 +72,10 @@ impl Runtime {
 
 impl fmt::Debug for Runtime {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Runtime").field("library", &self.library).finish_non_exhaustive()
+        formatter
+            .debug_struct("Runtime")
+            .field("library", &self.library)
+            .finish_non_exhaustive()
     }
 }
 
@@ -69,8 +83,12 @@ impl fmt::Debug for Runtime {
 fn log(level: LogLevel, category: &str, _id: &str, location: &str, message: &str) {
     match level {
         LogLevel::Fatal => tracing::error!(category, location, "onnx runtime: {message}"),
-        LogLevel::Error | LogLevel::Warning => tracing::debug!(category, location, "onnx runtime: {message}"),
-        LogLevel::Info | LogLevel::Verbose => tracing::trace!(category, location, "onnx runtime: {message}"),
+        LogLevel::Error | LogLevel::Warning => {
+            tracing::debug!(category, location, "onnx runtime: {message}")
+        }
+        LogLevel::Info | LogLevel::Verbose => {
+            tracing::trace!(category, location, "onnx runtime: {message}")
+        }
     }
 }
 
@@ -80,8 +98,13 @@ mod tests {
 
     #[test]
     fn a_library_that_is_none_is_named() {
-        let missing = Runtime::load(Path::new("/nonexistent/libonnxruntime.so")).unwrap_err().to_string();
-        assert!(missing.contains("/nonexistent/libonnxruntime.so"), "{missing}");
+        let missing = Runtime::load(Path::new("/nonexistent/libonnxruntime.so"))
+            .unwrap_err()
+            .to_string();
+        assert!(
+            missing.contains("/nonexistent/libonnxruntime.so"),
+            "{missing}"
+        );
         let not_a_library = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"));
         let wrong = Runtime::load(not_a_library).unwrap_err().to_string();
         assert!(wrong.contains("Cargo.toml"), "{wrong}");
@@ -92,7 +115,11 @@ mod tests {
         let first = crate::testing::runtime();
         let again = Runtime::load(first.library()).unwrap();
         assert_eq!(again.library(), first.library());
-        let other = Runtime::load(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"))).unwrap_err();
+        let other = Runtime::load(Path::new(concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/Cargo.toml"
+        )))
+        .unwrap_err();
         assert!(other.to_string().contains("already"), "{other}");
     }
 }

@@ -30,7 +30,11 @@ impl Session {
     pub fn open(runtime: &Runtime, onnx: &[u8], threads: NonZeroUsize) -> Result<Self, Error> {
         let inner = open(runtime, onnx, threads).map_err(|error| Error::Open(error.to_string()))?;
         let (inputs, widths) = contract::check(&inner)?;
-        Ok(Self { inner, inputs, widths })
+        Ok(Self {
+            inner,
+            inputs,
+            widths,
+        })
     }
 
     /// How wide the rows are that this graph takes.
@@ -43,20 +47,37 @@ impl Session {
     ///
     /// # Errors
     /// When the rows do not fit the graph or each other, when ONNX Runtime fails, or when a score is not finite.
-    pub fn score(&mut self, query: &Encoded, item: &Encoded, scores: &mut Vec<f32>) -> Result<(), Error> {
+    pub fn score(
+        &mut self,
+        query: &Encoded,
+        item: &Encoded,
+        scores: &mut Vec<f32>,
+    ) -> Result<(), Error> {
         scores.clear();
         self.check(query, item)?;
         let mut values: Vec<SessionInputValue<'_>> = Vec::with_capacity(self.inputs.len());
         for input in &self.inputs {
             values.push(value(*input, query, item).map_err(|error| Error::Run(error.to_string()))?);
         }
-        let outputs = self.inner.run(&values[..]).map_err(|error| Error::Run(error.to_string()))?;
-        let (_, computed) = outputs[0].try_extract_tensor::<f32>().map_err(|error| Error::Run(error.to_string()))?;
+        let outputs = self
+            .inner
+            .run(&values[..])
+            .map_err(|error| Error::Run(error.to_string()))?;
+        let (_, computed) = outputs[0]
+            .try_extract_tensor::<f32>()
+            .map_err(|error| Error::Run(error.to_string()))?;
         if computed.len() != item.rows {
-            return Err(Error::Run(format!("{} scores came back for {} rows", computed.len(), item.rows)));
+            return Err(Error::Run(format!(
+                "{} scores came back for {} rows",
+                computed.len(),
+                item.rows
+            )));
         }
         if let Some(row) = computed.iter().position(|score| !score.is_finite()) {
-            return Err(Error::NotFinite { row, value: computed[row] });
+            return Err(Error::NotFinite {
+                row,
+                value: computed[row],
+            });
         }
         scores.extend_from_slice(computed);
         Ok(())
@@ -82,14 +103,31 @@ impl Session {
 
     fn check(&self, query: &Encoded, item: &Encoded) -> Result<(), Error> {
         let widths = &self.widths;
-        check_side(query, (Input::QueryIds, widths.query_slots), (Input::QueryDense, widths.query_dense))?;
-        check_side(item, (Input::ItemIds, widths.item_slots), (Input::ItemDense, widths.item_dense))?;
+        check_side(
+            query,
+            (Input::QueryIds, widths.query_slots),
+            (Input::QueryDense, widths.query_dense),
+        )?;
+        check_side(
+            item,
+            (Input::ItemIds, widths.item_slots),
+            (Input::ItemDense, widths.item_dense),
+        )?;
         if item.rows == 0 {
-            return Err(Error::Rows { input: Input::ItemIds.name(), reason: "there is no row to score".into() });
+            return Err(Error::Rows {
+                input: Input::ItemIds.name(),
+                reason: "there is no row to score".into(),
+            });
         }
         if query.rows != 1 && query.rows != item.rows {
-            let reason = format!("{} query rows for {} item rows; 1 or as many are expected", query.rows, item.rows);
-            return Err(Error::Rows { input: Input::QueryIds.name(), reason });
+            let reason = format!(
+                "{} query rows for {} item rows; 1 or as many are expected",
+                query.rows, item.rows
+            );
+            return Err(Error::Rows {
+                input: Input::QueryIds.name(),
+                reason,
+            });
         }
         Ok(())
     }
@@ -97,11 +135,18 @@ impl Session {
 
 impl fmt::Debug for Session {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Session").field("widths", &self.widths).finish_non_exhaustive()
+        formatter
+            .debug_struct("Session")
+            .field("widths", &self.widths)
+            .finish_non_exhaustive()
     }
 }
 
-fn open(runtime: &Runtime, onnx: &[u8], threads: NonZeroUsize) -> ort::Result<ort::session::Session> {
+fn open(
+    runtime: &Runtime,
+    onnx: &[u8],
+    threads: NonZeroUsize,
+) -> ort::Result<ort::session::Session> {
     // Arenas and memory patterns keep what the largest batch took until the session goes, and give it back late
     // even then; the allocator beneath does not.
     ort::session::Session::builder(runtime.environment())?
@@ -114,36 +159,85 @@ fn open(runtime: &Runtime, onnx: &[u8], threads: NonZeroUsize) -> ort::Result<or
         .commit_from_memory(onnx)
 }
 
-fn check_side(rows: &Encoded, (ids, slots): (Input, usize), (dense, dense_width): (Input, usize)) -> Result<(), Error> {
-    let refuse = |input: Input, reason: String| Err(Error::Rows { input: input.name(), reason });
+fn check_side(
+    rows: &Encoded,
+    (ids, slots): (Input, usize),
+    (dense, dense_width): (Input, usize),
+) -> Result<(), Error> {
+    let refuse = |input: Input, reason: String| {
+        Err(Error::Rows {
+            input: input.name(),
+            reason,
+        })
+    };
     if rows.slots != slots {
-        return refuse(ids, format!("rows have {} slots, but the graph takes {slots}", rows.slots));
+        return refuse(
+            ids,
+            format!(
+                "rows have {} slots, but the graph takes {slots}",
+                rows.slots
+            ),
+        );
     }
     if rows.dense_width != dense_width {
-        return refuse(dense, format!("rows have {} columns, but the graph takes {dense_width}", rows.dense_width));
+        return refuse(
+            dense,
+            format!(
+                "rows have {} columns, but the graph takes {dense_width}",
+                rows.dense_width
+            ),
+        );
     }
     // These come from files too, not only from the encoder.
-    let (expected_ids, expected_dense) = (rows.rows.checked_mul(slots), rows.rows.checked_mul(dense_width));
+    let (expected_ids, expected_dense) = (
+        rows.rows.checked_mul(slots),
+        rows.rows.checked_mul(dense_width),
+    );
     if Some(rows.ids.len()) != expected_ids || rows.ids.len() != rows.weights.len() {
         let (ids_found, weights_found) = (rows.ids.len(), rows.weights.len());
-        let reason = format!("{} rows of {slots} slots, but {ids_found} ids and {weights_found} weights", rows.rows);
+        let reason = format!(
+            "{} rows of {slots} slots, but {ids_found} ids and {weights_found} weights",
+            rows.rows
+        );
         return refuse(ids, reason);
     }
     if Some(rows.dense.len()) != expected_dense {
         let found = rows.dense.len();
-        return refuse(dense, format!("{} rows of {dense_width} columns, but {found} values", rows.rows));
+        return refuse(
+            dense,
+            format!(
+                "{} rows of {dense_width} columns, but {found} values",
+                rows.rows
+            ),
+        );
     }
     Ok(())
 }
 
-fn value<'v>(input: Input, query: &'v Encoded, item: &'v Encoded) -> ort::Result<SessionInputValue<'v>> {
+fn value<'v>(
+    input: Input,
+    query: &'v Encoded,
+    item: &'v Encoded,
+) -> ort::Result<SessionInputValue<'v>> {
     let value = match input {
-        Input::QueryIds => TensorRef::from_array_view(([query.rows, query.slots], &query.ids[..]))?.into(),
-        Input::QueryWeights => TensorRef::from_array_view(([query.rows, query.slots], &query.weights[..]))?.into(),
-        Input::QueryDense => TensorRef::from_array_view(([query.rows, query.dense_width], &query.dense[..]))?.into(),
-        Input::ItemIds => TensorRef::from_array_view(([item.rows, item.slots], &item.ids[..]))?.into(),
-        Input::ItemWeights => TensorRef::from_array_view(([item.rows, item.slots], &item.weights[..]))?.into(),
-        Input::ItemDense => TensorRef::from_array_view(([item.rows, item.dense_width], &item.dense[..]))?.into(),
+        Input::QueryIds => {
+            TensorRef::from_array_view(([query.rows, query.slots], &query.ids[..]))?.into()
+        }
+        Input::QueryWeights => {
+            TensorRef::from_array_view(([query.rows, query.slots], &query.weights[..]))?.into()
+        }
+        Input::QueryDense => {
+            TensorRef::from_array_view(([query.rows, query.dense_width], &query.dense[..]))?.into()
+        }
+        Input::ItemIds => {
+            TensorRef::from_array_view(([item.rows, item.slots], &item.ids[..]))?.into()
+        }
+        Input::ItemWeights => {
+            TensorRef::from_array_view(([item.rows, item.slots], &item.weights[..]))?.into()
+        }
+        Input::ItemDense => {
+            TensorRef::from_array_view(([item.rows, item.dense_width], &item.dense[..]))?.into()
+        }
     };
     Ok(value)
 }

@@ -70,10 +70,20 @@ impl FromStr for Digest {
     fn from_str(text: &str) -> Result<Self, DigestError> {
         let refuse = || DigestError(text.to_owned());
         let hex = text.strip_prefix("sha256:").ok_or_else(refuse)?.as_bytes();
-        if hex.len() != 64 || !hex.iter().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f')) {
+        if hex.len() != 64
+            || !hex
+                .iter()
+                .all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'))
+        {
             return Err(refuse());
         }
-        let nibble = |digit: u8| if digit.is_ascii_digit() { digit - b'0' } else { digit - b'a' + 10 };
+        let nibble = |digit: u8| {
+            if digit.is_ascii_digit() {
+                digit - b'0'
+            } else {
+                digit - b'a' + 10
+            }
+        };
         let mut bytes = [0; 32];
         for (byte, pair) in bytes.iter_mut().zip(hex.chunks_exact(2)) {
             *byte = nibble(pair[0]) << 4 | nibble(pair[1]);
@@ -114,7 +124,13 @@ mod tests {
 
     #[test]
     fn anything_else_is_refused() {
-        for bad in ["", "sha256:", "sha256:ba", &format!("md5:{}", "0".repeat(64)), &format!("sha256:{}", "G".repeat(64))] {
+        for bad in [
+            "",
+            "sha256:",
+            "sha256:ba",
+            &format!("md5:{}", "0".repeat(64)),
+            &format!("sha256:{}", "G".repeat(64)),
+        ] {
             assert!(bad.parse::<Digest>().is_err(), "{bad}");
         }
     }

@@ -33,8 +33,14 @@ impl Gate {
     /// Judges a version's metrics. No data is never a pass.
     pub fn judge(&self, metrics: &BTreeMap<String, f64>) -> GateResult {
         let value = metrics.get(&self.metric).copied();
-        let holds = |value: f64| self.min.is_none_or(|min| value >= min) && self.max.is_none_or(|max| value <= max);
-        GateResult { gate: self.clone(), value, passed: value.is_some_and(holds) }
+        let holds = |value: f64| {
+            self.min.is_none_or(|min| value >= min) && self.max.is_none_or(|max| value <= max)
+        };
+        GateResult {
+            gate: self.clone(),
+            value,
+            passed: value.is_some_and(holds),
+        }
     }
 }
 
@@ -44,7 +50,11 @@ mod tests {
 
     #[test]
     fn a_gate_holds_within_its_bounds_and_never_without_data() {
-        let gate = Gate { metric: "auc".into(), min: Some(0.7), max: Some(0.9) };
+        let gate = Gate {
+            metric: "auc".into(),
+            min: Some(0.7),
+            max: Some(0.9),
+        };
         let judged = |value: f64| gate.judge(&BTreeMap::from([("auc".into(), value)])).passed;
         assert!(judged(0.7) && judged(0.8) && judged(0.9));
         assert!(!judged(0.69) && !judged(0.91) && !judged(f64::NAN));

@@ -11,6 +11,6 @@ mod gate;
 pub use digest::{Digest, DigestError, Hasher};
 pub use gate::{Gate, GateResult};
 pub use manifest::{BundlePath, FileEntry, Lineage, Manifest, ManifestError, TeacherRef, file};
-pub use name::{ModelName, NameError, SlotName};
+pub use name::{ClusterName, ModelName, NameError, SlotName};
 pub use slot::{Active, Arm, BASIS_POINTS, DesiredSlot, Generation};
 pub use version::ModelVersion;

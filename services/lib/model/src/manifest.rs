@@ -42,7 +42,8 @@ impl FromStr for BundlePath {
 
     fn from_str(text: &str) -> Result<Self, ManifestError> {
         let plain = |part: &str| {
-            let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+            let allowed =
+                |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
             !part.is_empty() && !part.starts_with('.') && part.bytes().all(allowed)
         };
         if text.len() > 255 || !text.split('/').all(plain) {
@@ -145,7 +146,9 @@ pub enum ManifestError {
         known: u32,
     },
     /// A path that might leave the bundle.
-    #[error("`{0}` is no path in a bundle: letters, digits, `-`, `_`, `.` and `/` are allowed, and no part may be empty or begin with a dot")]
+    #[error(
+        "`{0}` is no path in a bundle: letters, digits, `-`, `_`, `.` and `/` are allowed, and no part may be empty or begin with a dot"
+    )]
     Path(String),
     /// A file that every bundle needs is not listed.
     #[error("manifest.json does not list `{0}`, which every bundle needs")]
@@ -178,9 +181,14 @@ impl Manifest {
             format: u32,
         }
         let json_error = |error: serde_json::Error| ManifestError::Json(error.to_string());
-        let found = serde_json::from_slice::<Probe>(bytes).map_err(json_error)?.format;
+        let found = serde_json::from_slice::<Probe>(bytes)
+            .map_err(json_error)?
+            .format;
         if found > Self::FORMAT {
-            return Err(ManifestError::Format { found, known: Self::FORMAT });
+            return Err(ManifestError::Format {
+                found,
+                known: Self::FORMAT,
+            });
         }
         let manifest: Manifest = serde_json::from_slice(bytes).map_err(json_error)?;
         manifest.check()?;
@@ -193,19 +201,25 @@ impl Manifest {
     /// As [`Manifest::from_json`] for a manifest that could not be read back.
     pub fn to_json(&self) -> Result<Vec<u8>, ManifestError> {
         self.check()?;
-        let mut json = serde_json::to_vec_pretty(self).map_err(|error| ManifestError::Json(error.to_string()))?;
+        let mut json = serde_json::to_vec_pretty(self)
+            .map_err(|error| ManifestError::Json(error.to_string()))?;
         json.push(b'\n');
         Ok(json)
     }
 
     /// Size of all listed files together, in bytes.
     pub fn size(&self) -> u64 {
-        self.files.values().fold(0, |sum, entry| sum.saturating_add(entry.size))
+        self.files
+            .values()
+            .fold(0, |sum, entry| sum.saturating_add(entry.size))
     }
 
     /// The entry of a file.
     pub fn file(&self, path: &str) -> Option<&FileEntry> {
-        self.files.iter().find(|(listed, _)| listed.as_str() == path).map(|(_, entry)| entry)
+        self.files
+            .iter()
+            .find(|(listed, _)| listed.as_str() == path)
+            .map(|(_, entry)| entry)
     }
 
     fn check(&self) -> Result<(), ManifestError> {
@@ -213,7 +227,10 @@ impl Manifest {
             return Err(ManifestError::ListsItself);
         }
         if let Some((name, &value)) = self.metrics.iter().find(|(_, value)| !value.is_finite()) {
-            return Err(ManifestError::Metric { name: name.clone(), value });
+            return Err(ManifestError::Metric {
+                name: name.clone(),
+                value,
+            });
         }
         let needed = [file::MODEL, file::FEATURES, file::GOLDEN];
         match needed.into_iter().find(|path| self.file(path).is_none()) {
@@ -228,8 +245,12 @@ mod tests {
     use super::*;
 
     fn manifest() -> Manifest {
-        let entry = FileEntry { sha256: Digest::of(b"x"), size: 1 };
-        let files = [file::MODEL, file::FEATURES, file::GOLDEN].map(|path| (path.parse().unwrap(), entry));
+        let entry = FileEntry {
+            sha256: Digest::of(b"x"),
+            size: 1,
+        };
+        let files =
+            [file::MODEL, file::FEATURES, file::GOLDEN].map(|path| (path.parse().unwrap(), entry));
         Manifest {
             format: Manifest::FORMAT,
             model: "movies".parse().unwrap(),
@@ -256,7 +277,18 @@ mod tests {
 
     #[test]
     fn paths_never_leave_the_bundle() {
-        for bad in ["", "/etc/passwd", "../x", "a/../b", "a//b", "a/", ".hidden", "a\\b", "a\0b", "ü"] {
+        for bad in [
+            "",
+            "/etc/passwd",
+            "../x",
+            "a/../b",
+            "a//b",
+            "a/",
+            ".hidden",
+            "a\\b",
+            "a\0b",
+            "ü",
+        ] {
             assert!(bad.parse::<BundlePath>().is_err(), "{bad:?}");
         }
         assert!("weights/part-1.bin".parse::<BundlePath>().is_ok());
@@ -271,10 +303,18 @@ mod tests {
     #[test]
     fn incomplete_or_impossible_manifests_are_refused() {
         let mut incomplete = manifest();
-        incomplete.files.remove(&file::GOLDEN.parse::<BundlePath>().unwrap());
-        assert_eq!(incomplete.to_json().unwrap_err(), ManifestError::Missing(file::GOLDEN));
+        incomplete
+            .files
+            .remove(&file::GOLDEN.parse::<BundlePath>().unwrap());
+        assert_eq!(
+            incomplete.to_json().unwrap_err(),
+            ManifestError::Missing(file::GOLDEN)
+        );
         let mut not_a_number = manifest();
         not_a_number.metrics.insert("auc".into(), f64::NAN);
-        assert!(matches!(not_a_number.to_json(), Err(ManifestError::Metric { .. })));
+        assert!(matches!(
+            not_a_number.to_json(),
+            Err(ManifestError::Metric { .. })
+        ));
     }
 }

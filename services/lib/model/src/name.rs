@@ -19,7 +19,10 @@ pub struct NameError {
 fn check(what: &'static str, value: &str) -> Result<(), NameError> {
     let reason = if value.is_empty() || value.len() > 63 {
         "it must have 1 to 63 characters"
-    } else if !value.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-') {
+    } else if !value
+        .bytes()
+        .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+    {
         "only lower-case letters, digits and hyphens are allowed"
     } else if !value.starts_with(|first: char| first.is_ascii_lowercase()) {
         "it must begin with a letter"
@@ -28,7 +31,11 @@ fn check(what: &'static str, value: &str) -> Result<(), NameError> {
     } else {
         return Ok(());
     };
-    Err(NameError { what, value: value.to_owned(), reason })
+    Err(NameError {
+        what,
+        value: value.to_owned(),
+        reason,
+    })
 }
 
 macro_rules! name {
@@ -88,6 +95,19 @@ name!(
     "slot"
 );
 
+name!(
+    /// A cluster's name: it sets the keys of one cluster apart from those of others in the same store.
+    ClusterName,
+    "cluster"
+);
+
+impl Default for ClusterName {
+    /// `default`, for those that have only one.
+    fn default() -> Self {
+        Self("default".to_owned())
+    }
+}
+
 impl Default for SlotName {
     /// `main`, the slot of models that have only one.
     fn default() -> Self {
@@ -101,7 +121,11 @@ impl SlotName {
     /// # Errors
     /// When a name is given and breaks the rule.
     pub fn or_default(value: &str) -> Result<Self, NameError> {
-        if value.is_empty() { Ok(Self::default()) } else { value.parse() }
+        if value.is_empty() {
+            Ok(Self::default())
+        } else {
+            value.parse()
+        }
     }
 }
 
@@ -114,7 +138,18 @@ mod tests {
         for good in ["a", "movies", "movies-2", "a9"] {
             assert_eq!(good.parse::<ModelName>().unwrap().as_str(), good);
         }
-        for bad in ["", "Movies", "2movies", "-a", "a-", "a_b", "a/b", "..", "é", &"a".repeat(64)] {
+        for bad in [
+            "",
+            "Movies",
+            "2movies",
+            "-a",
+            "a-",
+            "a_b",
+            "a/b",
+            "..",
+            "é",
+            &"a".repeat(64),
+        ] {
             let error = bad.parse::<ModelName>().unwrap_err().to_string();
             assert!(error.contains(&format!("`{bad}`")), "{error}");
         }

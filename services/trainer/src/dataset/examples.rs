@@ -35,13 +35,23 @@ impl Examples {
     /// The same tables with other pairs and labels.
     pub fn with_pairs(&self, pairs: Vec<Pair>, labels: Vec<f32>) -> Self {
         debug_assert_eq!(pairs.len(), labels.len());
-        Self { pairs, labels, ..self.clone() }
+        Self {
+            pairs,
+            labels,
+            ..self.clone()
+        }
     }
 
     /// The examples at the given positions.
     pub fn select(&self, positions: &[usize]) -> Self {
-        let pairs = positions.iter().map(|&position| self.pairs[position]).collect();
-        let labels = positions.iter().map(|&position| self.labels[position]).collect();
+        let pairs = positions
+            .iter()
+            .map(|&position| self.pairs[position])
+            .collect();
+        let labels = positions
+            .iter()
+            .map(|&position| self.labels[position])
+            .collect();
         self.with_pairs(pairs, labels)
     }
 

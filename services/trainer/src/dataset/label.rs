@@ -93,13 +93,19 @@ impl Label {
     /// # Errors
     /// A column that is not there, or whose type does not fit.
     pub fn bind<'a>(&'a self, table: &'a Table) -> Result<BoundLabel<'a>, LabelError> {
-        let columns = self.columns().into_iter().map(|name| column(table, name)).collect::<Result<Vec<_>, _>>()?;
+        let columns = self
+            .columns()
+            .into_iter()
+            .map(|name| column(table, name))
+            .collect::<Result<Vec<_>, _>>()?;
         let rule = match self {
             Label::Column(name) => {
                 let column = column(table, name)?;
                 if matches!(column.cells, Cells::Text(_)) {
                     let hint = format!("compare it, as in `{} == '1'`", quoted_name(name));
-                    return Err(LabelError::Type(format!("column `{name}` holds strings, which are no labels; {hint}")));
+                    return Err(LabelError::Type(format!(
+                        "column `{name}` holds strings, which are no labels; {hint}"
+                    )));
                 }
                 BoundRule::Column(column)
             }
@@ -176,13 +182,21 @@ impl Condition {
     }
 
     fn bind<'a>(&'a self, table: &'a Table) -> Result<BoundCondition<'a>, LabelError> {
-        let bind_all = |parts: &'a [Condition]| parts.iter().map(|part| part.bind(table)).collect::<Result<_, _>>();
+        let bind_all = |parts: &'a [Condition]| {
+            parts
+                .iter()
+                .map(|part| part.bind(table))
+                .collect::<Result<_, _>>()
+        };
         Ok(match self {
             Condition::Compare(left, comparison, right) => {
                 let (bound_left, bound_right) = (left.bind(table)?, right.bind(table)?);
                 if bound_left.is_text() != bound_right.is_text() {
-                    let (described_left, described_right) = (left.describe(bound_left), right.describe(bound_right));
-                    return Err(LabelError::Type(format!("`{self}` compares {described_left} with {described_right}")));
+                    let (described_left, described_right) =
+                        (left.describe(bound_left), right.describe(bound_right));
+                    return Err(LabelError::Type(format!(
+                        "`{self}` compares {described_left} with {described_right}"
+                    )));
                 }
                 BoundCondition::Compare(bound_left, *comparison, bound_right)
             }
@@ -214,7 +228,9 @@ impl Operand {
 impl BoundCondition<'_> {
     fn holds(&self, row: usize) -> bool {
         match self {
-            BoundCondition::Compare(left, comparison, right) => comparison.holds(left.value(row), right.value(row)),
+            BoundCondition::Compare(left, comparison, right) => {
+                comparison.holds(left.value(row), right.value(row))
+            }
             BoundCondition::Not(inner) => !inner.holds(row),
             BoundCondition::All(parts) => parts.iter().all(|part| part.holds(row)),
             BoundCondition::Any(parts) => parts.iter().any(|part| part.holds(row)),
@@ -247,8 +263,12 @@ impl<'a> BoundOperand<'a> {
 impl Comparison {
     fn holds(self, left: Value<'_>, right: Value<'_>) -> bool {
         let (left, right) = match (left, right) {
-            (Value::Int(left), Value::Float(right)) => (Value::Float(left as f64), Value::Float(right)),
-            (Value::Float(left), Value::Int(right)) => (Value::Float(left), Value::Float(right as f64)),
+            (Value::Int(left), Value::Float(right)) => {
+                (Value::Float(left as f64), Value::Float(right))
+            }
+            (Value::Float(left), Value::Int(right)) => {
+                (Value::Float(left), Value::Float(right as f64))
+            }
             same => same,
         };
         match self {
@@ -275,15 +295,23 @@ impl Comparison {
 }
 
 fn column<'a>(table: &'a Table, name: &str) -> Result<&'a TableColumn, LabelError> {
-    let column = table.get(name).ok_or_else(|| LabelError::UnknownColumn(name.to_owned()))?;
+    let column = table
+        .get(name)
+        .ok_or_else(|| LabelError::UnknownColumn(name.to_owned()))?;
     if column.offsets.is_some() {
-        return Err(LabelError::Type(format!("column `{name}` holds lists, which cannot be compared")));
+        return Err(LabelError::Type(format!(
+            "column `{name}` holds lists, which cannot be compared"
+        )));
     }
     Ok(column)
 }
 
 fn quoted_name(name: &str) -> String {
-    if parse::is_plain_name(name) { name.to_owned() } else { format!("`{name}`") }
+    if parse::is_plain_name(name) {
+        name.to_owned()
+    } else {
+        format!("`{name}`")
+    }
 }
 
 impl fmt::Display for Label {
@@ -327,7 +355,11 @@ impl fmt::Display for Operand {
             Operand::Column(name) => formatter.write_str(&quoted_name(name)),
             Operand::Number(number) => write!(formatter, "{number}"),
             Operand::Text(text) => {
-                write!(formatter, "'{}'", text.replace('\\', "\\\\").replace('\'', "\\'"))
+                write!(
+                    formatter,
+                    "'{}'",
+                    text.replace('\\', "\\\\").replace('\'', "\\'")
+                )
             }
         }
     }

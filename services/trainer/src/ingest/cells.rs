@@ -19,7 +19,12 @@ impl<'a> ColumnBuilder<'a> {
             ColumnType::Float | ColumnType::FloatList => Cells::Float(Vec::new()),
             ColumnType::Text | ColumnType::TextList => Cells::Text(Vec::new()),
         };
-        Self { header, cells, offsets: kind.is_list().then(|| vec![0]), present: Vec::new() }
+        Self {
+            header,
+            cells,
+            offsets: kind.is_list().then(|| vec![0]),
+            present: Vec::new(),
+        }
     }
 
     /// Appends a row, or says what is wrong with its text; then the column is as before, or longer by some values of a
@@ -36,11 +41,17 @@ impl<'a> ColumnBuilder<'a> {
             return Ok(());
         };
         if !missing {
-            for value in text.split(self.header.separator.as_str()).filter(|value| !value.is_empty()) {
+            for value in text
+                .split(self.header.separator.as_str())
+                .filter(|value| !value.is_empty())
+            {
                 push_value(&mut self.cells, value)?;
             }
         }
-        offsets.push(u32::try_from(len(&self.cells)).map_err(|_| "makes more list values than a table can hold")?);
+        offsets.push(
+            u32::try_from(len(&self.cells))
+                .map_err(|_| "makes more list values than a table can hold")?,
+        );
         self.present.push(!missing);
         Ok(())
     }
@@ -155,7 +166,11 @@ fn looks_like(text: &str) -> Guess {
     if padded || text.starts_with('+') {
         Guess::Text
     } else if only_digits {
-        if text.parse::<i64>().is_ok() { Guess::Int } else { Guess::Text }
+        if text.parse::<i64>().is_ok() {
+            Guess::Int
+        } else {
+            Guess::Text
+        }
     } else if text.parse::<f64>().is_ok_and(f64::is_finite) {
         Guess::Float
     } else {
@@ -209,7 +224,10 @@ mod tests {
         prices.truncate(1);
         assert_eq!(prices.push("4"), Ok(()));
         let prices = prices.finish();
-        assert_eq!((prices.cells, prices.offsets), (Cells::Float(vec![1.0, 2.0, 4.0]), Some(vec![0, 2, 3])));
+        assert_eq!(
+            (prices.cells, prices.offsets),
+            (Cells::Float(vec![1.0, 2.0, 4.0]), Some(vec![0, 2, 3]))
+        );
     }
 
     #[test]

@@ -5,9 +5,9 @@ use std::path::Path;
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::{
-    ArrowPrimitiveType, Date32Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type,
-    TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType, TimestampSecondType, UInt8Type,
-    UInt16Type, UInt32Type, UInt64Type,
+    ArrowPrimitiveType, Date32Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type,
+    Int64Type, TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType,
+    TimestampSecondType, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
 };
 use arrow_array::{Array, RecordBatch};
 use arrow_schema::{DataType, Field, TimeUnit};
@@ -19,10 +19,19 @@ use super::table::{Cells, Table, TableColumn};
 
 /// Reads the columns whose types are known; [`Table::skipped`] lists the others, so that only a job that asks for one
 /// of them fails.
-pub(super) fn read(path: &Path, source: &TableSource, malformed: Malformed) -> Result<Table, IngestError> {
-    let damaged = |reason: String| IngestError::Read { file: source.path.clone(), reason };
-    let file = File::open(path)
-        .map_err(|error| IngestError::Path { path: source.path.clone(), reason: error.to_string() })?;
+pub(super) fn read(
+    path: &Path,
+    source: &TableSource,
+    malformed: Malformed,
+) -> Result<Table, IngestError> {
+    let damaged = |reason: String| IngestError::Read {
+        file: source.path.clone(),
+        reason,
+    };
+    let file = File::open(path).map_err(|error| IngestError::Path {
+        path: source.path.clone(),
+        reason: error.to_string(),
+    })?;
     // The writer's Arrow types, dictionaries for one, are hints for memory; Parquet's own types are the data's.
     let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
     let builder = ParquetRecordBatchReaderBuilder::try_new_with_options(file, options)
@@ -31,7 +40,11 @@ pub(super) fn read(path: &Path, source: &TableSource, malformed: Malformed) -> R
     let mut columns: Vec<Growing> = Vec::new();
     let mut skipped = Vec::new();
     for (position, field) in schema.fields().iter().enumerate() {
-        let name = source.columns.get(field.name()).and_then(|given| given.name.as_ref()).unwrap_or(field.name());
+        let name = source
+            .columns
+            .get(field.name())
+            .and_then(|given| given.name.as_ref())
+            .unwrap_or(field.name());
         if columns.iter().any(|earlier| earlier.column.name == *name) {
             return Err(damaged(format!("two columns are named `{name}`")));
         }
@@ -40,9 +53,14 @@ pub(super) fn read(path: &Path, source: &TableSource, malformed: Malformed) -> R
             None => skipped.push((name.clone(), field.data_type().to_string())),
         }
     }
-    check_given_columns(source, schema.fields().iter().map(|field| field.name().as_str()))?;
+    check_given_columns(
+        source,
+        schema.fields().iter().map(|field| field.name().as_str()),
+    )?;
 
-    let reader = builder.build().map_err(|error| damaged(error.to_string()))?;
+    let reader = builder
+        .build()
+        .map_err(|error| damaged(error.to_string()))?;
     let mut bad_rows = Vec::new();
     let mut rows = 0;
     for batch in reader {
@@ -82,19 +100,31 @@ fn without(table: Table, mut bad_rows: Vec<usize>) -> Table {
     }
     bad_rows.sort_unstable();
     bad_rows.dedup();
-    let good: Vec<usize> = (0..table.rows()).filter(|row| bad_rows.binary_search(row).is_err()).collect();
-    Table { malformed: bad_rows.len() as u64, ..table.select(&good) }
+    let good: Vec<usize> = (0..table.rows())
+        .filter(|row| bad_rows.binary_search(row).is_err())
+        .collect();
+    Table {
+        malformed: bad_rows.len() as u64,
+        ..table.select(&good)
+    }
 }
 
 fn check_given_columns<'a>(
     source: &TableSource,
     names: impl Iterator<Item = &'a str> + Clone,
 ) -> Result<(), IngestError> {
-    match source.columns.keys().find(|given| !names.clone().any(|name| name == given.as_str())) {
+    match source
+        .columns
+        .keys()
+        .find(|given| !names.clone().any(|name| name == given.as_str()))
+    {
         Some(unknown) => Err(IngestError::Option {
             file: source.path.clone(),
             option: format!("columns.{unknown}"),
-            reason: format!("no such column; the file has {}", names.collect::<Vec<_>>().join(", ")),
+            reason: format!(
+                "no such column; the file has {}",
+                names.collect::<Vec<_>>().join(", ")
+            ),
         }),
         None => Ok(()),
     }
@@ -114,8 +144,17 @@ impl Growing {
             DataType::List(item) => (no_cells(item.data_type())?, true),
             scalar => (no_cells(scalar)?, false),
         };
-        let column = TableColumn { name: name.to_owned(), cells, offsets: is_list.then(|| vec![0]), present: None };
-        Some(Self { column, present: Vec::new(), position })
+        let column = TableColumn {
+            name: name.to_owned(),
+            cells,
+            offsets: is_list.then(|| vec![0]),
+            present: None,
+        };
+        Some(Self {
+            column,
+            present: Vec::new(),
+            position,
+        })
     }
 
     /// Appends the batch's values, and returns those that a table cannot hold, each with the batch's row.
@@ -133,13 +172,25 @@ impl Growing {
         let mut bad = Vec::new();
         let mut end = offsets.last().copied().unwrap_or(0);
         for (row, bounds) in list.value_offsets().windows(2).enumerate() {
-            let positions = if list.is_valid(row) { bounds[0] as usize..bounds[1] as usize } else { 0..0 };
-            let listed = flat.bad.iter().filter(|value| positions.contains(&value.row));
-            bad.extend(listed.map(|value| BadValue { row, ..value.clone() }));
+            let positions = if list.is_valid(row) {
+                bounds[0] as usize..bounds[1] as usize
+            } else {
+                0..0
+            };
+            let listed = flat
+                .bad
+                .iter()
+                .filter(|value| positions.contains(&value.row));
+            bad.extend(listed.map(|value| BadValue {
+                row,
+                ..value.clone()
+            }));
             // Absent values within a list say nothing, and a table has no place for them.
             for position in positions.filter(|&position| flat.valid[position]) {
                 extend(&mut self.column.cells, &flat.cells, position..position + 1);
-                end = end.checked_add(1).ok_or("more list values than a table can hold")?;
+                end = end
+                    .checked_add(1)
+                    .ok_or("more list values than a table can hold")?;
             }
             offsets.push(end);
             self.present.push(list.is_valid(row));
@@ -149,7 +200,10 @@ impl Growing {
 
     fn finish(self) -> TableColumn {
         let all_present = self.present.iter().all(|&present| present);
-        TableColumn { present: (!all_present).then_some(self.present), ..self.column }
+        TableColumn {
+            present: (!all_present).then_some(self.present),
+            ..self.column
+        }
     }
 }
 
@@ -183,17 +237,29 @@ impl Flat {
         let mut valid: Vec<bool> = (0..array.len()).map(|row| array.is_valid(row)).collect();
         let mut bad = Vec::new();
         let cells = match array.data_type() {
-            DataType::Utf8 => {
-                Cells::Text(array.as_string_opt::<i32>()?.iter().map(|text| text.unwrap_or("").to_owned()).collect())
-            }
-            DataType::Boolean => {
-                Cells::Int(array.as_boolean_opt()?.iter().map(|flag| i64::from(flag == Some(true))).collect())
-            }
+            DataType::Utf8 => Cells::Text(
+                array
+                    .as_string_opt::<i32>()?
+                    .iter()
+                    .map(|text| text.unwrap_or("").to_owned())
+                    .collect(),
+            ),
+            DataType::Boolean => Cells::Int(
+                array
+                    .as_boolean_opt()?
+                    .iter()
+                    .map(|flag| i64::from(flag == Some(true)))
+                    .collect(),
+            ),
             DataType::UInt64 => {
                 let wide = array.as_primitive_opt::<UInt64Type>()?.values();
                 let too_large = |(row, value): (usize, &u64)| {
                     let (value, reason) = (value.to_string(), "is more than an int64 holds");
-                    (valid[row] && value.parse::<i64>().is_err()).then_some(BadValue { row, value, reason })
+                    (valid[row] && value.parse::<i64>().is_err()).then_some(BadValue {
+                        row,
+                        value,
+                        reason,
+                    })
                 };
                 bad.extend(wide.iter().enumerate().filter_map(too_large));
                 Cells::Int(wide.iter().map(|&value| value as i64).collect())
@@ -207,7 +273,11 @@ impl Flat {
                 // Data frames write a missing number as NaN.
                 valid[row] &= !value.is_nan();
                 if valid[row] && value.is_infinite() {
-                    bad.push(BadValue { row, value: value.to_string(), reason: "is not finite" });
+                    bad.push(BadValue {
+                        row,
+                        value: value.to_string(),
+                        reason: "is not finite",
+                    });
                 }
             }
         }
@@ -227,15 +297,28 @@ fn integers(array: &dyn Array) -> Option<Vec<i64>> {
         DataType::UInt32 => primitives::<UInt32Type, i64>(array),
         DataType::Date32 => primitives::<Date32Type, i64>(array),
         DataType::Timestamp(TimeUnit::Second, _) => primitives::<TimestampSecondType, i64>(array),
-        DataType::Timestamp(TimeUnit::Millisecond, _) => primitives::<TimestampMillisecondType, i64>(array),
-        DataType::Timestamp(TimeUnit::Microsecond, _) => primitives::<TimestampMicrosecondType, i64>(array),
-        DataType::Timestamp(TimeUnit::Nanosecond, _) => primitives::<TimestampNanosecondType, i64>(array),
+        DataType::Timestamp(TimeUnit::Millisecond, _) => {
+            primitives::<TimestampMillisecondType, i64>(array)
+        }
+        DataType::Timestamp(TimeUnit::Microsecond, _) => {
+            primitives::<TimestampMicrosecondType, i64>(array)
+        }
+        DataType::Timestamp(TimeUnit::Nanosecond, _) => {
+            primitives::<TimestampNanosecondType, i64>(array)
+        }
         _ => None,
     }
 }
 
 fn primitives<T: ArrowPrimitiveType, V: From<T::Native>>(array: &dyn Array) -> Option<Vec<V>> {
-    Some(array.as_primitive_opt::<T>()?.values().iter().map(|&value| V::from(value)).collect())
+    Some(
+        array
+            .as_primitive_opt::<T>()?
+            .values()
+            .iter()
+            .map(|&value| V::from(value))
+            .collect(),
+    )
 }
 
 /// An empty column for values of a type; `None` when the type is not read.

@@ -90,7 +90,10 @@ impl ColumnType {
     }
 
     pub(super) fn is_list(self) -> bool {
-        matches!(self, ColumnType::IntList | ColumnType::FloatList | ColumnType::TextList)
+        matches!(
+            self,
+            ColumnType::IntList | ColumnType::FloatList | ColumnType::TextList
+        )
     }
 }
 
@@ -130,7 +133,11 @@ pub enum Malformed {
 impl TableSource {
     /// The format, given or by extension.
     pub fn format(&self) -> Format {
-        let by_extension = if self.extension() == "parquet" { Format::Parquet } else { Format::Delimited };
+        let by_extension = if self.extension() == "parquet" {
+            Format::Parquet
+        } else {
+            Format::Delimited
+        };
         self.format.unwrap_or(by_extension)
     }
 
@@ -139,22 +146,35 @@ impl TableSource {
     /// # Errors
     /// The first such option.
     pub fn check(&self) -> Result<(), (&'static str, String, String)> {
-        check_relative(&self.path).map_err(|reason| ("path", self.path.clone(), reason.to_owned()))?;
+        check_relative(&self.path)
+            .map_err(|reason| ("path", self.path.clone(), reason.to_owned()))?;
         if self.format() == Format::Parquet {
             return self.check_parquet();
         }
-        self.delimiter_byte().map_err(|reason| ("delimiter", text(self.delimiter), reason))?;
-        self.quote_byte().map_err(|reason| ("quote", text(self.quote.as_ref()), reason))?;
+        self.delimiter_byte()
+            .map_err(|reason| ("delimiter", text(self.delimiter), reason))?;
+        self.quote_byte()
+            .map_err(|reason| ("quote", text(self.quote.as_ref()), reason))?;
         for (name, column) in &self.columns {
             if column.separator.as_deref() == Some("") {
-                return Err(("columns", name.clone(), "separator must not be empty".into()));
+                return Err((
+                    "columns",
+                    name.clone(),
+                    "separator must not be empty".into(),
+                ));
             }
         }
         Ok(())
     }
 
     fn check_parquet(&self) -> Result<(), (&'static str, String, String)> {
-        let refuse = |key, value| Err((key, value, "is for delimited text, but the file is Parquet".to_owned()));
+        let refuse = |key, value| {
+            Err((
+                key,
+                value,
+                "is for delimited text, but the file is Parquet".to_owned(),
+            ))
+        };
         if self.delimiter.is_some() {
             return refuse("delimiter", text(self.delimiter));
         }
@@ -168,9 +188,11 @@ impl TableSource {
             column.kind.is_some() || column.separator.is_some() || !column.null_values.is_empty()
         };
         match self.columns.iter().find(|(_, column)| typed(column)) {
-            Some((name, _)) => {
-                Err(("columns", name.clone(), "a Parquet column has its own type; only `name` can be given".into()))
-            }
+            Some((name, _)) => Err((
+                "columns",
+                name.clone(),
+                "a Parquet column has its own type; only `name` can be given".into(),
+            )),
             None => Ok(()),
         }
     }
@@ -198,7 +220,11 @@ impl TableSource {
     }
 
     fn extension(&self) -> String {
-        Path::new(&self.path).extension().and_then(|extension| extension.to_str()).unwrap_or("").to_ascii_lowercase()
+        Path::new(&self.path)
+            .extension()
+            .and_then(|extension| extension.to_str())
+            .unwrap_or("")
+            .to_ascii_lowercase()
     }
 }
 
@@ -234,14 +260,25 @@ pub fn check_relative(path: &str) -> Result<(), &'static str> {
 
 /// The file that a relative path names. Symbolic links are followed, and must end within `root` too.
 pub(super) fn resolve(root: &Path, path: &str) -> Result<PathBuf, IngestError> {
-    let refuse = |reason: String| IngestError::Path { path: path.to_owned(), reason };
+    let refuse = |reason: String| IngestError::Path {
+        path: path.to_owned(),
+        reason,
+    };
     check_relative(path).map_err(|reason| refuse(reason.into()))?;
-    let root = root
+    let root = root.canonicalize().map_err(|error| {
+        refuse(format!(
+            "the folder of datasets {} cannot be opened: {error}",
+            root.display()
+        ))
+    })?;
+    let file = root
+        .join(path)
         .canonicalize()
-        .map_err(|error| refuse(format!("the folder of datasets {} cannot be opened: {error}", root.display())))?;
-    let file = root.join(path).canonicalize().map_err(|error| refuse(error.to_string()))?;
+        .map_err(|error| refuse(error.to_string()))?;
     if !file.starts_with(&root) {
-        return Err(refuse("is a link that leaves the folder of datasets".into()));
+        return Err(refuse(
+            "is a link that leaves the folder of datasets".into(),
+        ));
     }
     // A pipe or a device would be read for ever.
     if !file.is_file() {
@@ -255,7 +292,10 @@ mod tests {
     use super::*;
 
     fn source(path: &str) -> TableSource {
-        TableSource { path: path.into(), ..TableSource::default() }
+        TableSource {
+            path: path.into(),
+            ..TableSource::default()
+        }
     }
 
     #[test]
@@ -276,33 +316,77 @@ mod tests {
         std::fs::create_dir(root.path().join("folder")).unwrap();
         #[cfg(unix)]
         {
-            std::os::unix::fs::symlink(outside.path().join("secret.csv"), root.path().join("link.csv")).unwrap();
+            std::os::unix::fs::symlink(
+                outside.path().join("secret.csv"),
+                root.path().join("link.csv"),
+            )
+            .unwrap();
             let error = resolve(root.path(), "link.csv").unwrap_err().to_string();
-            assert_eq!(error, "link.csv: is a link that leaves the folder of datasets");
+            assert_eq!(
+                error,
+                "link.csv: is a link that leaves the folder of datasets"
+            );
         }
         let error = resolve(root.path(), "folder").unwrap_err().to_string();
         assert_eq!(error, "folder: is not a regular file");
-        assert!(resolve(root.path(), "absent.csv").unwrap_err().to_string().starts_with("absent.csv: No such file"));
+        assert!(
+            resolve(root.path(), "absent.csv")
+                .unwrap_err()
+                .to_string()
+                .starts_with("absent.csv: No such file")
+        );
     }
 
     #[test]
     fn delimiter_and_quote_follow_the_extension() {
         let csv = source("a.CSV");
-        assert_eq!((csv.delimiter_byte(), csv.quote_byte()), (Ok(b','), Ok(Some(b'"'))));
+        assert_eq!(
+            (csv.delimiter_byte(), csv.quote_byte()),
+            (Ok(b','), Ok(Some(b'"')))
+        );
         let inter = source("a.inter");
-        assert_eq!((inter.delimiter_byte(), inter.quote_byte()), (Ok(b'\t'), Ok(None)));
-        let quoted = TableSource { quote: Some("'".into()), delimiter: Some('|'), ..source("a.txt") };
-        assert_eq!((quoted.delimiter_byte(), quoted.quote_byte()), (Ok(b'|'), Ok(Some(b'\''))));
+        assert_eq!(
+            (inter.delimiter_byte(), inter.quote_byte()),
+            (Ok(b'\t'), Ok(None))
+        );
+        let quoted = TableSource {
+            quote: Some("'".into()),
+            delimiter: Some('|'),
+            ..source("a.txt")
+        };
+        assert_eq!(
+            (quoted.delimiter_byte(), quoted.quote_byte()),
+            (Ok(b'|'), Ok(Some(b'\'')))
+        );
     }
 
     #[test]
     fn options_that_contradict_each_other_are_named() {
-        let wide = TableSource { delimiter: Some('→'), ..source("a.csv") };
+        let wide = TableSource {
+            delimiter: Some('→'),
+            ..source("a.csv")
+        };
         assert_eq!(wide.check().unwrap_err().0, "delimiter");
-        let same = TableSource { quote: Some(",".into()), ..source("a.csv") };
-        assert_eq!(same.check().unwrap_err(), ("quote", ",".into(), "is the delimiter too".into()));
-        let parquet = TableSource { delimiter: Some(','), ..source("a.parquet") };
+        let same = TableSource {
+            quote: Some(",".into()),
+            ..source("a.csv")
+        };
+        assert_eq!(
+            same.check().unwrap_err(),
+            ("quote", ",".into(), "is the delimiter too".into())
+        );
+        let parquet = TableSource {
+            delimiter: Some(','),
+            ..source("a.parquet")
+        };
         assert_eq!(parquet.check().unwrap_err().0, "delimiter");
-        assert_eq!(TableSource { format: Some(Format::Delimited), ..parquet }.check(), Ok(()));
+        assert_eq!(
+            TableSource {
+                format: Some(Format::Delimited),
+                ..parquet
+            }
+            .check(),
+            Ok(())
+        );
     }
 }

@@ -68,7 +68,11 @@ impl Table {
     pub fn select(&self, rows: &[usize]) -> Table {
         Table {
             file: self.file.clone(),
-            columns: self.columns.iter().map(|column| column.select(rows)).collect(),
+            columns: self
+                .columns
+                .iter()
+                .map(|column| column.select(rows))
+                .collect(),
             lines: rows.iter().map(|&row| self.lines[row]).collect(),
             malformed: self.malformed,
             skipped: self.skipped.clone(),
@@ -89,8 +93,12 @@ impl Cells {
     fn gather(&self, positions: impl Iterator<Item = usize>) -> Cells {
         match self {
             Cells::Int(values) => Cells::Int(positions.map(|position| values[position]).collect()),
-            Cells::Float(values) => Cells::Float(positions.map(|position| values[position]).collect()),
-            Cells::Text(values) => Cells::Text(positions.map(|position| values[position].clone()).collect()),
+            Cells::Float(values) => {
+                Cells::Float(positions.map(|position| values[position]).collect())
+            }
+            Cells::Text(values) => {
+                Cells::Text(positions.map(|position| values[position].clone()).collect())
+            }
         }
     }
 }
@@ -153,13 +161,23 @@ impl TableColumn {
     /// The given rows, in the given order; `None` gives a row whose value is missing.
     pub fn gather(&self, rows: &[Option<usize>]) -> TableColumn {
         let row_or_missing = |row: &Option<usize>| row.filter(|&row| self.is_present(row));
-        let present: Vec<bool> = rows.iter().map(|row| row_or_missing(row).is_some()).collect();
+        let present: Vec<bool> = rows
+            .iter()
+            .map(|row| row_or_missing(row).is_some())
+            .collect();
         let present = (!present.iter().all(|&present| present)).then_some(present);
         if self.offsets.is_none() {
-            return TableColumn { name: self.name.clone(), cells: self.gather_scalars(rows), offsets: None, present };
+            return TableColumn {
+                name: self.name.clone(),
+                cells: self.gather_scalars(rows),
+                offsets: None,
+                present,
+            };
         }
-        let ranges: Vec<std::ops::Range<usize>> =
-            rows.iter().map(|row| row_or_missing(row).map_or(0..0, |row| self.range(row))).collect();
+        let ranges: Vec<std::ops::Range<usize>> = rows
+            .iter()
+            .map(|row| row_or_missing(row).map_or(0..0, |row| self.range(row)))
+            .collect();
         let mut ends = Vec::with_capacity(rows.len() + 1);
         let mut end = 0;
         ends.push(end);
@@ -168,12 +186,19 @@ impl TableColumn {
             ends.push(end);
         }
         let cells = self.cells.gather(ranges.into_iter().flatten());
-        TableColumn { name: self.name.clone(), cells, offsets: Some(ends), present }
+        TableColumn {
+            name: self.name.clone(),
+            cells,
+            offsets: Some(ends),
+            present,
+        }
     }
 
     fn gather_scalars(&self, rows: &[Option<usize>]) -> Cells {
         fn pick<T: Clone + Default>(values: &[T], rows: &[Option<usize>]) -> Vec<T> {
-            rows.iter().map(|row| row.map_or_else(T::default, |row| values[row].clone())).collect()
+            rows.iter()
+                .map(|row| row.map_or_else(T::default, |row| values[row].clone()))
+                .collect()
         }
         match &self.cells {
             Cells::Int(values) => Cells::Int(pick(values, rows)),

@@ -161,22 +161,44 @@ struct RawSplit {
 
 impl Default for RawSplit {
     fn default() -> Self {
-        Self { seed: None, validation: 0.1, test: 0.1 }
+        Self {
+            seed: None,
+            validation: 0.1,
+            test: 0.1,
+        }
     }
 }
 
 /// `None` when there is a violation that leaves nothing to go on with.
-pub(super) fn parse(table: Table, job_seed: u64, violations: &mut Vec<Violation>) -> Option<DataSpec> {
-    let raw: RawData = section("data", table).map_err(|violation| violations.push(violation)).ok()?;
+pub(super) fn parse(
+    table: Table,
+    job_seed: u64,
+    violations: &mut Vec<Violation>,
+) -> Option<DataSpec> {
+    let raw: RawData = section("data", table)
+        .map_err(|violation| violations.push(violation))
+        .ok()?;
     check_source("data.interactions", &raw.interactions, violations);
-    let users = raw.users.and_then(|table| keyed_table("data.users", table, violations));
-    let items = raw.items.and_then(|table| keyed_table("data.items", table, violations));
+    let users = raw
+        .users
+        .and_then(|table| keyed_table("data.users", table, violations));
+    let items = raw
+        .items
+        .and_then(|table| keyed_table("data.items", table, violations));
     let label = raw.label.parse::<Label>();
     if let Err(error) = &label {
-        violations.push(Violation::new("data.label", Value::String(raw.label), error));
+        violations.push(Violation::new(
+            "data.label",
+            Value::String(raw.label),
+            error,
+        ));
     }
     if raw.user == raw.item {
-        violations.push(Violation::new("data.item", &raw.item, "is the column of users too"));
+        violations.push(Violation::new(
+            "data.item",
+            &raw.item,
+            "is the column of users too",
+        ));
     }
     let clean = CleanSpec {
         duplicates: raw.clean.duplicates,
@@ -205,7 +227,11 @@ pub(super) fn parse(table: Table, job_seed: u64, violations: &mut Vec<Violation>
 }
 
 /// Serde cannot refuse unknown keys of a struct within a flattened one, so the table's own keys are taken out first.
-fn keyed_table(prefix: &str, mut table: Table, violations: &mut Vec<Violation>) -> Option<KeyedTable> {
+fn keyed_table(
+    prefix: &str,
+    mut table: Table,
+    violations: &mut Vec<Violation>,
+) -> Option<KeyedTable> {
     #[derive(Deserialize)]
     struct RawKeyed {
         key: String,
@@ -213,13 +239,20 @@ fn keyed_table(prefix: &str, mut table: Table, violations: &mut Vec<Violation>) 
         duplicates: Duplicates,
     }
     let keyed_keys = ["key", "duplicates"];
-    let keyed: Table = keyed_keys.iter().filter_map(|&key| table.remove_entry(key)).collect();
+    let keyed: Table = keyed_keys
+        .iter()
+        .filter_map(|&key| table.remove_entry(key))
+        .collect();
     let keyed = section::<RawKeyed>(prefix, keyed);
     let source = section::<TableSource>(prefix, table);
     match (keyed, source) {
         (Ok(RawKeyed { key, duplicates }), Ok(source)) => {
             check_source(prefix, &source, violations);
-            Some(KeyedTable { key, duplicates, source })
+            Some(KeyedTable {
+                key,
+                duplicates,
+                source,
+            })
         }
         (keyed, source) => {
             violations.extend(keyed.err());
@@ -235,11 +268,18 @@ fn duplicates_are_errors() -> Duplicates {
 
 fn check_source(prefix: &str, source: &TableSource, violations: &mut Vec<Violation>) {
     if let Err((key, value, reason)) = source.check() {
-        violations.push(Violation::new(format!("{prefix}.{key}"), Value::String(value), reason));
+        violations.push(Violation::new(
+            format!("{prefix}.{key}"),
+            Value::String(value),
+            reason,
+        ));
     }
 }
 
-fn ranges(raw: BTreeMap<String, Vec<f64>>, violations: &mut Vec<Violation>) -> BTreeMap<String, Range> {
+fn ranges(
+    raw: BTreeMap<String, Vec<f64>>,
+    violations: &mut Vec<Violation>,
+) -> BTreeMap<String, Range> {
     let mut ranges = BTreeMap::new();
     for (column, bounds) in raw {
         match bounds[..] {
@@ -266,7 +306,9 @@ fn check_split(split: &SplitSpec, violations: &mut Vec<Violation>) {
     }
     let held_back = split.validation + split.test;
     if violations.len() == before && held_back >= 1.0 {
-        let reason = format!("validation and test together are {held_back}, which leaves nothing to train on");
+        let reason = format!(
+            "validation and test together are {held_back}, which leaves nothing to train on"
+        );
         violations.push(Violation::of_key("data.split", reason));
     }
 }

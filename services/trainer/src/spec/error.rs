@@ -34,12 +34,24 @@ pub struct Violation {
 }
 
 impl Violation {
-    pub(crate) fn new(key: impl Into<String>, value: impl fmt::Display, reason: impl fmt::Display) -> Self {
-        Self { key: key.into(), value: Some(value.to_string()), reason: reason.to_string() }
+    pub(crate) fn new(
+        key: impl Into<String>,
+        value: impl fmt::Display,
+        reason: impl fmt::Display,
+    ) -> Self {
+        Self {
+            key: key.into(),
+            value: Some(value.to_string()),
+            reason: reason.to_string(),
+        }
     }
 
     pub(crate) fn of_key(key: impl Into<String>, reason: impl fmt::Display) -> Self {
-        Self { key: key.into(), value: None, reason: reason.to_string() }
+        Self {
+            key: key.into(),
+            value: None,
+            reason: reason.to_string(),
+        }
     }
 }
 

@@ -12,14 +12,19 @@ pub(super) fn parse(raw: Vec<Value>, violations: &mut Vec<Violation>) -> Vec<Fea
     for (position, value) in raw.into_iter().enumerate() {
         let key = format!("features[{position}]");
         let Value::Table(table) = value else {
-            violations.push(Violation::new(key, value, "must be a table: write [[features]]"));
+            violations.push(Violation::new(
+                key,
+                value,
+                "must be a table: write [[features]]",
+            ));
             continue;
         };
         let keys: Vec<String> = table.keys().cloned().collect();
         match section::<FeatureSpec>(&key, table) {
             Ok(feature) => {
                 if let Some(unknown) = unknown_key(&feature.kind, &keys) {
-                    let reason = "unknown key for a feature of this kind, which takes no parameters";
+                    let reason =
+                        "unknown key for a feature of this kind, which takes no parameters";
                     violations.push(Violation::of_key(format!("{key}.{unknown}"), reason));
                 }
                 features.push(feature);
@@ -37,7 +42,9 @@ pub(super) fn parse(raw: Vec<Value>, violations: &mut Vec<Violation>) -> Vec<Fea
 fn unknown_key<'a>(kind: &Kind, keys: &'a [String]) -> Option<&'a str> {
     let takes_none = matches!(kind, Kind::Standard | Kind::Log);
     let known = |key: &str| matches!(key, "name" | "column" | "role" | "kind");
-    keys.iter().map(String::as_str).find(|key| takes_none && !known(key))
+    keys.iter()
+        .map(String::as_str)
+        .find(|key| takes_none && !known(key))
 }
 
 /// What would be wrong with the fitted schema whatever the data is: a schema that has learnt nothing must be sound.
@@ -51,8 +58,14 @@ fn check_together(features: &[FeatureSpec], violations: &mut Vec<Violation>) {
     match Schema::new(blank.collect()) {
         Ok(_) => {}
         Err(SchemaError::Feature { feature, reason }) => {
-            let position = features.iter().rposition(|spec| spec.name == feature).unwrap_or_default();
-            violations.push(Violation::of_key(format!("features[{position}] (`{feature}`)"), reason));
+            let position = features
+                .iter()
+                .rposition(|spec| spec.name == feature)
+                .unwrap_or_default();
+            violations.push(Violation::of_key(
+                format!("features[{position}] (`{feature}`)"),
+                reason,
+            ));
         }
         Err(error) => violations.push(Violation::of_key("features", error)),
     }
@@ -63,10 +76,24 @@ fn blank(kind: &Kind) -> Transform {
     match kind {
         Kind::Category { .. } => Transform::Category { vocabulary },
         Kind::Hash { buckets } => Transform::Hash { buckets: *buckets },
-        Kind::Categories { max_length, .. } => Transform::Categories { vocabulary, max_length: *max_length },
-        Kind::Sequence { max_length, .. } => Transform::Sequence { vocabulary, max_length: *max_length },
-        Kind::Standard => Transform::Standard { mean: 0.0, deviation: 1.0 },
-        Kind::Log => Transform::Log { mean: 0.0, deviation: 1.0 },
-        Kind::Buckets { boundaries } => Transform::Buckets { boundaries: boundaries.clone() },
+        Kind::Categories { max_length, .. } => Transform::Categories {
+            vocabulary,
+            max_length: *max_length,
+        },
+        Kind::Sequence { max_length, .. } => Transform::Sequence {
+            vocabulary,
+            max_length: *max_length,
+        },
+        Kind::Standard => Transform::Standard {
+            mean: 0.0,
+            deviation: 1.0,
+        },
+        Kind::Log => Transform::Log {
+            mean: 0.0,
+            deviation: 1.0,
+        },
+        Kind::Buckets { boundaries } => Transform::Buckets {
+            boundaries: boundaries.clone(),
+        },
     }
 }

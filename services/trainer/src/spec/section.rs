@@ -6,9 +6,12 @@ use toml::{Table, Value};
 use super::error::Violation;
 
 /// Reads a table that stands under `prefix` in the file.
-pub(super) fn section<T: DeserializeOwned>(prefix: &str, table: Table) -> Result<T, Violation> {
+pub(crate) fn section<T: DeserializeOwned>(prefix: &str, table: Table) -> Result<T, Violation> {
     let value = Value::Table(table);
-    value.clone().try_into().map_err(|error: toml::de::Error| violation(prefix, &value, &error))
+    value
+        .clone()
+        .try_into()
+        .map_err(|error: toml::de::Error| violation(prefix, &value, &error))
 }
 
 /// `prefix.key`, or whichever of the two is not empty.
@@ -22,12 +25,19 @@ pub(super) fn dotted(prefix: &str, key: &str) -> String {
 fn violation(prefix: &str, value: &Value, error: &toml::de::Error) -> Violation {
     // The keys on the way to the error are told only in its `Display`, whose last line is "in `a.b`".
     let displayed = error.to_string();
-    let path = displayed.trim_end().rsplit_once("\nin `").map_or("", |(_, path)| path.trim_end_matches('`'));
+    let path = displayed
+        .trim_end()
+        .rsplit_once("\nin `")
+        .map_or("", |(_, path)| path.trim_end_matches('`'));
     let parent = dotted(prefix, path);
     let message = error.message();
     if let Some((field, known)) = backticked(message, "unknown field `") {
         // For an unknown field the path ends with its parent in some versions and with the field in others.
-        let key = if path.rsplit('.').next() == Some(field) { parent } else { dotted(&parent, field) };
+        let key = if path.rsplit('.').next() == Some(field) {
+            parent
+        } else {
+            dotted(&parent, field)
+        };
         return Violation::of_key(key, format!("unknown key{known}"));
     }
     if let Some((field, _)) = backticked(message, "missing field `") {

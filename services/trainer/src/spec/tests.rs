@@ -45,7 +45,11 @@ max_length = 6
 columns = ["title"]
 
 [[teachers]]
-name = "anything"
+name = "large"
+kind = "mlp"
+
+[[students]]
+name = "small"
 
 [gates]
 auc = { min = 0.78 }
@@ -59,69 +63,175 @@ fn refused(from: &str, to: &str) -> String {
 #[test]
 fn a_whole_job() {
     let spec = Spec::parse(JOB).unwrap();
-    assert_eq!((spec.model.as_str(), spec.seed, spec.threads), ("movielens", 7, 0));
-    assert_eq!(spec.data.split, SplitSpec { seed: 7, validation: 0.1, test: 0.2 });
-    assert_eq!(spec.data.clean.ranges["rating"], Range { min: 1.0, max: 5.0 });
+    assert_eq!(
+        (spec.model.as_str(), spec.seed, spec.threads),
+        ("movielens", 7, 0)
+    );
+    assert_eq!(
+        spec.data.split,
+        SplitSpec {
+            seed: 7,
+            validation: 0.1,
+            test: 0.2
+        }
+    );
+    assert_eq!(
+        spec.data.clean.ranges["rating"],
+        Range { min: 1.0, max: 5.0 }
+    );
     assert_eq!(spec.data.clean.duplicates, Duplicates::KeepLast);
     let users = spec.data.users.unwrap();
-    assert_eq!((users.key.as_str(), users.duplicates), ("user_id", Duplicates::Error));
+    assert_eq!(
+        (users.key.as_str(), users.duplicates),
+        ("user_id", Duplicates::Error)
+    );
     assert_eq!(users.source.columns["age"].kind, Some(ColumnType::Int));
     assert_eq!(spec.data.items.unwrap().duplicates, Duplicates::KeepFirst);
-    assert_eq!((spec.features[2].column(), spec.features[2].role), ("class", Role::Item));
-    assert_eq!(spec.features[1].kind, Kind::Buckets { boundaries: vec![18.0, 25.0] });
+    assert_eq!(
+        (spec.features[2].column(), spec.features[2].role),
+        ("class", Role::Item)
+    );
+    assert_eq!(
+        spec.features[1].kind,
+        Kind::Buckets {
+            boundaries: vec![18.0, 25.0]
+        }
+    );
     assert_eq!(spec.catalog, ["title"]);
-    assert!(spec.recipe.contains_key("teachers"));
-    assert_eq!(spec.gates, [Gate { metric: "auc".into(), min: Some(0.78), max: None }]);
+    assert_eq!(spec.recipe.teachers.len(), 1);
+    assert_eq!(
+        spec.gates,
+        [Gate {
+            metric: "auc".into(),
+            min: Some(0.78),
+            max: None
+        }]
+    );
 }
 
 #[test]
 fn text_that_is_no_toml_is_pointed_at() {
     let error = Spec::parse("model = \"m\"\nseed = = 1\n").unwrap_err();
-    assert!(matches!(error, SpecError::Syntax { line: 2, column: 8, .. }), "{error:?}");
+    assert!(
+        matches!(
+            error,
+            SpecError::Syntax {
+                line: 2,
+                column: 8,
+                ..
+            }
+        ),
+        "{error:?}"
+    );
 }
 
 #[test]
 fn unknown_missing_and_mistyped_keys_are_named() {
-    assert!(refused("seed = 7", "sead = 7").starts_with("sead: unknown key, expected one of `model`, `seed`"));
-    assert_eq!(refused("user = \"user_id\"\n", ""), "data.user: is required");
-    assert!(refused("test = 0.2", "tset = 0.2").starts_with("data.split.tset: unknown key, expected"));
-    assert!(refused("test = 0.2", "test = '0.2'").starts_with("data.split.test = \"0.2\": invalid type: string"));
+    assert!(
+        refused("seed = 7", "sead = 7")
+            .starts_with("sead: unknown key, expected one of `model`, `seed`")
+    );
+    assert_eq!(
+        refused("user = \"user_id\"\n", ""),
+        "data.user: is required"
+    );
+    assert!(
+        refused("test = 0.2", "tset = 0.2").starts_with("data.split.tset: unknown key, expected")
+    );
+    assert!(
+        refused("test = 0.2", "test = '0.2'")
+            .starts_with("data.split.test = \"0.2\": invalid type: string")
+    );
     let error = refused("key = \"user_id\"", "kee = \"user_id\"");
-    assert!(error.contains("data.users.key: is required") && error.contains("data.users.kee: unknown key"), "{error}");
-    assert!(refused("\"keep_first\"", "\"any\"").starts_with("data.items.duplicates = \"any\": unknown variant"));
-    assert!(refused("max_length = 6", "max_lenght = 6").starts_with("features[2].max_lenght: unknown key"));
+    assert!(
+        error.contains("data.users.key: is required")
+            && error.contains("data.users.kee: unknown key"),
+        "{error}"
+    );
+    assert!(
+        refused("\"keep_first\"", "\"any\"")
+            .starts_with("data.items.duplicates = \"any\": unknown variant")
+    );
+    assert!(
+        refused("max_length = 6", "max_lenght = 6")
+            .starts_with("features[2].max_lenght: unknown key")
+    );
     let standard = refused("kind = \"category\"", "kind = \"standard\"\nbuckets = 3");
-    assert!(standard.starts_with("features[0].buckets: unknown key"), "{standard}");
-    assert!(refused("{ min = 0.78 }", "{ least = 0.78 }").starts_with("gates.auc.least: unknown key"));
+    assert!(
+        standard.starts_with("features[0].buckets: unknown key"),
+        "{standard}"
+    );
+    assert!(
+        refused("{ min = 0.78 }", "{ least = 0.78 }").starts_with("gates.auc.least: unknown key")
+    );
 }
 
 #[test]
 fn impossible_values_are_named_with_the_reason() {
     assert_eq!(
         refused("test = 0.2", "test = 1.5").lines().next(),
-        Some("data.split.test = 1.5: must lie between 0 and 1, both excluded: a model that is not measured is not admitted")
+        Some(
+            "data.split.test = 1.5: must lie between 0 and 1, both excluded: a model that is not measured is not admitted"
+        )
     );
     let all = refused("test = 0.2", "test = 0.5\nvalidation = 0.5");
-    assert!(all.starts_with("data.split: validation and test together are 1"), "{all}");
+    assert!(
+        all.starts_with("data.split: validation and test together are 1"),
+        "{all}"
+    );
     assert!(refused("model = \"movielens\"", "model = \"Movies\"").starts_with("model = Movies: "));
+    assert_eq!(
+        refused("seed = 7", "threads = 5000"),
+        "threads = 5000: must be at most 1024"
+    );
+    assert!(refused("seed = 7", "seed = -7").starts_with("seed = -7: invalid value"));
     let outside = refused("ml-100k/ml-100k.inter", "../secret.csv");
-    assert!(outside.starts_with("data.interactions.path = \"../secret.csv\": must be relative"), "{outside}");
-    assert!(refused("[1, 5]", "[5, 1]").starts_with("data.clean.ranges.rating = [5.0, 1.0]: must be the least"));
+    assert!(
+        outside.starts_with("data.interactions.path = \"../secret.csv\": must be relative"),
+        "{outside}"
+    );
+    assert!(
+        refused("[1, 5]", "[5, 1]")
+            .starts_with("data.clean.ranges.rating = [5.0, 1.0]: must be the least")
+    );
     let label = refused("\"rating >= 4\"", "\"rating 4\"");
-    assert!(label.starts_with("data.label = \"rating 4\": expected a comparison"), "{label}");
+    assert!(
+        label.starts_with("data.label = \"rating 4\": expected a comparison"),
+        "{label}"
+    );
     assert!(label.ends_with("\n         ^"), "{label}");
-    assert!(refused("[18, 25]", "[25, 18]").starts_with("features[1] (`age`): boundaries must be finite and ascending"));
-    assert!(refused("name = \"age\"", "name = \"user_id\"").starts_with("features[1] (`user_id`): defined twice"));
-    assert!(refused("role = \"item\"", "role = \"user\"").starts_with("features: the schema has no item feature"));
+    assert!(
+        refused("[18, 25]", "[25, 18]")
+            .starts_with("features[1] (`age`): boundaries must be finite and ascending")
+    );
+    assert!(
+        refused("name = \"age\"", "name = \"user_id\"")
+            .starts_with("features[1] (`user_id`): defined twice")
+    );
+    assert!(
+        refused("role = \"item\"", "role = \"user\"")
+            .starts_with("features: the schema has no item feature")
+    );
     assert!(refused("{ min = 0.78 }", "{}").starts_with("gates.auc: needs `min`, `max` or both"));
-    assert!(refused("[\"title\"]", "[\"title\", \"title\"]").starts_with("catalog.columns[1] = title: is given twice"));
+    assert!(
+        refused("[\"title\"]", "[\"title\", \"title\"]")
+            .starts_with("catalog.columns[1] = title: is given twice")
+    );
 }
 
 #[test]
 fn every_problem_is_reported_at_once() {
-    let text = JOB.replace("test = 0.2", "test = 2.0").replace("rating >= 4", "rating").replace("movielens", "-");
-    let SpecError::Invalid(violations) = Spec::parse(&text).unwrap_err() else { panic!("no syntax error") };
-    let keys: Vec<&str> = violations.iter().map(|violation| violation.key.as_str()).collect();
+    let text = JOB
+        .replace("test = 0.2", "test = 2.0")
+        .replace("rating >= 4", "rating")
+        .replace("movielens", "-");
+    let SpecError::Invalid(violations) = Spec::parse(&text).unwrap_err() else {
+        panic!("no syntax error")
+    };
+    let keys: Vec<&str> = violations
+        .iter()
+        .map(|violation| violation.key.as_str())
+        .collect();
     assert_eq!(keys, ["model", "data.split.test"]);
 }
 

@@ -36,7 +36,11 @@ impl LabelSyntaxError {
 impl fmt::Display for LabelSyntaxError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         // A control letter, a line end above all, would move the caret away from what it points at.
-        let line: String = self.text.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).collect();
+        let line: String = self
+            .text
+            .chars()
+            .map(|letter| if letter.is_control() { ' ' } else { letter })
+            .collect();
         write!(
             formatter,
             "{} at position {}\n  {line}\n  {:indent$}^",
@@ -55,12 +59,28 @@ const LONGEST: usize = 4096;
 pub(super) fn parse(text: &str) -> Result<Label, LabelSyntaxError> {
     let letters: Vec<char> = text.chars().collect();
     if letters.len() > LONGEST {
-        let reason = format!("{} letters are more than the {LONGEST} allowed", letters.len());
-        return Err(LabelSyntaxError { text: letters[..LONGEST].iter().collect(), position: 0, reason });
+        let reason = format!(
+            "{} letters are more than the {LONGEST} allowed",
+            letters.len()
+        );
+        return Err(LabelSyntaxError {
+            text: letters[..LONGEST].iter().collect(),
+            position: 0,
+            reason,
+        });
     }
-    let refuse = |error: Refusal| LabelSyntaxError { text: text.to_owned(), position: error.0, reason: error.1 };
+    let refuse = |error: Refusal| LabelSyntaxError {
+        text: text.to_owned(),
+        position: error.0,
+        reason: error.1,
+    };
     let tokens = tokens(&letters).map_err(refuse)?;
-    let mut parser = Parser { tokens: &tokens, next: 0, end: letters.len(), depth: 0 };
+    let mut parser = Parser {
+        tokens: &tokens,
+        next: 0,
+        end: letters.len(),
+        depth: 0,
+    };
     parser.label().map_err(refuse)
 }
 
@@ -104,7 +124,8 @@ fn tokens(letters: &[char]) -> Result<Vec<(usize, Token)>, Refusal> {
             position += 1;
             continue;
         }
-        let (token, length) = token(&letters[position..]).map_err(|reason| Refusal(position, reason))?;
+        let (token, length) =
+            token(&letters[position..]).map_err(|reason| Refusal(position, reason))?;
         tokens.push((position, token));
         position += length;
     }
@@ -121,13 +142,21 @@ fn token(letters: &[char]) -> Result<(Token, usize), String> {
         '\'' | '"' => enclosed(letters).map(|(text, length)| (Token::Text(text), length)),
         '`' => match letters[1..].iter().position(|&letter| letter == '`') {
             Some(0) => Err("a column needs a name".into()),
-            Some(length) => Ok((Token::Name(letters[1..=length].iter().collect()), length + 2)),
+            Some(length) => Ok((
+                Token::Name(letters[1..=length].iter().collect()),
+                length + 2,
+            )),
             None => Err("this backtick is never closed".into()),
         },
         '=' => Err("`=` is no comparison; write `==`".into()),
-        '&' | '|' | '!' => Err(format!("`{first}` is no operator; write `and`, `or`, `not`")),
+        '&' | '|' | '!' => Err(format!(
+            "`{first}` is no operator; write `and`, `or`, `not`"
+        )),
         _ if starts_name(first) => {
-            let length = letters.iter().take_while(|&&letter| continues_name(letter)).count();
+            let length = letters
+                .iter()
+                .take_while(|&&letter| continues_name(letter))
+                .count();
             let name: String = letters[..length].iter().collect();
             let token = match name.as_str() {
                 "and" => Token::And,
@@ -180,7 +209,9 @@ fn number(letters: &[char]) -> Result<(Token, usize), String> {
         '-' | '+' => position == 0 || matches!(letters[position - 1], 'e' | 'E'),
         letter => letter.is_alphanumeric() || letter == '.',
     };
-    let length = (0..letters.len()).take_while(|&position| belongs(position)).count();
+    let length = (0..letters.len())
+        .take_while(|&position| belongs(position))
+        .count();
     let text: String = letters[..length].iter().collect();
     let digits = text.bytes().any(|byte| byte.is_ascii_digit());
     match text.parse::<f64>() {
@@ -249,7 +280,11 @@ impl Parser<'_> {
         self.depth += 1;
         let negated = self.peek() == Some(&Token::Not);
         self.next += 1;
-        let inner = if negated { Condition::Not(Box::new(self.unary()?)) } else { self.parenthesised()? };
+        let inner = if negated {
+            Condition::Not(Box::new(self.unary()?))
+        } else {
+            self.parenthesised()?
+        };
         self.depth -= 1;
         Ok(inner)
     }
@@ -267,11 +302,16 @@ impl Parser<'_> {
         let start = self.next;
         let left = self.operand()?;
         let Some(&Token::Comparison(comparison)) = self.peek() else {
-            return Err(self.refuse(&format!("expected a comparison (>=, >, <=, <, ==, !=) after {left}")));
+            return Err(self.refuse(&format!(
+                "expected a comparison (>=, >, <=, <, ==, !=) after {left}"
+            )));
         };
         self.next += 1;
         let right = self.operand()?;
-        if !matches!((&left, &right), (Operand::Column(_), _) | (_, Operand::Column(_))) {
+        if !matches!(
+            (&left, &right),
+            (Operand::Column(_), _) | (_, Operand::Column(_))
+        ) {
             self.next = start;
             return Err(self.refuse("a comparison needs a column"));
         }
@@ -297,6 +337,11 @@ impl Parser<'_> {
     }
 
     fn refuse(&self, reason: &str) -> Refusal {
-        Refusal(self.tokens.get(self.next).map_or(self.end, |(position, _)| *position), reason.to_owned())
+        Refusal(
+            self.tokens
+                .get(self.next)
+                .map_or(self.end, |(position, _)| *position),
+            reason.to_owned(),
+        )
     }
 }

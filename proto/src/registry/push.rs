@@ -1,0 +1,42 @@
+//! Uploading a bundle, for everybody who pushes versions.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use decant_model::{BundlePath, Digest};
+use tonic::Status;
+use tonic::transport::Channel;
+
+use super::v1::registry_service_client::RegistryServiceClient;
+use super::v1::{FileChunk, PushHeader, PushVersionRequest, Version, push_version_request::Part};
+use crate::status::ErrorCode;
+
+/// Bytes of a file in one message; a quarter of what the registry takes.
+const CHUNK: usize = 256 << 10;
+
+/// Pushes a bundle as the model's next version: the manifest, then its files in its order.
+///
+/// # Errors
+/// The registry's, or the transport's.
+pub async fn push_version(
+    registry: &mut RegistryServiceClient<Channel>,
+    model: &decant_model::ModelName,
+    manifest: Bytes,
+    files: BTreeMap<BundlePath, Bytes>,
+) -> Result<Version, Status> {
+    let digest = Digest::of(&manifest).to_string();
+    let header = Part::Header(PushHeader { model: model.to_string(), manifest, digest });
+    let parts = std::iter::once(header).chain(files.into_iter().flat_map(|(path, bytes)| chunks(path, bytes)));
+    let messages = parts.map(|part| PushVersionRequest { part: Some(part) });
+    let answer = registry.push_version(tokio_stream::iter(messages)).await?.into_inner();
+    answer.version.ok_or_else(|| ErrorCode::Internal.status("the registry answered without a version"))
+}
+
+/// An empty file is one empty chunk: the registry has to hear of it.
+fn chunks(path: BundlePath, bytes: Bytes) -> impl Iterator<Item = Part> {
+    let count = bytes.len().div_ceil(CHUNK).max(1);
+    (0..count).map(move |position| {
+        let data = bytes.slice(position * CHUNK..bytes.len().min((position + 1) * CHUNK));
+        Part::Chunk(FileChunk { path: path.to_string(), data })
+    })
+}

@@ -1,0 +1,43 @@
+//! One module for each command, in the order of a model's life.
+
+pub(crate) mod train;
+pub(crate) mod model;
+pub(crate) mod version;
+pub(crate) mod slot;
+pub(crate) mod score;
+pub(crate) mod rank;
+pub(crate) mod recommend;
+pub(crate) mod scorer;
+pub(crate) mod status;
+
+use std::io::{self, Read as _};
+
+use crate::args::Command;
+use crate::context::Context;
+use crate::failure::{Exit, Failure};
+
+/// Carries out a command.
+pub(crate) async fn execute(context: &Context, command: Command) -> Result<Exit, Failure> {
+    match command {
+        Command::Train(command) => train::execute(context, command).await,
+        Command::Model(command) => model::execute(context, command).await,
+        Command::Version(command) => version::execute(context, command).await,
+        Command::Slot(command) => slot::execute(context, command).await,
+        Command::Score(arguments) => score::execute(context, arguments).await,
+        Command::Rank(arguments) => rank::execute(context, arguments).await,
+        Command::Recommend(arguments) => recommend::execute(context, arguments).await,
+        Command::Scorer(command) => scorer::execute(context, command).await,
+        Command::Status => status::execute(context).await,
+    }
+}
+
+/// The text of a file that the user names; `-` is standard input.
+fn read_text(path: &str) -> Result<String, Failure> {
+    let text = if path == "-" {
+        let mut text = String::new();
+        io::stdin().lock().read_to_string(&mut text).map(|_| text)
+    } else {
+        std::fs::read_to_string(path)
+    };
+    text.map_err(|error| Failure::new(format!("cannot read {path}: {error}")))
+}

@@ -1,0 +1,103 @@
+//! What is printed, and where: results to standard output, talk to standard error.
+
+pub(crate) mod table;
+pub(crate) mod tone;
+pub(crate) mod units;
+pub(crate) mod names;
+pub(crate) mod json;
+
+use std::io::{self, IsTerminal as _, Write as _};
+
+use serde_json::Value;
+
+use crate::args::Format;
+use crate::failure::Failure;
+use crate::output::table::one_line;
+use crate::output::tone::{Palette, Tone};
+
+/// Where and how to print.
+#[derive(Clone, Copy)]
+pub(crate) struct Output {
+    format: Format,
+    stdout: Palette,
+    stderr: Palette,
+    redraws: bool,
+}
+
+impl Output {
+    /// Looks at the terminal and at `NO_COLOR` once.
+    pub(crate) fn new(format: Format) -> Self {
+        let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        let is_dumb = std::env::var_os("TERM").is_none_or(|terminal| terminal == "dumb");
+        let colours = !no_color && !is_dumb;
+        Self {
+            format,
+            stdout: Palette::new(colours && io::stdout().is_terminal()),
+            stderr: Palette::new(colours && io::stderr().is_terminal()),
+            redraws: !is_dumb && io::stderr().is_terminal(),
+        }
+    }
+
+    /// Prints a result, either as JSON or as a text for people.
+    pub(crate) fn result(
+        &self,
+        json: impl FnOnce() -> Value,
+        text: impl FnOnce(Palette) -> String,
+    ) -> Result<(), Failure> {
+        let rendered = match self.format {
+            Format::Json => format!("{:#}\n", json()),
+            Format::Table => text(self.stdout),
+        };
+        let mut stdout = io::stdout().lock();
+        stdout
+            .write_all(rendered.as_bytes())
+            .and_then(|()| stdout.flush())
+            .map_err(|error| Failure::from_stdout(&error))
+    }
+
+    /// Tells the user something that is no result.
+    pub(crate) fn note(&self, text: &str) {
+        self.talk(&format!("{text}\n"));
+    }
+
+    /// Tells what to do next; scripts, which read JSON, have no use for it.
+    pub(crate) fn advise(&self, text: &str) {
+        if self.format == Format::Table {
+            self.note(text);
+        }
+    }
+
+    /// Tells why the command failed.
+    pub(crate) fn failure(&self, failure: &Failure) {
+        if failure.exit() == crate::failure::Exit::Ok {
+            return;
+        }
+        for line in failure.lines() {
+            let line = one_line(&line);
+            let painted = match line.strip_prefix("error:") {
+                Some(rest) => format!("{}{rest}", self.stderr.paint(Tone::Bad, "error:")),
+                None => line,
+            };
+            self.note(&painted);
+        }
+    }
+
+    /// Whether a line on standard error can be replaced by a newer one.
+    pub(crate) fn redraws(&self) -> bool {
+        self.redraws
+    }
+
+    /// Replaces the line that was drawn last, in a terminal that [redraws](Self::redraws). Wrapping is off while it
+    /// prints, because a wrapped line could not be replaced.
+    pub(crate) fn redraw(&self, line: &str) {
+        self.talk(&format!("\r\x1b[2K\x1b[?7l{line}\x1b[?7h"));
+    }
+
+    /// When nobody can be told, there is nothing left to do about it.
+    fn talk(&self, text: &str) {
+        let mut stderr = io::stderr().lock();
+        let _ = stderr
+            .write_all(text.as_bytes())
+            .and_then(|()| stderr.flush());
+    }
+}

@@ -1,0 +1,129 @@
+//! The protocol's enums in words, and what the words mean to the reader.
+
+use decant_proto::registry::v1::VersionState;
+use decant_proto::rollout::v1::Arm;
+use decant_proto::scorer::v1::{Servable, ServableState, ServedBy};
+use decant_proto::trainer::v1::JobState;
+
+use crate::output::table::Cell;
+use crate::output::tone::Tone;
+
+/// A job's state, such as `RUNNING`.
+pub(crate) fn job_state(raw: i32) -> String {
+    short(
+        JobState::try_from(raw).map(|state| state.as_str_name()),
+        "JOB_STATE_",
+        raw,
+    )
+}
+
+/// A version's state, such as `APPROVED`.
+pub(crate) fn version_state(raw: i32) -> String {
+    short(
+        VersionState::try_from(raw).map(|state| state.as_str_name()),
+        "VERSION_STATE_",
+        raw,
+    )
+}
+
+/// An arm, such as `STABLE`.
+pub(crate) fn arm(raw: i32) -> String {
+    short(Arm::try_from(raw).map(|arm| arm.as_str_name()), "ARM_", raw)
+}
+
+/// A servable's state, such as `AVAILABLE`.
+pub(crate) fn servable_state(raw: i32) -> String {
+    short(
+        ServableState::try_from(raw).map(|state| state.as_str_name()),
+        "SERVABLE_STATE_",
+        raw,
+    )
+}
+
+/// The protocol's name without its prefix. A value from a newer protocol is shown by number.
+fn short<E>(name: Result<&'static str, E>, prefix: &str, raw: i32) -> String {
+    match name {
+        Ok(name) => name.strip_prefix(prefix).unwrap_or(name).to_owned(),
+        Err(_) => format!("UNKNOWN_{raw}"),
+    }
+}
+
+/// A job's state, painted.
+pub(crate) fn job_state_cell(raw: i32) -> Cell {
+    let tone = match JobState::try_from(raw) {
+        Ok(JobState::Succeeded) => Tone::Good,
+        Ok(JobState::Running | JobState::Queued) => Tone::Busy,
+        Ok(JobState::Failed | JobState::Cancelled) => Tone::Bad,
+        _ => Tone::Plain,
+    };
+    Cell::new(job_state(raw), tone)
+}
+
+/// A version's state, painted.
+pub(crate) fn version_state_cell(raw: i32) -> Cell {
+    let tone = match VersionState::try_from(raw) {
+        Ok(VersionState::Approved) => Tone::Good,
+        Ok(VersionState::Rejected) => Tone::Bad,
+        _ => Tone::Plain,
+    };
+    Cell::new(version_state(raw), tone)
+}
+
+/// A servable's state, painted.
+pub(crate) fn servable_state_cell(servable: &Servable) -> Cell {
+    let tone = match servable.state() {
+        ServableState::Available => Tone::Good,
+        ServableState::Start | ServableState::Loading | ServableState::Unloading => Tone::Busy,
+        ServableState::End if !servable.error.is_empty() => Tone::Bad,
+        ServableState::End | ServableState::Unspecified => Tone::Plain,
+    };
+    Cell::new(servable_state(servable.state), tone)
+}
+
+/// A digest's first 12 hex digits; what is no digest is shown as it is.
+pub(crate) fn digest(text: &str) -> String {
+    text.parse::<decant_model::Digest>()
+        .map_or_else(|_| text.to_owned(), |digest| digest.short())
+}
+
+/// A version's number, such as `v3`.
+pub(crate) fn version(number: u64) -> String {
+    format!("v{number}")
+}
+
+/// Who answered, on one line.
+pub(crate) fn served_by(served_by: Option<&ServedBy>) -> String {
+    match served_by {
+        None => "the scorer did not say which version answered".to_owned(),
+        Some(by) => format!(
+            "answered by {}/{} {} ({}, generation {}, {})",
+            by.model,
+            by.slot,
+            version(by.version),
+            arm(by.arm),
+            by.generation,
+            digest(&by.digest)
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_the_protocols_without_prefix() {
+        assert_eq!(job_state(JobState::Running.into()), "RUNNING");
+        assert_eq!(version_state(VersionState::Rejected.into()), "REJECTED");
+        assert_eq!(arm(Arm::Canary.into()), "CANARY");
+        assert_eq!(servable_state(0), "UNSPECIFIED");
+        assert_eq!(servable_state(99), "UNKNOWN_99");
+    }
+
+    #[test]
+    fn digests_are_short_and_other_text_is_kept() {
+        let text = decant_model::Digest::of(b"abc").to_string();
+        assert_eq!(digest(&text), "ba7816bf8f01");
+        assert_eq!(digest("?"), "?");
+    }
+}

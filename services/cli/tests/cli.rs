@@ -1,0 +1,26 @@
+//! The command as users run it, against services that answer whatever a test wants: the wire is the command's contract.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "a failed unwrap is a failed test, also outside of the functions marked as tests"
+)]
+
+#[path = "cli/fakes.rs"]
+mod fakes;
+#[path = "cli/running.rs"]
+mod running;
+
+#[path = "cli/train.rs"]
+mod train;
+#[path = "cli/models.rs"]
+mod models;
+#[path = "cli/fetch.rs"]
+mod fetch;
+#[path = "cli/slots.rs"]
+mod slots;
+#[path = "cli/scoring.rs"]
+mod scoring;
+#[path = "cli/health.rs"]
+mod health;
+#[path = "cli/errors.rs"]
+mod errors;

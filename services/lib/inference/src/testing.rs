@@ -1,0 +1,223 @@
+//! Small ONNX graphs made in memory, so that tests need neither a trainer nor files.
+
+use std::num::NonZeroUsize;
+use std::path::Path;
+
+use decant_features::Encoded;
+
+use crate::{Error, Runtime, Session, Widths};
+
+/// The graph `sigmoid(bias + sum(table[ids] * weights) + sum(dense))`, over the query's row and the item's together.
+#[derive(Clone, Debug)]
+pub struct Graph {
+    /// Which inputs it has, and how wide.
+    pub widths: Widths,
+    /// Rows of the table: every id is below it.
+    pub vocabulary: usize,
+    /// Moves all scores: graphs of different bias are different versions.
+    pub bias: f32,
+    /// The output's name; `score`, unless the contract is to be broken.
+    pub output: &'static str,
+    /// Rows written into the shapes; free, unless the contract is to be broken.
+    pub rows: Option<u64>,
+    /// ONNX's number for the type of ids: 6 (int32), unless the contract is to be broken.
+    pub id_type: u64,
+}
+
+impl Default for Graph {
+    fn default() -> Self {
+        let widths = Widths {
+            query_slots: 2,
+            query_dense: 1,
+            item_slots: 1,
+            item_dense: 0,
+        };
+        Self {
+            widths,
+            vocabulary: 16,
+            bias: 0.0,
+            output: "score",
+            rows: None,
+            id_type: INT32,
+        }
+    }
+}
+
+/// The runtime that `ORT_DYLIB_PATH` names.
+///
+/// # Panics
+/// When the variable is unset, or names no ONNX Runtime.
+pub fn runtime() -> Runtime {
+    let Some(path) = std::env::var_os("ORT_DYLIB_PATH") else {
+        panic!(
+            "ORT_DYLIB_PATH is unset: these tests run real models. Run: eval \"$(deploy/bootstrap.sh env)\""
+        );
+    };
+    Runtime::load(Path::new(&path))
+        .unwrap_or_else(|error| panic!("ORT_DYLIB_PATH names no ONNX Runtime: {error}"))
+}
+
+/// Opens a graph with one thread.
+///
+/// # Errors
+/// As [`Session::open`].
+pub fn open(graph: &Graph) -> Result<Session, Error> {
+    Session::open(&runtime(), &graph.to_onnx(), NonZeroUsize::MIN)
+}
+
+/// Rows of a side, each unlike the others.
+pub fn rows(rows: usize, slots: usize, dense_width: usize, seed: usize) -> Encoded {
+    Encoded {
+        rows,
+        slots,
+        dense_width,
+        ids: (0..rows * slots)
+            .map(|position| ((position * 5 + seed) % 16) as i32)
+            .collect(),
+        weights: (0..rows * slots).map(|_| 1.0 / slots as f32).collect(),
+        dense: (0..rows * dense_width)
+            .map(|position| (position + seed) as f32 / 8.0 - 0.5)
+            .collect(),
+    }
+}
+
+const FLOAT: u64 = 1;
+const INT32: u64 = 6;
+const INT64: u64 = 7;
+
+impl Graph {
+    /// What the table holds for an id.
+    pub fn table(id: usize) -> f32 {
+        ((id * 37) % 101) as f32 / 101.0 - 0.5
+    }
+
+    /// The graph as the bytes of an ONNX model.
+    pub fn to_onnx(&self) -> Vec<u8> {
+        let mut graph = Message::default().text(2, "decant-test");
+        let mut terms = vec!["bias".to_owned()];
+        let sides = [
+            (
+                "query",
+                "Q",
+                self.widths.query_slots,
+                self.widths.query_dense,
+            ),
+            ("item", "N", self.widths.item_slots, self.widths.item_dense),
+        ];
+        for (side, batch, slots, dense) in sides {
+            if slots > 0 {
+                let [ids, weights] = [format!("{side}_ids"), format!("{side}_weights")];
+                let [vectors, weighted, sum] =
+                    ["vectors", "weighted", "sum"].map(|what| format!("{side}_{what}"));
+                graph = graph
+                    .message(11, &self.value_info(&ids, self.id_type, batch, Some(slots)))
+                    .message(11, &self.value_info(&weights, FLOAT, batch, Some(slots)))
+                    .message(1, &node("Gather", &["table", &ids], &vectors))
+                    .message(1, &node("Mul", &[&vectors, &weights], &weighted))
+                    .message(1, &node("ReduceSum", &[&weighted, "axes"], &sum));
+                terms.push(sum);
+            }
+            if dense > 0 {
+                let [values, sum] = [format!("{side}_dense"), format!("{side}_dense_sum")];
+                graph = graph
+                    .message(11, &self.value_info(&values, FLOAT, batch, Some(dense)))
+                    .message(1, &node("ReduceSum", &[&values, "axes"], &sum));
+                terms.push(sum);
+            }
+        }
+        let mut total = terms[0].clone();
+        for (position, term) in terms.iter().enumerate().skip(1) {
+            let next = format!("total_{position}");
+            graph = graph.message(1, &node("Add", &[&total, term], &next));
+            total = next;
+        }
+        let table: Vec<u8> = (0..self.vocabulary)
+            .flat_map(|id| Graph::table(id).to_le_bytes())
+            .collect();
+        graph = graph
+            .message(1, &node("Sigmoid", &[&total], self.output))
+            .message(5, &tensor("table", FLOAT, self.vocabulary, &table))
+            .message(5, &tensor("bias", FLOAT, 1, &self.bias.to_le_bytes()))
+            .message(5, &tensor("axes", INT64, 1, &1_i64.to_le_bytes()))
+            .message(12, &self.value_info(self.output, FLOAT, "N", None));
+        let opset = Message::default().text(1, "").number(2, 17);
+        Message::default()
+            .number(1, 8)
+            .message(7, &graph)
+            .message(8, &opset)
+            .0
+    }
+
+    fn value_info(&self, name: &str, element: u64, batch: &str, width: Option<usize>) -> Message {
+        let rows = match self.rows {
+            Some(rows) => Message::default().number(1, rows),
+            None => Message::default().text(2, batch),
+        };
+        let mut shape = Message::default().message(1, &rows);
+        if let Some(width) = width {
+            shape = shape.message(1, &Message::default().number(1, width as u64));
+        }
+        let tensor_type = Message::default().number(1, element).message(2, &shape);
+        Message::default()
+            .text(1, name)
+            .message(2, &Message::default().message(1, &tensor_type))
+    }
+}
+
+fn node(operator: &str, inputs: &[&str], output: &str) -> Message {
+    let mut node = inputs
+        .iter()
+        .fold(Message::default(), |node, input| node.text(1, input));
+    node = node.text(2, output).text(4, operator);
+    if operator == "ReduceSum" {
+        let keep_dimensions = Message::default()
+            .text(1, "keepdims")
+            .number(3, 0)
+            .number(20, 2);
+        node = node.message(5, &keep_dimensions);
+    }
+    node
+}
+
+fn tensor(name: &str, element: u64, length: usize, little_endian: &[u8]) -> Message {
+    Message::default()
+        .number(1, length as u64)
+        .number(2, element)
+        .text(8, name)
+        .bytes(9, little_endian)
+}
+
+/// A protobuf message in the making; the numbers are those of `onnx.proto`.
+#[derive(Default)]
+struct Message(Vec<u8>);
+
+impl Message {
+    fn number(mut self, field: u64, value: u64) -> Self {
+        self.varint(field << 3);
+        self.varint(value);
+        self
+    }
+
+    fn text(self, field: u64, value: &str) -> Self {
+        self.bytes(field, value.as_bytes())
+    }
+
+    fn message(self, field: u64, value: &Message) -> Self {
+        self.bytes(field, &value.0)
+    }
+
+    fn bytes(mut self, field: u64, value: &[u8]) -> Self {
+        self.varint(field << 3 | 2);
+        self.varint(value.len() as u64);
+        self.0.extend_from_slice(value);
+        self
+    }
+
+    fn varint(&mut self, mut value: u64) {
+        while value >= 0x80 {
+            self.0.push(value as u8 | 0x80);
+            value >>= 7;
+        }
+        self.0.push(value as u8);
+    }
+}

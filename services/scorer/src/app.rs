@@ -1,0 +1,155 @@
+//! The scorer, assembled, and taken apart again when it is told to stop.
+
+use std::io;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use decant_artifact::BundleStore;
+use decant_chassis::config::ConfigError;
+use decant_chassis::tasks::Tasks;
+use decant_coordination::{Keyspace, MetaStore};
+use decant_inference::Runtime;
+use decant_proto::scorer::v1::scorer_service_server::ScorerServiceServer;
+use thiserror::Error;
+use tokio_util::sync::CancellationToken;
+use tonic::service::Routes;
+use tonic_health::server::HealthReporter;
+
+use crate::config::Config;
+use crate::health::Health;
+use crate::scoring::Pool;
+use crate::servable::loader::{self, Loading};
+use crate::servable::{Manager, reaper, source};
+use crate::service::Service;
+
+/// A running scorer: it loads what the store says is wanted, and scores once its routes are served. Its tasks own it;
+/// when they are stopped it refuses new calls, answers those that it has taken in, and ends its threads.
+pub struct App {
+    service: Service,
+    health: Arc<Health>,
+    max_request_bytes: usize,
+}
+
+/// Why a scorer could not be assembled.
+#[derive(Debug, Error)]
+pub enum BuildError {
+    /// A value makes no sense.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The operating system gives no thread.
+    #[error("the scorer's threads cannot be started: {0}")]
+    Threads(#[from] io::Error),
+}
+
+impl App {
+    /// Starts the threads that score, load and free, and the tasks that watch the store and report health. Must be
+    /// called on a runtime, as tasks are spawned.
+    ///
+    /// Health is reported under `decant.scorer.v1.ScorerService`, which serves once every version that is wanted at the
+    /// start has been loaded or has failed, and under `MODEL/SLOT` for each slot, which serves while a version answers
+    /// there. The empty name is the whole process's, and so left to it.
+    ///
+    /// # Errors
+    /// When a value of the configuration makes no sense, or there is no thread to be had.
+    pub fn build(
+        config: Config,
+        runtime: Runtime,
+        store: Arc<dyn MetaStore>,
+        bundles: BundleStore,
+        reporter: HealthReporter,
+        tasks: Tasks,
+    ) -> Result<Self, BuildError> {
+        config.check()?;
+        let workers = config.workers();
+        let (manager, health) = (
+            Arc::new(Manager::new(config.retry())),
+            Arc::new(Health::new(reporter)),
+        );
+        let mut threads = Threads {
+            manager: Arc::clone(&manager),
+            pool: Arc::new(Pool::start(workers, config.queue_rows)?),
+            handles: Vec::new(),
+        };
+        threads.handles.push(reaper::start(Arc::clone(&manager))?);
+        threads.handles.push(loader::start(
+            Arc::clone(&manager),
+            Loading {
+                runtime,
+                bundles,
+                workers,
+            },
+        )?);
+        let max_request_bytes = config.max_request_bytes;
+        let service = Service::new(Arc::clone(&manager), Arc::clone(&threads.pool), config);
+
+        let (readiness, stop) = (manager.readiness(), tasks.stop_token());
+        let reported = Arc::clone(&health);
+        tasks.spawn("scorer health", async move {
+            reported.follow(readiness, stop).await
+        });
+        tasks.spawn(
+            "scorer source",
+            source::run(store, Keyspace::default(), manager, tasks.stop_token()),
+        );
+        tasks.spawn(
+            "scorer drain",
+            drain(
+                service.clone(),
+                Arc::clone(&health),
+                threads,
+                tasks.stop_token(),
+            ),
+        );
+        Ok(Self {
+            service,
+            health,
+            max_request_bytes,
+        })
+    }
+
+    /// The scorer's gRPC services.
+    pub fn routes(&self) -> Routes {
+        let server = ScorerServiceServer::new(self.service.clone());
+        Routes::new(server.max_decoding_message_size(self.max_request_bytes))
+    }
+
+    /// The first step of going away, before the tasks are stopped: health says "not serving" from now on, while calls
+    /// are answered as before.
+    pub async fn announce_drain(&self) {
+        self.health.end().await;
+    }
+}
+
+/// Waits for the order to stop, and then lets what has been taken in be answered.
+async fn drain(
+    service: Service,
+    health: Arc<Health>,
+    threads: Threads,
+    stop: CancellationToken,
+) -> Result<(), String> {
+    stop.cancelled().await;
+    service.refuse();
+    health.end().await;
+    // Joining blocks until the last queued job is done.
+    let joined = tokio::task::spawn_blocking(move || drop(threads));
+    joined.await.map_err(|error| error.to_string())
+}
+
+/// Everything that does not end by itself when its handle is dropped.
+struct Threads {
+    manager: Arc<Manager>,
+    pool: Arc<Pool>,
+    handles: Vec<JoinHandle<()>>,
+}
+
+impl Drop for Threads {
+    fn drop(&mut self) {
+        self.manager.stop();
+        self.pool.stop();
+        for handle in self.handles.drain(..) {
+            if handle.join().is_err() {
+                tracing::error!("a background thread of the scorer panicked");
+            }
+        }
+    }
+}

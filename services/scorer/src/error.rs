@@ -1,0 +1,66 @@
+//! Why a call is not answered.
+
+use std::time::Duration;
+
+use decant_model::{ModelName, SlotName};
+use thiserror::Error;
+
+/// Something wrong with a part of the request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Violation {
+    /// The part, such as `columns[age]`.
+    pub(crate) field: String,
+    /// What is wrong with it.
+    pub(crate) reason: String,
+}
+
+impl Violation {
+    pub(crate) fn new(field: impl Into<String>, reason: impl Into<String>) -> Self {
+        Self {
+            field: field.into(),
+            reason: reason.into(),
+        }
+    }
+}
+
+/// Why a call is not answered. [`status`](crate::service) says which gRPC code each becomes.
+#[derive(Debug, Error)]
+pub(crate) enum CallError {
+    #[error("{} parts of the request are wrong", .0.len())]
+    Invalid(Vec<Violation>),
+    #[error("this scorer has no slot `{slot}` of a model `{model}`")]
+    UnknownSlot { model: ModelName, slot: SlotName },
+    #[error("no version is ready in slot `{slot}` of model `{model}`: {reason}")]
+    NotReady {
+        model: ModelName,
+        slot: SlotName,
+        reason: String,
+    },
+    #[error("items that the version's catalog does not hold: {}{}", .shown.join(", "), and_more(*.more))]
+    UnknownItems { shown: Vec<String>, more: usize },
+    #[error("the version has no catalog, so items cannot be named by id")]
+    NoCatalog,
+    #[error("{waiting} rows wait already, and {capacity} may: {rows} more find no room")]
+    Busy {
+        rows: usize,
+        waiting: usize,
+        capacity: usize,
+        retry_after: Duration,
+    },
+    #[error("the deadline passed before the work began")]
+    Expired,
+    #[error("the scorer is going away")]
+    Draining,
+    #[error("{0}")]
+    Model(#[from] decant_inference::Error),
+    #[error("scoring broke off; the scorer's log says where")]
+    Broken,
+}
+
+fn and_more(more: usize) -> String {
+    if more == 0 {
+        String::new()
+    } else {
+        format!(", and {more} more")
+    }
+}

@@ -1,0 +1,88 @@
+//! What the health service is told.
+
+use std::collections::BTreeSet;
+
+use decant_chassis::server::{set_serving, set_status};
+use decant_proto::scorer::v1::scorer_service_server::ScorerServiceServer;
+use tokio::sync::{Mutex, watch};
+use tokio_util::sync::CancellationToken;
+use tonic_health::server::HealthReporter;
+
+use crate::servable::Readiness;
+use crate::service::Service;
+
+/// The only one that reports this scorer's health.
+pub(crate) struct Health {
+    reporter: HealthReporter,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// Names of slots that were reported.
+    slots: BTreeSet<String>,
+    /// Whether "not serving" is the last word.
+    over: bool,
+}
+
+impl Health {
+    pub(crate) fn new(reporter: HealthReporter) -> Self {
+        Self {
+            reporter,
+            state: Mutex::default(),
+        }
+    }
+
+    /// Reports, unless the end has been reported.
+    pub(crate) async fn report(&self, readiness: &Readiness) {
+        let mut state = self.state.lock().await;
+        if state.over {
+            return;
+        }
+        let gone = |name: &String| {
+            !readiness
+                .places
+                .keys()
+                .any(|place| place.to_string() == *name)
+        };
+        for name in state.slots.iter().filter(|name| gone(name)) {
+            set_status(&self.reporter, name, false).await;
+        }
+        for (place, ready) in &readiness.places {
+            let name = place.to_string();
+            set_status(&self.reporter, &name, *ready).await;
+            state.slots.insert(name);
+        }
+        self.report_whole(readiness.settled).await;
+    }
+
+    /// Reports that nothing is served, for good.
+    pub(crate) async fn end(&self) {
+        let mut state = self.state.lock().await;
+        state.over = true;
+        for name in &state.slots {
+            set_status(&self.reporter, name, false).await;
+        }
+        self.report_whole(false).await;
+    }
+
+    /// Reports each change until the scorer stops.
+    pub(crate) async fn follow(
+        &self,
+        mut readiness: watch::Receiver<Readiness>,
+        stop: CancellationToken,
+    ) -> Result<(), String> {
+        loop {
+            let now = readiness.borrow_and_update().clone();
+            self.report(&now).await;
+            tokio::select! {
+                () = stop.cancelled() => return Ok(()),
+                changed = readiness.changed() => changed.map_err(|_| "the manager is gone".to_owned())?,
+            }
+        }
+    }
+
+    async fn report_whole(&self, serving: bool) {
+        set_serving::<ScorerServiceServer<Service>>(&self.reporter, serving).await;
+    }
+}

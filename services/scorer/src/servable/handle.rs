@@ -1,0 +1,111 @@
+//! What requests see: an immutable table of versions in service, and a pin on one of them.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use decant_model::{Active, Arm, Generation};
+
+use super::{Place, Servable};
+
+/// Which versions are in service, by place. Replaced as a whole, never changed.
+pub(crate) type Table = HashMap<Place, Entry>;
+
+/// One place's versions in service: those of one generation, all or none.
+#[derive(Clone, Default)]
+pub(crate) struct Entry {
+    handles: Arc<[Handle]>,
+    /// Why there is none, for callers.
+    reason: Arc<str>,
+}
+
+/// A version in the part that it plays. Whoever holds one keeps the version in memory.
+#[derive(Clone)]
+pub(crate) struct Handle {
+    servable: Arc<Servable>,
+    part: Arc<Part>,
+}
+
+/// The part that a version plays.
+#[derive(Clone, Debug)]
+pub(crate) struct Part {
+    pub(crate) place: Place,
+    pub(crate) active: Active,
+    pub(crate) generation: Generation,
+}
+
+impl Entry {
+    pub(super) fn ready(handles: Vec<Handle>) -> Self {
+        Self {
+            handles: handles.into(),
+            reason: "none of its versions is the stable one".into(),
+        }
+    }
+
+    pub(super) fn not_ready(reason: String) -> Self {
+        Self {
+            handles: Arc::default(),
+            reason: reason.into(),
+        }
+    }
+
+    /// The version that answers. All traffic is the stable version's as long as slots hold one version each.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub(crate) fn route(&self) -> Result<&Handle, &str> {
+        self.handles
+            .iter()
+            .find(|handle| handle.part.active.arm == Arm::Stable)
+            .ok_or(&self.reason)
+    }
+
+    pub(super) fn is_ready(&self) -> bool {
+        self.route().is_ok()
+    }
+}
+
+impl Handle {
+    pub(super) fn new(servable: Arc<Servable>, part: Part) -> Self {
+        Self {
+            servable,
+            part: Arc::new(part),
+        }
+    }
+
+    pub(crate) fn servable(&self) -> &Servable {
+        &self.servable
+    }
+
+    pub(crate) fn part(&self) -> &Part {
+        &self.part
+    }
+}
+
+#[cfg(test)]
+impl Handle {
+    /// The fixture's version with one session.
+    pub(crate) fn for_tests() -> Self {
+        let digest = decant_model::Digest::of(b"films");
+        let schema = crate::fixture::schema();
+        let sessions = vec![crate::fixture::session(0.0)];
+        let servable = Servable::new(digest, schema, None, sessions, super::LoadTimes::default());
+        let active = Active {
+            digest,
+            version: decant_model::ModelVersion::FIRST,
+            arm: Arm::Stable,
+            weight_basis_points: decant_model::BASIS_POINTS,
+        };
+        let place = Place {
+            model: "films".parse().unwrap(),
+            slot: Default::default(),
+        };
+        Self::new(
+            Arc::new(servable),
+            Part {
+                place,
+                active,
+                generation: Generation(1),
+            },
+        )
+    }
+}

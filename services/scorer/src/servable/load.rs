@@ -1,0 +1,282 @@
+//! From a bundle to a servable, step by step. The first step that fails ends it.
+
+use std::fmt;
+use std::num::NonZeroUsize;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use decant_artifact::{Bundle, BundleStore};
+use decant_features::{Catalog, Encoded, Schema, Side, SideLayout};
+use decant_inference::{Golden, Runtime, Session, Widths};
+use decant_model::{BundlePath, Digest, Manifest, file};
+use thiserror::Error;
+
+use super::manager::Load;
+use super::version::Items;
+use super::{LoadTimes, Servable};
+
+/// Why a version is not served.
+#[derive(Debug, Error)]
+pub(crate) enum LoadError {
+    /// A step failed.
+    #[error("{step}: {reason}")]
+    Step {
+        /// Which.
+        step: Step,
+        /// Why.
+        reason: String,
+    },
+    /// The version is not wanted any more.
+    #[error("superseded")]
+    Superseded,
+    /// A fault of ours, or of a library.
+    #[error("a step panicked; the scorer's log says where")]
+    Panicked,
+}
+
+/// The steps of loading, in their order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// Getting the bundle's bytes, and comparing them with the digests.
+    Fetch,
+    /// The bundle is one of this model's.
+    Manifest,
+    /// Reading `features.json`.
+    Features,
+    /// Reading `catalog.arrow`, and encoding it.
+    Catalog,
+    /// Reading `golden.json`.
+    Golden,
+    /// Opening the graph, once for each worker.
+    Open,
+    /// The graph takes what the schema encodes.
+    Layout,
+    /// Replaying the golden vectors.
+    Replay,
+    /// Scoring rows of the sizes that requests will have.
+    WarmUp,
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Step::Fetch => "fetching and verifying the bundle",
+            Step::Manifest => "checking manifest.json",
+            Step::Features => "reading features.json",
+            Step::Catalog => "reading catalog.arrow",
+            Step::Golden => "reading golden.json",
+            Step::Open => "opening model.onnx",
+            Step::Layout => "comparing model.onnx with features.json",
+            Step::Replay => "replaying golden.json",
+            Step::WarmUp => "warming up",
+        })
+    }
+}
+
+impl Step {
+    fn failed(self, reason: impl fmt::Display) -> LoadError {
+        LoadError::Step {
+            step: self,
+            reason: reason.to_string(),
+        }
+    }
+}
+
+/// What loading needs besides the version's name.
+pub(crate) struct Loading {
+    pub(crate) runtime: Runtime,
+    pub(crate) bundles: BundleStore,
+    /// How many sessions to open.
+    pub(crate) workers: NonZeroUsize,
+}
+
+impl Loading {
+    /// Loads a version. Between any two steps it looks whether the version is still wanted.
+    ///
+    /// # Errors
+    /// Names the step that failed, or says that the version is not wanted any more.
+    pub(crate) async fn load(&self, load: &Load) -> Result<Servable, LoadError> {
+        let digest = load.active.digest;
+        let mut times = LoadTimes::default();
+        let mut clock = Clock::start(load);
+
+        let files = tokio::select! {
+            files = Files::fetch(&self.bundles, digest) => files?,
+            () = load.superseded.wait() => return Err(LoadError::Superseded),
+        };
+        if files.manifest.model != load.place.model {
+            let (found, wanted) = (&files.manifest.model, &load.place.model);
+            return Err(Step::Manifest.failed(format!(
+                "it is a version of model `{found}`, not of `{wanted}`"
+            )));
+        }
+        let schema =
+            Schema::from_json(&files.features).map_err(|error| Step::Features.failed(error))?;
+        let golden =
+            Golden::from_json(&files.golden).map_err(|error| Step::Golden.failed(error))?;
+        let items = files
+            .catalog
+            .as_deref()
+            .map(|bytes| read_catalog(bytes, &schema))
+            .transpose()?;
+        times.fetch = clock.lap()?;
+
+        let mut sessions = Vec::with_capacity(self.workers.get());
+        for _ in 0..self.workers.get() {
+            let session = Session::open(&self.runtime, &files.model, NonZeroUsize::MIN);
+            sessions.push(session.map_err(|error| Step::Open.failed(error))?);
+            clock.check()?;
+        }
+        times.open = clock.lap()?;
+
+        for session in &mut sessions {
+            check_layout(&schema, session)?;
+            golden
+                .replay(session)
+                .map_err(|error| Step::Replay.failed(error))?;
+            clock.check()?;
+        }
+        times.replay = clock.lap()?;
+
+        for session in &mut sessions {
+            warm_up(session, &schema, items.as_ref())
+                .map_err(|error| Step::WarmUp.failed(error))?;
+            clock.check()?;
+        }
+        times.warm_up = clock.lap()?;
+        Ok(Servable::new(digest, schema, items, sessions, times))
+    }
+}
+
+/// A bundle's files, read and verified.
+struct Files {
+    manifest: Manifest,
+    model: Bytes,
+    features: Bytes,
+    golden: Bytes,
+    catalog: Option<Bytes>,
+}
+
+/// Measures steps, and ends the load of a version that nobody wants any more.
+struct Clock<'a> {
+    load: &'a Load,
+    step_began: Instant,
+}
+
+impl<'a> Clock<'a> {
+    fn start(load: &'a Load) -> Self {
+        Self {
+            load,
+            step_began: Instant::now(),
+        }
+    }
+
+    fn lap(&mut self) -> Result<Duration, LoadError> {
+        let now = Instant::now();
+        let took = now - std::mem::replace(&mut self.step_began, now);
+        self.check().map(|()| took)
+    }
+
+    fn check(&self) -> Result<(), LoadError> {
+        if self.load.superseded.is_set() {
+            Err(LoadError::Superseded)
+        } else {
+            Ok(())
+        }
+    }
+}
+
+fn read_catalog(bytes: &[u8], schema: &Schema) -> Result<Items, LoadError> {
+    let catalog = Catalog::from_arrow(bytes).map_err(|error| Step::Catalog.failed(error))?;
+    if catalog.is_empty() {
+        return Err(Step::Catalog.failed("it has no item"));
+    }
+    let encoded = schema
+        .encode(Side::Item, catalog.columns())
+        .map_err(|error| Step::Catalog.failed(error))?;
+    Ok(Items::new(catalog, encoded))
+}
+
+/// The graph must take rows as wide as the schema makes them, and know every id that the schema gives out: an id beyond
+/// its table would fail in the middle of a request.
+fn check_layout(schema: &Schema, session: &mut Session) -> Result<(), LoadError> {
+    let layout = schema.layout();
+    let expected = Widths {
+        query_slots: layout.query.slots,
+        query_dense: layout.query.dense.len(),
+        item_slots: layout.item.slots,
+        item_dense: layout.item.dense.len(),
+    };
+    let found = session.widths();
+    if found != expected {
+        return Err(Step::Layout.failed(format!(
+            "the schema encodes {expected:?}, but the graph takes {found:?}"
+        )));
+    }
+    let (query, item) = (last_ids(&layout.query), last_ids(&layout.item));
+    let scored = session.score(&query, &item, &mut Vec::new());
+    scored.map_err(|error| {
+        Step::Layout.failed(format!("the graph fails on the schema's last ids: {error}"))
+    })
+}
+
+/// One row that holds the last id of each field.
+fn last_ids(side: &SideLayout) -> Encoded {
+    let field_ids = |field: &decant_features::Field| {
+        let last = field.first_id + field.ids.saturating_sub(1);
+        std::iter::repeat_n(i32::try_from(last).unwrap_or(i32::MAX), field.slots)
+    };
+    Encoded {
+        rows: 1,
+        slots: side.slots,
+        dense_width: side.dense.len(),
+        ids: side.fields.iter().flat_map(field_ids).collect(),
+        weights: vec![1.0; side.slots],
+        dense: vec![0.0; side.dense.len()],
+    }
+}
+
+fn warm_up(
+    session: &mut Session,
+    schema: &Schema,
+    items: Option<&Items>,
+) -> Result<(), decant_inference::Error> {
+    session.warm_up(1)?;
+    if let Some(items) = items {
+        // The real catalog: it also shows that each of its items has a finite score.
+        session.score(
+            &last_ids(&schema.layout().query),
+            items.encoded(),
+            &mut Vec::new(),
+        )?;
+    }
+    Ok(())
+}
+
+impl Files {
+    /// Every byte has been compared with its digest when this returns.
+    async fn fetch(bundles: &BundleStore, digest: Digest) -> Result<Self, LoadError> {
+        let bundle = bundles
+            .open(digest)
+            .await
+            .map_err(|error| Step::Fetch.failed(error))?;
+        Ok(Self {
+            model: read(&bundle, file::MODEL).await?,
+            features: read(&bundle, file::FEATURES).await?,
+            golden: read(&bundle, file::GOLDEN).await?,
+            catalog: match bundle.manifest().file(file::CATALOG) {
+                Some(_) => Some(read(&bundle, file::CATALOG).await?),
+                None => None,
+            },
+            manifest: bundle.manifest().clone(),
+        })
+    }
+}
+
+async fn read(bundle: &Bundle, name: &str) -> Result<Bytes, LoadError> {
+    let path: BundlePath = name.parse().map_err(|error| Step::Fetch.failed(error))?;
+    bundle
+        .read_file(&path)
+        .await
+        .map_err(|error| Step::Fetch.failed(error))
+}

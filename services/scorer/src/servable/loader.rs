@@ -1,0 +1,43 @@
+//! The thread that loads.
+
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+
+use super::Manager;
+use super::load::LoadError;
+pub(crate) use super::load::Loading;
+
+/// As far behind the threads that answer as the operating system allows.
+const LOWEST_PRIORITY: i32 = 19;
+
+/// Starts the loader. It ends when the manager stops.
+///
+/// # Errors
+/// When the operating system gives no thread.
+pub(crate) fn start(manager: Arc<Manager>, loading: Loading) -> io::Result<JoinHandle<()>> {
+    // Fetching is asynchronous; a runtime of its own keeps it off the one that serves.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .thread_name("load-io")
+        .build()?;
+    thread::Builder::new()
+        .name("load".to_owned())
+        .spawn(move || {
+            lower_priority();
+            while let Some(load) = manager.next_load() {
+                // A version must not be able to end the loader, whatever its bytes make some parser do.
+                let outcome =
+                    catch_unwind(AssertUnwindSafe(|| runtime.block_on(loading.load(&load))));
+                manager.loaded(&load, outcome.unwrap_or(Err(LoadError::Panicked)));
+            }
+        })
+}
+
+/// Lowers the priority of the calling thread alone: on Linux each thread has its own.
+fn lower_priority() {
+    if let Err(error) = rustix::process::setpriority_process(None, LOWEST_PRIORITY) {
+        tracing::warn!(%error, "loading goes on at normal priority");
+    }
+}

@@ -1,0 +1,278 @@
+//! Compares what is wanted with what is there, says what to load next, and publishes what has been loaded.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+use arc_swap::{ArcSwap, Guard};
+use decant_model::{Active, DesiredSlot, Digest, Generation};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::load::LoadError;
+use super::place::{PlaceState, Retired};
+use super::{LoadTimes, Place, Servable, Table};
+use crate::config::Retry;
+
+/// The one owner of all servables. Requests read its table without a lock; the source, the loader and the reaper meet
+/// at its state.
+pub(crate) struct Manager {
+    table: ArcSwap<Table>,
+    readiness: watch::Sender<Readiness>,
+    retry: Retry,
+    state: Mutex<Shared>,
+    /// Woken when there may be something to load, something to free, or an end.
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct Shared {
+    places: BTreeMap<Place, PlaceState>,
+    retired: Vec<Retired>,
+    /// Whether the source has spoken at all.
+    synced: bool,
+    stopped: bool,
+}
+
+/// What health checks are told.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Readiness {
+    /// Whether every version wanted at the start has been loaded or has failed once. Stays true.
+    pub(crate) settled: bool,
+    /// Whether a place has a version to answer.
+    pub(crate) places: BTreeMap<Place, bool>,
+}
+
+/// The life of a version here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum State {
+    Start,
+    Loading,
+    Available,
+    Unloading,
+    End,
+}
+
+/// A version as operators see it.
+pub(crate) struct Status {
+    pub(crate) place: Place,
+    pub(crate) active: Active,
+    pub(crate) generation: Generation,
+    pub(crate) state: State,
+    pub(crate) since: SystemTime,
+    pub(crate) error: Option<String>,
+    pub(crate) answered: u64,
+    pub(crate) load_times: LoadTimes,
+}
+
+/// A version that the loader is to load.
+pub(crate) struct Load {
+    pub(crate) place: Place,
+    pub(crate) active: Active,
+    pub(crate) superseded: Superseded,
+}
+
+/// Says whether a load in progress is still wanted.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Superseded(CancellationToken);
+
+impl Superseded {
+    pub(super) fn set(&self) {
+        self.0.cancel();
+    }
+
+    pub(crate) fn is_set(&self) -> bool {
+        self.0.is_cancelled()
+    }
+
+    /// Waits until it is superseded.
+    pub(super) async fn wait(&self) {
+        self.0.cancelled().await;
+    }
+}
+
+impl Manager {
+    pub(crate) fn new(retry: Retry) -> Self {
+        Self {
+            table: ArcSwap::default(),
+            readiness: watch::Sender::default(),
+            retry,
+            state: Mutex::default(),
+            changed: Condvar::new(),
+        }
+    }
+
+    /// The versions in service now.
+    pub(crate) fn table(&self) -> Guard<Arc<Table>> {
+        self.table.load()
+    }
+
+    /// What health checks are told, and each change of it.
+    pub(crate) fn readiness(&self) -> watch::Receiver<Readiness> {
+        self.readiness.subscribe()
+    }
+
+    /// Takes in everything that is wanted; a place that is left out is not wanted any more. Versions that are
+    /// resident, such as the previous one, are in service when this returns.
+    pub(crate) fn aspire(&self, mut wanted: BTreeMap<Place, DesiredSlot>) {
+        let mut shared = self.lock();
+        let Shared {
+            places,
+            retired,
+            synced,
+            ..
+        } = &mut *shared;
+        places.retain(|place, state| {
+            let keep = wanted.contains_key(place);
+            if !keep {
+                tracing::info!(%place, "slot removed");
+                retired.extend(state.retire_all(place));
+            }
+            keep
+        });
+        while let Some((place, desired)) = wanted.pop_first() {
+            let state = places.entry(place.clone()).or_default();
+            state.aspire(&place, desired);
+            retired.extend(state.settle(&place));
+        }
+        *synced = true;
+        self.publish(&shared);
+    }
+
+    /// Waits for a version to load; `None` when the scorer stops.
+    pub(crate) fn next_load(&self) -> Option<Load> {
+        let mut shared = self.lock();
+        loop {
+            if shared.stopped {
+                return None;
+            }
+            let now = Instant::now();
+            let next = shared
+                .places
+                .iter_mut()
+                .find_map(|(place, state)| state.next_load(place, now));
+            if next.is_some() {
+                return next;
+            }
+            let retry_at = shared
+                .places
+                .values()
+                .filter_map(PlaceState::retry_at)
+                .min();
+            shared = self.wait(shared, retry_at.map(|at| at.saturating_duration_since(now)));
+        }
+    }
+
+    /// Takes in what became of a load.
+    pub(crate) fn loaded(&self, load: &Load, outcome: Result<Servable, LoadError>) {
+        let mut shared = self.lock();
+        let Shared {
+            places, retired, ..
+        } = &mut *shared;
+        match places.get_mut(&load.place) {
+            Some(state) => {
+                retired.extend(state.loaded(load, outcome, self.retry));
+                retired.extend(state.settle(&load.place));
+            }
+            None => retired.extend(
+                outcome
+                    .ok()
+                    .map(|servable| Retired::new(&load.place, Arc::new(servable))),
+            ),
+        }
+        self.publish(&shared);
+    }
+
+    /// Waits, at most so long if a limit is given, for versions that went out of service; `None` when the scorer stops.
+    pub(super) fn take_retired(&self, patience: Option<Duration>) -> Option<Vec<Retired>> {
+        let mut shared = self.lock();
+        while shared.retired.is_empty() && !shared.stopped {
+            shared = self.wait(shared, patience);
+            if patience.is_some() {
+                break;
+            }
+        }
+        if shared.stopped {
+            None
+        } else {
+            Some(std::mem::take(&mut shared.retired))
+        }
+    }
+
+    /// A version has been freed.
+    pub(super) fn ended(&self, place: &Place, digest: Digest) {
+        if let Some(state) = self.lock().places.get_mut(place) {
+            state.ended(digest);
+        }
+    }
+
+    /// Ends the loader and the reaper; what is in service stays.
+    pub(crate) fn stop(&self) {
+        let mut shared = self.lock();
+        shared.stopped = true;
+        for state in shared.places.values() {
+            state.supersede_loads();
+        }
+        drop(shared);
+        self.changed.notify_all();
+    }
+
+    /// Every version that is here, is wanted, or failed.
+    pub(crate) fn statuses(&self) -> Vec<Status> {
+        self.lock()
+            .places
+            .iter()
+            .flat_map(|(place, state)| state.statuses(place))
+            .collect()
+    }
+
+    /// Makes the state visible to requests and health checks, and wakes who may have something to do.
+    fn publish(&self, shared: &Shared) {
+        let table: Table = shared
+            .places
+            .iter()
+            .map(|(place, state)| (place.clone(), state.entry()))
+            .collect();
+        let places = table
+            .iter()
+            .map(|(place, entry)| (place.clone(), entry.is_ready()))
+            .collect();
+        self.table.store(Arc::new(table));
+        let settled = shared.synced && shared.places.values().all(PlaceState::is_settled);
+        self.readiness.send_if_modified(|readiness| {
+            let next = Readiness {
+                settled: readiness.settled || settled,
+                places,
+            };
+            let differs = next != *readiness;
+            *readiness = next;
+            differs
+        });
+        self.changed.notify_all();
+    }
+
+    fn wait<'a>(
+        &self,
+        shared: MutexGuard<'a, Shared>,
+        patience: Option<Duration>,
+    ) -> MutexGuard<'a, Shared> {
+        match patience {
+            None => self
+                .changed
+                .wait(shared)
+                .unwrap_or_else(PoisonError::into_inner),
+            Some(patience) => {
+                let waited = self.changed.wait_timeout(shared, patience);
+                waited.unwrap_or_else(PoisonError::into_inner).0
+            }
+        }
+    }
+
+    /// A panic under this lock would be a fault of ours; going on with what is there beats answering nobody.
+    fn lock(&self) -> MutexGuard<'_, Shared> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,288 @@
+use std::time::Duration;
+
+use decant_model::{Arm, BASIS_POINTS, ModelVersion};
+
+use super::*;
+use crate::fixture;
+use crate::servable::load::Step;
+use crate::servable::version::Items;
+
+const RETRY: Retry = Retry {
+    first: Duration::from_millis(1),
+    longest: Duration::from_millis(4),
+};
+
+fn place() -> Place {
+    Place {
+        model: "films".parse().unwrap(),
+        slot: Default::default(),
+    }
+}
+
+fn active(number: u64) -> Active {
+    Active {
+        digest: Digest::of(&number.to_le_bytes()),
+        version: ModelVersion::new(number).unwrap(),
+        arm: Arm::Stable,
+        weight_basis_points: BASIS_POINTS,
+    }
+}
+
+fn want(manager: &Manager, generation: u64, versions: &[u64]) {
+    let active = versions.iter().map(|number| active(*number)).collect();
+    let (issued_by, reason) = ("test".to_owned(), String::new());
+    let desired = DesiredSlot {
+        generation: Generation(generation),
+        active,
+        issued_by,
+        reason,
+        issued_at_millis: 0,
+    };
+    manager.aspire(BTreeMap::from([(place(), desired)]));
+}
+
+fn servable(load: &Load) -> Servable {
+    let schema = fixture::schema();
+    let catalog = fixture::catalog();
+    let encoded = schema
+        .encode(decant_features::Side::Item, catalog.columns())
+        .unwrap();
+    let items = Items::new(catalog, encoded);
+    Servable::new(
+        load.active.digest,
+        schema,
+        Some(items),
+        vec![fixture::session(0.0)],
+        LoadTimes::default(),
+    )
+}
+
+fn load_next(manager: &Manager) -> u64 {
+    let load = manager.next_load().unwrap();
+    manager.loaded(&load, Ok(servable(&load)));
+    load.active.version.get()
+}
+
+fn failure() -> LoadError {
+    LoadError::Step {
+        step: Step::Replay,
+        reason: "wrong".into(),
+    }
+}
+
+/// The version that answers, and its generation.
+fn answering(manager: &Manager) -> Option<(u64, u64)> {
+    let table = manager.table();
+    let part = table.get(&place())?.route().ok()?.part();
+    Some((part.active.version.get(), part.generation.0))
+}
+
+fn states(manager: &Manager) -> Vec<(u64, State)> {
+    let mut states: Vec<_> = manager
+        .statuses()
+        .iter()
+        .map(|status| (status.active.version.get(), status.state))
+        .collect();
+    states.sort_by_key(|(version, _)| *version);
+    states
+}
+
+#[test]
+fn a_version_answers_once_it_is_loaded_and_the_old_one_until_then() {
+    let manager = Manager::new(RETRY);
+    assert_eq!(answering(&manager), None);
+    want(&manager, 1, &[1]);
+    assert_eq!(
+        (answering(&manager), states(&manager)),
+        (None, vec![(1, State::Start)])
+    );
+    assert_eq!(load_next(&manager), 1);
+    assert_eq!(answering(&manager), Some((1, 1)));
+
+    want(&manager, 2, &[2]);
+    let load = manager.next_load().unwrap();
+    assert_eq!(
+        states(&manager),
+        [(1, State::Available), (2, State::Loading)]
+    );
+    assert_eq!(answering(&manager), Some((1, 1)));
+    manager.loaded(&load, Ok(servable(&load)));
+    assert_eq!(answering(&manager), Some((2, 2)));
+}
+
+#[test]
+fn going_back_to_the_previous_version_loads_nothing() {
+    let manager = Manager::new(RETRY);
+    for generation in 1..=2 {
+        want(&manager, generation, &[generation]);
+        load_next(&manager);
+    }
+    want(&manager, 3, &[1]);
+    assert_eq!(answering(&manager), Some((1, 3)));
+    assert_eq!(
+        states(&manager),
+        [(1, State::Available), (2, State::Available)]
+    );
+}
+
+#[test]
+fn the_version_before_the_previous_one_is_handed_to_the_reaper() {
+    let manager = Manager::new(RETRY);
+    for generation in 1..=3 {
+        want(&manager, generation, &[generation]);
+        load_next(&manager);
+    }
+    assert_eq!(
+        states(&manager),
+        [
+            (1, State::Unloading),
+            (2, State::Available),
+            (3, State::Available)
+        ]
+    );
+    let retired = manager.take_retired(None).unwrap();
+    assert_eq!(retired.len(), 1);
+    assert_eq!(retired[0].servable.digest(), active(1).digest);
+    manager.ended(&place(), active(1).digest);
+    assert_eq!(
+        states(&manager),
+        [(2, State::Available), (3, State::Available)]
+    );
+    // Wanted again, it is a stranger.
+    want(&manager, 4, &[1]);
+    assert_eq!(load_next(&manager), 1);
+    assert_eq!(answering(&manager), Some((1, 4)));
+}
+
+#[test]
+fn a_failed_version_is_reported_and_tried_again_while_the_old_one_answers() {
+    let manager = Manager::new(RETRY);
+    want(&manager, 1, &[1]);
+    load_next(&manager);
+    want(&manager, 2, &[2]);
+    for _ in 0..3 {
+        let load = manager.next_load().unwrap();
+        manager.loaded(&load, Err(failure()));
+        let failed = manager
+            .statuses()
+            .into_iter()
+            .find(|status| status.active.version.get() == 2)
+            .unwrap();
+        assert_eq!(failed.state, State::End);
+        assert_eq!(
+            failed.error.as_deref(),
+            Some("replaying golden.json: wrong")
+        );
+        assert_eq!(answering(&manager), Some((1, 1)));
+    }
+    assert_eq!(load_next(&manager), 2);
+    assert_eq!(answering(&manager), Some((2, 2)));
+}
+
+#[test]
+fn a_newer_generation_supersedes_a_load_in_progress() {
+    let manager = Manager::new(RETRY);
+    want(&manager, 1, &[1]);
+    let load = manager.next_load().unwrap();
+    want(&manager, 2, &[2]);
+    assert!(load.superseded.is_set());
+    manager.loaded(&load, Err(LoadError::Superseded));
+    assert_eq!(states(&manager), [(2, State::Start)]);
+    // And one that was finished all the same is freed, not served.
+    let load = manager.next_load().unwrap();
+    want(&manager, 3, &[3]);
+    manager.loaded(&load, Ok(servable(&load)));
+    assert_eq!(states(&manager), [(3, State::Start)]);
+    assert_eq!(manager.take_retired(None).unwrap().len(), 1);
+    assert_eq!(answering(&manager), None);
+}
+
+#[test]
+fn a_version_wanted_again_while_its_load_was_being_given_up_is_loaded_anew() {
+    let manager = Manager::new(RETRY);
+    want(&manager, 1, &[1]);
+    let load = manager.next_load().unwrap();
+    want(&manager, 2, &[2]);
+    want(&manager, 3, &[1]);
+    manager.loaded(&load, Err(LoadError::Superseded));
+    assert_eq!(load_next(&manager), 1);
+    assert_eq!(answering(&manager), Some((1, 3)));
+}
+
+#[test]
+fn a_generation_that_goes_backwards_changes_nothing() {
+    let manager = Manager::new(RETRY);
+    want(&manager, 5, &[1]);
+    load_next(&manager);
+    want(&manager, 4, &[2]);
+    assert_eq!(answering(&manager), Some((1, 5)));
+    assert_eq!(states(&manager), [(1, State::Available)]);
+}
+
+#[test]
+fn a_removed_slot_is_unknown_and_an_empty_one_is_not_ready() {
+    let manager = Manager::new(RETRY);
+    want(&manager, 1, &[1]);
+    load_next(&manager);
+    want(&manager, 2, &[]);
+    assert!(
+        manager
+            .table()
+            .get(&place())
+            .is_some_and(|entry| entry.route().is_err())
+    );
+    manager.aspire(BTreeMap::new());
+    assert!(manager.table().is_empty());
+    assert_eq!(manager.take_retired(None).unwrap().len(), 1);
+}
+
+#[test]
+fn readiness_settles_once_every_first_version_is_loaded_or_has_failed() {
+    let manager = Manager::new(RETRY);
+    let readiness = manager.readiness();
+    assert!(!readiness.borrow().settled);
+    want(&manager, 1, &[1]);
+    assert_eq!(
+        *readiness.borrow(),
+        Readiness {
+            settled: false,
+            places: [(place(), false)].into()
+        }
+    );
+    let load = manager.next_load().unwrap();
+    manager.loaded(&load, Err(failure()));
+    assert_eq!(
+        *readiness.borrow(),
+        Readiness {
+            settled: true,
+            places: [(place(), false)].into()
+        }
+    );
+    load_next(&manager);
+    assert_eq!(
+        *readiness.borrow(),
+        Readiness {
+            settled: true,
+            places: [(place(), true)].into()
+        }
+    );
+}
+
+#[test]
+fn a_pinned_version_outlives_its_time_in_service() {
+    let manager = Manager::new(RETRY);
+    want(&manager, 1, &[1]);
+    load_next(&manager);
+    let pinned = manager.table()[&place()].route().unwrap().clone();
+    for generation in 2..=3 {
+        want(&manager, generation, &[generation]);
+        load_next(&manager);
+    }
+    let retired = manager.take_retired(None).unwrap().remove(0);
+    let Err(still_held) = Arc::try_unwrap(retired.servable) else {
+        panic!("freed under a request")
+    };
+    assert_eq!(pinned.part().generation, Generation(1));
+    drop(pinned);
+    assert!(Arc::try_unwrap(still_held).is_ok());
+}

@@ -1,0 +1,114 @@
+//! A loaded version.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use decant_features::{Catalog, Encoded, Schema};
+use decant_inference::{Error, Session};
+use decant_model::Digest;
+
+/// A version that has been verified, replayed and warmed up. It never changes.
+pub(crate) struct Servable {
+    digest: Digest,
+    schema: Schema,
+    items: Option<Items>,
+    /// One for each worker, so that no lock is ever waited for.
+    sessions: Box<[Mutex<Session>]>,
+    load_times: LoadTimes,
+    answered: AtomicU64,
+}
+
+/// The catalog, encoded once.
+pub(crate) struct Items {
+    catalog: Catalog,
+    encoded: Encoded,
+}
+
+/// How long each step of loading took.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct LoadTimes {
+    /// Fetching the bundle, verifying its digests, reading its files.
+    pub(crate) fetch: Duration,
+    /// Building the sessions.
+    pub(crate) open: Duration,
+    /// Replaying the golden vectors.
+    pub(crate) replay: Duration,
+    /// Encoding the catalog and warming up.
+    pub(crate) warm_up: Duration,
+}
+
+impl Items {
+    pub(super) fn new(catalog: Catalog, encoded: Encoded) -> Self {
+        Self { catalog, encoded }
+    }
+
+    pub(crate) fn catalog(&self) -> &Catalog {
+        &self.catalog
+    }
+
+    pub(crate) fn encoded(&self) -> &Encoded {
+        &self.encoded
+    }
+}
+
+impl Servable {
+    pub(super) fn new(
+        digest: Digest,
+        schema: Schema,
+        items: Option<Items>,
+        sessions: Vec<Session>,
+        load_times: LoadTimes,
+    ) -> Self {
+        let sessions = sessions.into_iter().map(Mutex::new).collect();
+        Self {
+            digest,
+            schema,
+            items,
+            sessions,
+            load_times,
+            answered: AtomicU64::new(0),
+        }
+    }
+
+    pub(crate) fn digest(&self) -> Digest {
+        self.digest
+    }
+
+    pub(crate) fn schema(&self) -> &Schema {
+        &self.schema
+    }
+
+    /// The catalog; `None` when the version came without one.
+    pub(crate) fn items(&self) -> Option<&Items> {
+        self.items.as_ref()
+    }
+
+    pub(crate) fn load_times(&self) -> LoadTimes {
+        self.load_times
+    }
+
+    /// Scores on a worker's own session.
+    pub(crate) fn score(
+        &self,
+        worker: usize,
+        query: &Encoded,
+        item: &Encoded,
+        scores: &mut Vec<f32>,
+    ) -> Result<(), Error> {
+        let session = &self.sessions[worker % self.sessions.len()];
+        // A session keeps nothing of ours between calls that a panic could have left half-done.
+        session
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .score(query, item, scores)
+    }
+
+    pub(crate) fn count_answer(&self) {
+        self.answered.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn answered(&self) -> u64 {
+        self.answered.load(Ordering::Relaxed)
+    }
+}

@@ -1,0 +1,142 @@
+//! What was found, as messages.
+
+use std::collections::HashMap;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use decant_model::{Active, Arm, Generation};
+use decant_proto::rollout::v1::Arm as WireArm;
+use decant_proto::scorer::v1 as wire;
+use tonic::Status as GrpcStatus;
+use wire::score_stream_response::Outcome;
+
+use crate::error::CallError;
+use crate::scoring::Ranked;
+use crate::servable::{Handle, LoadTimes, Place, State, Status};
+
+pub(super) fn score(handle: &Handle, scores: Vec<f32>) -> wire::ScoreResponse {
+    wire::ScoreResponse {
+        served_by: Some(served_by(handle)),
+        scores,
+    }
+}
+
+pub(super) fn stream(
+    id: u64,
+    outcome: Result<wire::ScoreResponse, CallError>,
+) -> wire::ScoreStreamResponse {
+    let outcome = match outcome {
+        Ok(response) => Outcome::Response(response),
+        Err(error) => {
+            let status = GrpcStatus::from(error);
+            Outcome::Error(wire::StreamError {
+                code: status.code().into(),
+                message: status.message().to_owned(),
+            })
+        }
+    };
+    wire::ScoreStreamResponse {
+        id,
+        outcome: Some(outcome),
+    }
+}
+
+/// The best candidates; `ids` are theirs, and empty when they came by columns.
+pub(super) fn rank(handle: &Handle, ranked: &[Ranked], mut ids: Vec<String>) -> wire::RankResponse {
+    let item = |best: &Ranked| wire::ScoredItem {
+        id: ids
+            .get_mut(best.row)
+            .map(std::mem::take)
+            .unwrap_or_default(),
+        position: u32::try_from(best.row).unwrap_or(u32::MAX),
+        score: best.score,
+        attributes: HashMap::new(),
+    };
+    let items = ranked.iter().map(item).collect();
+    wire::RankResponse {
+        served_by: Some(served_by(handle)),
+        items,
+    }
+}
+
+/// The best of the catalog, with the columns that were asked for.
+pub(super) fn recommend(
+    handle: &Handle,
+    ranked: &[Ranked],
+    columns: &[String],
+) -> wire::RecommendResponse {
+    let mut items = Vec::with_capacity(ranked.len());
+    if let Some(catalog) = handle.servable().items().map(|items| items.catalog()) {
+        for best in ranked {
+            let attribute =
+                |column: &String| Some((column.clone(), catalog.display(best.row, column)?));
+            items.push(wire::ScoredItem {
+                id: catalog.id(best.row).to_owned(),
+                position: 0,
+                score: best.score,
+                attributes: columns.iter().filter_map(attribute).collect(),
+            });
+        }
+    }
+    wire::RecommendResponse {
+        served_by: Some(served_by(handle)),
+        items,
+    }
+}
+
+/// A version as operators see it.
+pub(super) fn servable(status: Status) -> wire::Servable {
+    let state = match status.state {
+        State::Start => wire::ServableState::Start,
+        State::Loading => wire::ServableState::Loading,
+        State::Available => wire::ServableState::Available,
+        State::Unloading => wire::ServableState::Unloading,
+        State::End => wire::ServableState::End,
+    };
+    wire::Servable {
+        served_by: Some(part(&status.place, &status.active, status.generation)),
+        state: state.into(),
+        error: status.error.unwrap_or_default(),
+        state_time: Some(timestamp(status.since)),
+        answered: status.answered,
+        load_times: Some(load_times(status.load_times)),
+    }
+}
+
+fn served_by(handle: &Handle) -> wire::ServedBy {
+    let known = handle.part();
+    part(&known.place, &known.active, known.generation)
+}
+
+fn part(place: &Place, active: &Active, generation: Generation) -> wire::ServedBy {
+    let arm = match active.arm {
+        Arm::Stable => WireArm::Stable,
+        Arm::Canary => WireArm::Canary,
+        Arm::Shadow => WireArm::Shadow,
+    };
+    wire::ServedBy {
+        model: place.model.to_string(),
+        slot: place.slot.to_string(),
+        version: active.version.get(),
+        digest: active.digest.to_string(),
+        arm: arm.into(),
+        generation: generation.0,
+    }
+}
+
+fn load_times(times: LoadTimes) -> wire::LoadTimes {
+    let micros = |duration: Duration| u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
+    wire::LoadTimes {
+        fetch_micros: micros(times.fetch),
+        open_micros: micros(times.open),
+        replay_micros: micros(times.replay),
+        warm_up_micros: micros(times.warm_up),
+    }
+}
+
+fn timestamp(time: SystemTime) -> prost_types::Timestamp {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    prost_types::Timestamp {
+        seconds: i64::try_from(since.as_secs()).unwrap_or(i64::MAX),
+        nanos: i32::try_from(since.subsec_nanos()).unwrap_or(0),
+    }
+}

@@ -1,0 +1,202 @@
+//! Messages as work, or everything that is wrong with them.
+
+use std::collections::HashSet;
+
+use decant_features::{Columns, Schema, Side};
+use decant_model::{ModelName, SlotName};
+use decant_proto::scorer::v1 as wire;
+use wire::rank_request::Candidates as WireCandidates;
+
+use self::columns::Problems;
+use crate::error::{CallError, Violation};
+use crate::scoring::{Candidates, Work};
+use crate::servable::{Place, Servable};
+
+mod columns;
+
+/// Unknown items that an error names; it counts the others.
+const UNKNOWN_SHOWN: usize = 10;
+
+/// A ranking to be done.
+pub(super) struct Rank {
+    pub(super) work: Work,
+    pub(super) rows: usize,
+    /// The candidates' ids; empty when they came by columns.
+    pub(super) ids: Vec<String>,
+}
+
+/// A recommendation to be made.
+pub(super) struct Recommend {
+    pub(super) work: Work,
+    pub(super) rows: usize,
+    pub(super) return_columns: Vec<String>,
+}
+
+/// Which place is asked.
+pub(super) fn place(model: Option<wire::ModelRef>) -> Result<Place, CallError> {
+    let Some(reference) = model else {
+        return Err(CallError::Invalid(vec![Violation::new(
+            "model",
+            "missing; say which model is asked",
+        )]));
+    };
+    match (
+        ModelName::try_from(reference.model),
+        SlotName::or_default(&reference.slot),
+    ) {
+        (Ok(model), Ok(slot)) => Ok(Place { model, slot }),
+        (model, slot) => {
+            let model = model
+                .err()
+                .map(|error| Violation::new("model.model", error.to_string()));
+            let slot = slot
+                .err()
+                .map(|error| Violation::new("model.slot", error.to_string()));
+            Err(CallError::Invalid(model.into_iter().chain(slot).collect()))
+        }
+    }
+}
+
+/// The columns of `Score`, which hold both sides' features.
+pub(super) fn score(
+    columns: Vec<wire::Column>,
+    schema: &Schema,
+    max_rows: usize,
+) -> Result<Columns, CallError> {
+    let mut problems = Problems::new(schema);
+    let read = columns::read(
+        "columns",
+        columns,
+        &[Side::Query, Side::Item],
+        &mut problems,
+    );
+    if let Some(columns) = &read {
+        problems.rows("columns", columns.rows(), max_rows);
+    }
+    problems.or(read)
+}
+
+/// The candidates of `Rank`, and its one query row.
+pub(super) fn rank(
+    request: wire::RankRequest,
+    servable: &Servable,
+    max_rows: usize,
+) -> Result<Rank, CallError> {
+    let mut problems = Problems::new(servable.schema());
+    let query = query(request.query, &mut problems);
+    let (candidates, ids) = match request.candidates {
+        None => {
+            problems.add(
+                "candidates",
+                "missing; name items by id, or describe them by columns",
+            );
+            (None, Vec::new())
+        }
+        Some(WireCandidates::ItemColumns(items)) => {
+            let read = columns::read("item_columns", items.columns, &[Side::Item], &mut problems);
+            if let Some(columns) = &read {
+                problems.rows("item_columns", columns.rows(), max_rows);
+            }
+            (read.map(Candidates::Columns), Vec::new())
+        }
+        Some(WireCandidates::ItemIds(items)) => {
+            problems.rows("item_ids", items.ids.len(), max_rows);
+            (None, items.ids)
+        }
+    };
+    let (query, candidates) = match candidates {
+        Some(candidates) => problems.or(query.map(|query| (query, candidates)))?,
+        None => {
+            // The ids are looked up last: a request that is wrong in itself is told so, whatever the catalog holds.
+            let query = problems.or(query)?;
+            (query, Candidates::Catalog(catalog_rows(&ids, servable)?))
+        }
+    };
+    let rows = match &candidates {
+        Candidates::Catalog(rows) => rows.len(),
+        Candidates::Columns(columns) => columns.rows(),
+    };
+    let work = Work::Rank {
+        query,
+        candidates,
+        top_k: request.top_k as usize,
+    };
+    Ok(Rank { work, rows, ids })
+}
+
+/// The one query row of `Recommend`, and what it wants of the catalog.
+pub(super) fn recommend(
+    request: wire::RecommendRequest,
+    servable: &Servable,
+    max_rows: usize,
+) -> Result<Recommend, CallError> {
+    let mut problems = Problems::new(servable.schema());
+    let query = query(request.query, &mut problems);
+    if request.top_k == 0 {
+        problems.add("top_k", "must be at least 1");
+    }
+    let excluded_ids = request.exclude_item_ids;
+    if excluded_ids.len() > max_rows {
+        problems.add(
+            "exclude_item_ids",
+            format!(
+                "{} items, but at most {max_rows} are allowed",
+                excluded_ids.len()
+            ),
+        );
+    }
+    let items = servable.items();
+    if let Some(items) = items {
+        let known = |column: &str| items.catalog().columns().get(column).is_some();
+        for (position, column) in request
+            .return_columns
+            .iter()
+            .enumerate()
+            .filter(|(_, column)| !known(column))
+        {
+            problems.add(
+                format!("return_columns[{position}]"),
+                format!("the catalog has no column `{column}`"),
+            );
+        }
+    }
+    let query = problems.or(query)?;
+    let catalog = items.ok_or(CallError::NoCatalog)?.catalog();
+    let excluded: HashSet<usize> = excluded_ids
+        .iter()
+        .filter_map(|id| catalog.row(id))
+        .collect();
+    let work = Work::Recommend {
+        query,
+        excluded,
+        top_k: request.top_k as usize,
+    };
+    Ok(Recommend {
+        work,
+        rows: catalog.len(),
+        return_columns: request.return_columns,
+    })
+}
+
+fn query(columns: Vec<wire::Column>, problems: &mut Problems<'_>) -> Option<Columns> {
+    let query = columns::read("query", columns, &[Side::Query], problems)?;
+    if query.rows() != 1 {
+        problems.add(
+            "query",
+            format!("one row is expected, but there are {}", query.rows()),
+        );
+    }
+    Some(query)
+}
+
+fn catalog_rows(ids: &[String], servable: &Servable) -> Result<Vec<usize>, CallError> {
+    let catalog = servable.items().ok_or(CallError::NoCatalog)?.catalog();
+    let rows: Vec<usize> = ids.iter().filter_map(|id| catalog.row(id)).collect();
+    if rows.len() == ids.len() {
+        return Ok(rows);
+    }
+    let unknown = || ids.iter().filter(|id| catalog.row(id).is_none());
+    let shown: Vec<String> = unknown().take(UNKNOWN_SHOWN).cloned().collect();
+    let more = ids.len() - rows.len() - shown.len();
+    Err(CallError::UnknownItems { shown, more })
+}

@@ -1,0 +1,165 @@
+//! Columns of a message, checked in themselves, against each other, and against the names that a model reads.
+
+use decant_features::{Column, Columns, Schema, Side, Values};
+use decant_proto::scorer::v1 as wire;
+use wire::column::Values as WireValues;
+
+use crate::error::{CallError, Violation};
+use crate::scoring;
+
+/// What is wrong with a request, so far.
+pub(super) struct Problems<'a> {
+    schema: &'a Schema,
+    found: Vec<Violation>,
+    /// Names and types that have not been compared with the schema: the worker does so for requests that are right.
+    unchecked: Vec<Unchecked>,
+}
+
+struct Unchecked {
+    field: &'static str,
+    sides: &'static [Side],
+    hollow: Columns,
+}
+
+impl<'a> Problems<'a> {
+    pub(super) fn new(schema: &'a Schema) -> Self {
+        Self {
+            schema,
+            found: Vec::new(),
+            unchecked: Vec::new(),
+        }
+    }
+
+    pub(super) fn add(&mut self, field: impl Into<String>, reason: impl Into<String>) {
+        self.found.push(Violation::new(field, reason));
+    }
+
+    /// Notes a number of rows that is none or too large.
+    pub(super) fn rows(&mut self, field: &str, rows: usize, max_rows: usize) {
+        if rows == 0 {
+            self.add(field, "no row; at least 1 is expected");
+        } else if rows > max_rows {
+            self.add(
+                field,
+                format!("{rows} rows, but at most {max_rows} are allowed"),
+            );
+        }
+    }
+
+    /// The value, if nothing is wrong; otherwise everything that is, the schema's objections included.
+    pub(super) fn or<T>(mut self, value: Option<T>) -> Result<T, CallError> {
+        if let (Some(value), true) = (value, self.found.is_empty()) {
+            return Ok(value);
+        }
+        for Unchecked {
+            field,
+            sides,
+            hollow,
+        } in &self.unchecked
+        {
+            for side in *sides {
+                if let Err(error) = self.schema.encode(*side, hollow) {
+                    self.found.extend(scoring::violations(field, error));
+                }
+            }
+        }
+        Err(CallError::Invalid(self.found))
+    }
+}
+
+/// Reads columns, of which each is to be read by a feature of one of the sides. What is returned has the right names
+/// and agrees with itself; `None` always comes with a problem.
+pub(super) fn read(
+    field: &'static str,
+    columns: Vec<wire::Column>,
+    sides: &'static [Side],
+    problems: &mut Problems<'_>,
+) -> Option<Columns> {
+    let mut converted = Vec::with_capacity(columns.len());
+    for (position, column) in columns.into_iter().enumerate() {
+        if column.name.is_empty() {
+            problems.add(format!("{field}[{position}]"), "a column needs a name");
+            continue;
+        }
+        if !is_read(problems.schema, sides, &column.name) {
+            problems.add(format!("{field}[{}]", column.name), unread(sides));
+        }
+        match convert(column) {
+            Ok(column) => converted.push(column),
+            Err(name) => problems.add(format!("{field}[{name}]"), "has no values of any type"),
+        }
+    }
+    problems.unchecked.push(Unchecked {
+        field,
+        sides,
+        hollow: hollow(&converted),
+    });
+    match Columns::new(converted) {
+        Ok(columns) => Some(columns),
+        Err(errors) => {
+            for error in errors {
+                problems.add(format!("{field}[{}]", error.column), error.reason);
+            }
+            None
+        }
+    }
+}
+
+fn is_read(schema: &Schema, sides: &[Side], name: &str) -> bool {
+    sides
+        .iter()
+        .any(|side| schema.side(*side).any(|feature| feature.column == name))
+}
+
+fn unread(sides: &[Side]) -> &'static str {
+    match sides {
+        [Side::Query] => "no user or context feature of the model reads it",
+        [Side::Item] => "no item feature of the model reads it",
+        _ => "no feature of the model reads it",
+    }
+}
+
+/// A column of the message as the encoder takes it; its name, if it has no values.
+fn convert(column: wire::Column) -> Result<Column, String> {
+    let values = match column.values {
+        Some(WireValues::Int64Values(ints)) => Values::Int(ints.values),
+        Some(WireValues::FloatValues(floats)) => Values::Float(floats.values),
+        Some(WireValues::StringValues(texts)) => Values::Text(texts.values),
+        None => return Err(column.name),
+    };
+    let offsets = (!column.offsets.is_empty()).then_some(column.offsets);
+    let present = (!column.present.is_empty()).then_some(column.present);
+    Ok(Column {
+        name: column.name,
+        values,
+        offsets,
+        present,
+    })
+}
+
+/// The same names and types without any row: what is left to compare with the schema when the rows themselves are bad.
+fn hollow(columns: &[Column]) -> Columns {
+    let mut hollow: Vec<Column> = Vec::with_capacity(columns.len());
+    for column in columns {
+        if hollow.iter().any(|earlier| earlier.name == column.name) {
+            continue;
+        }
+        let values = match column.values {
+            Values::Int(_) => Values::Int(Vec::new()),
+            Values::Float(_) => Values::Float(Vec::new()),
+            Values::Text(_) => Values::Text(Vec::new()),
+        };
+        let offsets = column.offsets.as_ref().map(|_| vec![0]);
+        hollow.push(Column {
+            name: column.name.clone(),
+            values,
+            offsets,
+            present: None,
+        });
+    }
+    // Empty columns of distinct names cannot disagree.
+    Columns::new(hollow).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,12 @@
+//! The scorer as its callers meet it.
+
+#[path = "scorer/answers.rs"]
+mod answers;
+#[path = "scorer/fixture.rs"]
+mod fixture;
+#[path = "scorer/harness.rs"]
+mod harness;
+#[path = "scorer/refusals.rs"]
+mod refusals;
+#[path = "scorer/versions.rs"]
+mod versions;

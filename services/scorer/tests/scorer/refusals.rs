@@ -1,0 +1,347 @@
+//! What bad requests are told: the code, and every violation.
+
+use std::time::Duration;
+
+use decant_proto::scorer::v1 as wire;
+use tonic::{Code, Request, Status};
+use tonic_types::StatusExt;
+
+use crate::fixture::FILMS;
+use crate::harness::{Scorer, files, films, floats, ints, items, narrow, score, texts, user};
+
+/// The fields that a refusal names.
+fn fields(status: &Status) -> Vec<String> {
+    assert_eq!(status.code(), Code::InvalidArgument, "{status:?}");
+    let details = status.get_details_bad_request().expect("a BadRequest");
+    details
+        .field_violations
+        .into_iter()
+        .map(|violation| violation.field)
+        .collect()
+}
+
+fn with(column: wire::Column) -> wire::ScoreRequest {
+    let mut request = score(1, &[100, 101]);
+    request.columns.retain(|other| other.name != column.name);
+    request.columns.push(column);
+    request
+}
+
+async fn refused(scorer: &Scorer, request: wire::ScoreRequest) -> Status {
+    scorer.client.clone().score(request).await.unwrap_err()
+}
+
+#[tokio::test]
+async fn score_lists_everything_that_is_wrong() {
+    let (scorer, _) = Scorer::serving().await;
+    let cases: Vec<(&str, wire::ScoreRequest, &[&str])> = vec![
+        (
+            "wrong type",
+            with(floats("user", &[1.0, 2.0])),
+            &["columns[user]"],
+        ),
+        (
+            "text for a number",
+            with(texts("age", &["a", "b"], &[])),
+            &["columns[age]"],
+        ),
+        (
+            "a list for one value",
+            with(texts("film", &["100", "101"], &[0, 1, 2])),
+            &["columns[film]"],
+        ),
+        (
+            "extra column",
+            with(ints("hour", &[1, 2])),
+            &["columns[hour]"],
+        ),
+        (
+            "not a number",
+            with(floats("age", &[1.0, f32::NAN])),
+            &["columns[age]"],
+        ),
+        (
+            "infinite",
+            with(floats("age", &[f32::INFINITY, 1.0])),
+            &["columns[age]"],
+        ),
+        (
+            "offsets too long",
+            with(texts("genres", &["drama"], &[0, 1, 2])),
+            &["columns[genres]"],
+        ),
+        (
+            "offsets descend",
+            with(texts("genres", &["drama"; 2], &[0, 3, 2])),
+            &["columns[genres]"],
+        ),
+        (
+            "offsets start late",
+            with(texts("genres", &["drama"; 2], &[1, 1, 2])),
+            &["columns[genres]"],
+        ),
+        (
+            "rows differ",
+            with(ints("user", &[1, 2, 3])),
+            &["columns[user]"],
+        ),
+        ("no rows", score(1, &[]), &["columns"]),
+        ("too many rows", score(1, &[100; 10_001]), &["columns"]),
+        (
+            "no model",
+            wire::ScoreRequest {
+                model: None,
+                ..score(1, &[100])
+            },
+            &["model"],
+        ),
+    ];
+    for (case, request, expected) in cases {
+        let status = refused(&scorer, request).await;
+        let mut fields = fields(&status);
+        fields.dedup();
+        // The first column is the one that others' rows are compared with.
+        assert!(
+            expected
+                .iter()
+                .all(|field| fields.contains(&(*field).to_owned())),
+            "{case}: {status:?}"
+        );
+    }
+    let nothing = refused(
+        &scorer,
+        wire::ScoreRequest {
+            model: films(),
+            columns: Vec::new(),
+        },
+    )
+    .await;
+    assert_eq!(
+        fields(&nothing),
+        [
+            "columns",
+            "columns[user]",
+            "columns[age]",
+            "columns[film]",
+            "columns[genres]"
+        ]
+    );
+
+    let several = wire::ScoreRequest {
+        model: films(),
+        columns: vec![
+            ints("user", &[1]),
+            floats("age", &[f32::NAN]),
+            ints("usr", &[1]),
+            floats("film", &[1.0]),
+        ],
+    };
+    let several = refused(&scorer, several).await;
+    assert_eq!(
+        fields(&several),
+        [
+            "columns[usr]",
+            "columns[age]",
+            "columns[film]",
+            "columns[genres]"
+        ]
+    );
+    assert!(
+        several.message().contains("columns[age]: value 0 is NaN"),
+        "{}",
+        several.message()
+    );
+
+    let names = wire::ModelRef {
+        model: "Films".into(),
+        slot: "-".into(),
+    };
+    let names = refused(
+        &scorer,
+        wire::ScoreRequest {
+            model: Some(names),
+            columns: Vec::new(),
+        },
+    )
+    .await;
+    assert_eq!(fields(&names), ["model.model", "model.slot"]);
+    scorer.stop().await;
+}
+
+#[tokio::test]
+async fn rank_and_recommend_refuse_what_they_cannot_rank() {
+    let (scorer, _) = Scorer::serving().await;
+    let ids = |ids: &[&str]| {
+        let ids = ids.iter().map(|id| (*id).to_owned()).collect();
+        Some(wire::rank_request::Candidates::ItemIds(wire::ItemIds {
+            ids,
+        }))
+    };
+    let rank = |query: Vec<wire::Column>, candidates: Option<wire::rank_request::Candidates>| {
+        let mut client = scorer.client.clone();
+        async move {
+            let request = wire::RankRequest {
+                model: films(),
+                query,
+                candidates,
+                top_k: 0,
+            };
+            client.rank(request).await.unwrap_err()
+        }
+    };
+    let two_users = vec![ints("user", &[1, 2]), floats("age", &[1.0, 2.0])];
+    assert_eq!(
+        fields(&rank(two_users.clone(), ids(&["100"])).await),
+        ["query"]
+    );
+    let nobody = vec![ints("user", &[]), floats("age", &[])];
+    assert_eq!(fields(&rank(nobody, ids(&[])).await), ["query", "item_ids"]);
+    assert_eq!(fields(&rank(user(1), None).await), ["candidates"]);
+    let mut with_an_items_column = user(1);
+    with_an_items_column.push(ints("film", &[100]));
+    assert_eq!(
+        fields(&rank(with_an_items_column, ids(&["100"])).await),
+        ["query[film]"]
+    );
+    let mut columns = items(&[100, 101]);
+    columns.pop();
+    let columns = Some(wire::rank_request::Candidates::ItemColumns(wire::Columns {
+        columns,
+    }));
+    let both = rank(vec![ints("user", &[1])], columns).await;
+    assert_eq!(fields(&both), ["query[age]", "item_columns[genres]"]);
+
+    let unknown = rank(user(1), ids(&["100", "1", "x"])).await;
+    assert_eq!(unknown.code(), Code::NotFound);
+    assert!(unknown.message().contains("1, x"), "{}", unknown.message());
+    let many: Vec<String> = (0..25).map(|id| format!("x{id}")).collect();
+    let many: Vec<&str> = many.iter().map(String::as_str).collect();
+    let many = rank(user(1), ids(&many)).await;
+    assert!(
+        many.message().ends_with("x9, and 15 more"),
+        "{}",
+        many.message()
+    );
+
+    let request = wire::RecommendRequest {
+        model: films(),
+        query: two_users,
+        top_k: 0,
+        exclude_item_ids: vec!["100".into(); 10_001],
+        return_columns: vec!["title".into(), "colour".into()],
+    };
+    let recommend = scorer.client.clone().recommend(request).await.unwrap_err();
+    assert_eq!(
+        fields(&recommend),
+        ["query", "top_k", "exclude_item_ids", "return_columns[1]"]
+    );
+    scorer.stop().await;
+}
+
+#[tokio::test]
+async fn a_version_without_a_catalog_cannot_be_asked_by_id() {
+    let scorer = Scorer::start().await;
+    let mut without = files(0.0);
+    without.remove(decant_model::file::CATALOG);
+    scorer.pour(1, &without).await;
+    let request = wire::RecommendRequest {
+        model: films(),
+        query: user(1),
+        top_k: 1,
+        ..Default::default()
+    };
+    let status = scorer.client.clone().recommend(request).await.unwrap_err();
+    assert_eq!(status.code(), Code::FailedPrecondition);
+    scorer.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_unknown_is_not_found_and_what_is_not_ready_is_unavailable() {
+    let (scorer, _) = Scorer::serving().await;
+    for (model, slot) in [("books", ""), ("films", "trial")] {
+        let model = Some(wire::ModelRef {
+            model: model.into(),
+            slot: slot.into(),
+        });
+        let status = refused(
+            &scorer,
+            wire::ScoreRequest {
+                model,
+                ..score(1, &[100])
+            },
+        )
+        .await;
+        assert_eq!(status.code(), Code::NotFound, "{status:?}");
+    }
+    scorer.empty(2).await;
+    crate::harness::eventually("the slot is empty", || async {
+        let answer = scorer.client.clone().score(score(1, &[100])).await;
+        answer.is_err_and(|status| status.code() == Code::Unavailable)
+    })
+    .await;
+    scorer.stop().await;
+}
+
+#[tokio::test]
+async fn a_full_queue_refuses_with_a_time_to_come_again() {
+    let scorer = Scorer::start_with(narrow(1_000, 1_000)).await;
+    scorer.pour(1, &files(0.0)).await;
+    let calls: Vec<_> = (0..200)
+        .map(|_| {
+            let mut client = scorer.client.clone();
+            async move { client.score(score(1, &[100; 900])).await }
+        })
+        .collect();
+    let answers = futures::future::join_all(calls).await;
+    let refused: Vec<Status> = answers.into_iter().filter_map(Result::err).collect();
+    assert!(!refused.is_empty(), "nothing was refused");
+    for status in refused {
+        assert_eq!(status.code(), Code::ResourceExhausted);
+        let retry = status.get_details_retry_info().expect("a RetryInfo");
+        assert!(
+            retry
+                .retry_delay
+                .is_some_and(|delay| delay > Duration::ZERO)
+        );
+    }
+    scorer.answers(1).await;
+    scorer.stop().await;
+}
+
+#[tokio::test]
+async fn a_deadline_that_has_passed_is_said_to_have() {
+    let (scorer, _) = Scorer::serving().await;
+    let mut request = Request::new(score(1, &[100; FILMS]));
+    request
+        .metadata_mut()
+        .insert("grpc-timeout", "1m".parse().unwrap());
+    let status = scorer.client.clone().score(request).await.unwrap_err();
+    assert_eq!(status.code(), Code::DeadlineExceeded, "{status:?}");
+    let mut request = Request::new(score(1, &[100]));
+    request.set_timeout(Duration::from_secs(30));
+    assert!(scorer.client.clone().score(request).await.is_ok());
+    scorer.stop().await;
+}
+
+#[tokio::test]
+async fn a_draining_scorer_refuses_and_says_so_in_its_health() {
+    let (scorer, _) = Scorer::serving().await;
+    let serving = tonic_health::pb::health_check_response::ServingStatus::Serving;
+    for name in ["decant.scorer.v1.ScorerService", "films/main"] {
+        assert_eq!(scorer.serving_status(name).await, Some(serving), "{name}");
+    }
+    assert_eq!(scorer.serving_status("books/main").await, None);
+    scorer.app.announce_drain().await;
+    assert_ne!(scorer.serving_status("films/main").await, Some(serving));
+    assert!(scorer.client.clone().score(score(1, &[100])).await.is_ok());
+    scorer.drain().await;
+    assert_ne!(
+        scorer
+            .serving_status("decant.scorer.v1.ScorerService")
+            .await,
+        Some(serving)
+    );
+    let status = refused(&scorer, score(1, &[100])).await;
+    assert_eq!(status.code(), Code::Unavailable);
+    scorer.stop().await;
+}

@@ -1,0 +1,135 @@
+//! The configuration of the one-machine default.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use decant_chassis::config::ConfigError;
+use decant_chassis::telemetry;
+use serde::{Deserialize, Serialize};
+
+/// Everything that can be set; every key has a default but `datasets` and `onnx_runtime`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Folder for everything that is kept: the store, bundles, jobs.
+    pub data: PathBuf,
+    /// Folder that the paths in jobs are relative to, and that they cannot leave.
+    pub datasets: PathBuf,
+    /// ONNX Runtime's shared library; empty means the variable `ORT_DYLIB_PATH`.
+    pub onnx_runtime: PathBuf,
+    /// Where the services listen.
+    pub listen: Listen,
+    /// What is logged.
+    pub log: telemetry::Config,
+    /// Jobs that may wait for the trainer.
+    pub job_queue: usize,
+    /// The scorer's limits.
+    pub scorer: decant_scorer::Config,
+    /// How the process stops.
+    pub drain: Drain,
+}
+
+/// The services' addresses; port 0 lets the system choose.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Listen {
+    /// `decant.trainer.v1`.
+    pub trainer: SocketAddr,
+    /// `decant.registry.v1` and `decant.rollout.v1`.
+    pub registry: SocketAddr,
+    /// `decant.scorer.v1`.
+    pub scorer: SocketAddr,
+}
+
+/// How the process stops.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Drain {
+    /// How long to go on serving after saying "not serving", so that load balancers hear of it; milliseconds.
+    pub propagation_millis: u64,
+    /// How long calls and tasks may take to end, milliseconds.
+    pub patience_millis: u64,
+}
+
+impl Drain {
+    pub(crate) fn propagation(&self) -> Duration {
+        Duration::from_millis(self.propagation_millis)
+    }
+
+    pub(crate) fn patience(&self) -> Duration {
+        Duration::from_millis(self.patience_millis)
+    }
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            data: PathBuf::from("decant-data"),
+            datasets: PathBuf::new(),
+            onnx_runtime: PathBuf::new(),
+            listen: Listen::default(),
+            log: telemetry::Config::default(),
+            job_queue: 16,
+            scorer: decant_scorer::Config::default(),
+            drain: Drain::default(),
+        }
+    }
+}
+
+impl Default for Listen {
+    fn default() -> Self {
+        let local = |port| SocketAddr::from(([127, 0, 0, 1], port));
+        Self {
+            trainer: local(7410),
+            registry: local(7420),
+            scorer: local(7430),
+        }
+    }
+}
+
+impl Default for Drain {
+    fn default() -> Self {
+        // On one machine there is no load balancer to wait for.
+        Self {
+            propagation_millis: 0,
+            patience_millis: 10_000,
+        }
+    }
+}
+
+impl Config {
+    /// Checks what types cannot say.
+    ///
+    /// # Errors
+    /// Names the key and the reason.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        let not_given = |path: &PathBuf| path.as_os_str().is_empty();
+        if not_given(&self.datasets) {
+            return Err(ConfigError::invalid(
+                "datasets",
+                "not given; name the folder that jobs read their data from",
+            ));
+        }
+        if !self.datasets.is_dir() {
+            return Err(ConfigError::invalid(
+                "datasets",
+                format!("{} is no folder", self.datasets.display()),
+            ));
+        }
+        if not_given(&self.onnx_runtime) {
+            let reason = "not given; name libonnxruntime.so here or in ORT_DYLIB_PATH (deploy/bootstrap.sh env prints it)";
+            return Err(ConfigError::invalid("onnx_runtime", reason));
+        }
+        if !self.onnx_runtime.is_file() {
+            return Err(ConfigError::invalid(
+                "onnx_runtime",
+                format!("{} is no file", self.onnx_runtime.display()),
+            ));
+        }
+        if self.job_queue == 0 {
+            return Err(ConfigError::invalid("job_queue", "must be at least 1"));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,80 @@
+//! The trainer, assembled: jobs, the worker that runs them, and the service.
+
+use std::sync::atomic::Ordering;
+
+use decant_chassis::client::{self, AddressError};
+use decant_chassis::tasks::Tasks;
+use decant_inference::Runtime;
+use decant_proto::trainer::v1::trainer_service_server::TrainerServiceServer;
+use thiserror::Error;
+use tokio_util::sync::CancellationToken;
+use tonic::service::Routes;
+
+use crate::config::Config;
+use crate::jobs::{Folder, FolderError, Jobs, Turns};
+use crate::run::Runner;
+use crate::service::Service;
+
+/// A job file is a page of text; this leaves room for a thousand.
+const LARGEST_REQUEST: usize = 4 << 20;
+
+/// A trainer.
+pub struct App {
+    jobs: Jobs,
+    tasks: Tasks,
+}
+
+/// Why a trainer cannot start.
+#[derive(Debug, Error)]
+pub enum BuildError {
+    /// The jobs of before cannot be read.
+    #[error(transparent)]
+    Jobs(#[from] FolderError),
+    /// The registry's address is none.
+    #[error(transparent)]
+    Registry(#[from] AddressError),
+}
+
+impl App {
+    /// Reads the jobs of before and starts the worker as a task of `tasks`.
+    ///
+    /// # Errors
+    /// When the jobs cannot be read or the registry's address is none.
+    pub fn build(config: Config, runtime: Runtime, tasks: Tasks) -> Result<Self, BuildError> {
+        let registry = client::channel("registry", &config.registry)?;
+        let (jobs, turns) = Jobs::open(Folder::create(&config.jobs)?, config.queue)?;
+        let runner = Runner::new(config.datasets, registry, runtime);
+        tasks.spawn("trainer worker", work(turns, runner, tasks.stop_token()));
+        Ok(Self { jobs, tasks })
+    }
+
+    /// The service.
+    pub fn routes(&self) -> Routes {
+        let service = Service::new(self.jobs.clone(), self.tasks.clone());
+        Routes::new(TrainerServiceServer::new(service).max_decoding_message_size(LARGEST_REQUEST))
+    }
+}
+
+/// Runs one job after the other. A job uses every core by itself, so two at once would only slow each other down.
+async fn work(mut turns: Turns, runner: Runner, stop: CancellationToken) -> Result<(), String> {
+    loop {
+        let turn = tokio::select! {
+            turn = turns.next() => turn.ok_or("the job queue was closed")?,
+            () = stop.cancelled() => return Ok(()),
+        };
+        let cancel = turn.cancel_flag();
+        let running = runner.run(turn);
+        tokio::pin!(running);
+        tokio::select! {
+            () = &mut running => {}
+            () = stop.cancelled() => {
+                // The job notices at its next batch. Its file still says that it runs, and so the next start knows
+                // that it was cut short.
+                cancel.store(true, Ordering::Relaxed);
+                runner.abandon();
+                running.await;
+                return Ok(());
+            }
+        }
+    }
+}

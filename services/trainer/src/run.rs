@@ -1,0 +1,240 @@
+//! One job through its stations: spec, dataset, teachers and students, bundles, versions.
+
+mod progress;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use decant_inference::Runtime;
+use decant_model::{Digest, Lineage, TeacherRef, file};
+use decant_proto::registry::v1::registry_service_client::RegistryServiceClient;
+use decant_proto::registry::v1::{Version, VersionState};
+use thiserror::Error;
+use tonic::transport::Channel;
+
+use crate::dataset::{self, Dataset, DatasetError};
+use crate::job::{JobResult, Progress, Pushed, Quality};
+use crate::jobs::Turn;
+use crate::pipeline::{self, Outcome, QualityRow, Role, Split, Student};
+use crate::publish::{self, PublishError};
+use crate::spec::{Spec, SpecError};
+use progress::Reporter;
+
+/// Runs jobs.
+pub struct Runner {
+    datasets: PathBuf,
+    registry: Channel,
+    runtime: Runtime,
+    abandoned: AtomicBool,
+}
+
+/// Why a job failed.
+#[derive(Debug, Error)]
+pub enum RunError {
+    /// The job file was accepted by an earlier build, but this one refuses it.
+    #[error("the job file is not accepted any more: {0}")]
+    Spec(#[from] SpecError),
+    /// The data cannot be learnt from.
+    #[error(transparent)]
+    Dataset(#[from] DatasetError),
+    /// Learning failed.
+    #[error(transparent)]
+    Pipeline(#[from] pipeline::Error),
+    /// A part of the bundle cannot be written.
+    #[error("{file} cannot be written: {reason}")]
+    Bundle {
+        /// The file.
+        file: &'static str,
+        /// Why.
+        reason: String,
+    },
+    /// A version was not pushed.
+    #[error(transparent)]
+    Publish(#[from] PublishError),
+    /// Asked to stop.
+    #[error("cancelled")]
+    Cancelled,
+    /// A fault of ours.
+    #[error("the job panicked; the trainer's log says where")]
+    Panicked,
+}
+
+impl Runner {
+    /// Jobs read their data below `datasets` and push to `registry`.
+    pub fn new(datasets: PathBuf, registry: Channel, runtime: Runtime) -> Self {
+        Self { datasets, registry, runtime, abandoned: AtomicBool::new(false) }
+    }
+
+    /// The job that runs ends without a word about its end: the process is stopping.
+    pub fn abandon(&self) {
+        self.abandoned.store(true, Ordering::Relaxed);
+    }
+
+    /// Runs a job to its end.
+    pub async fn run(&self, turn: Turn) {
+        let turn = Arc::new(turn);
+        tracing::info!(job = turn.id, "job begins");
+        let outcome = self.attempt(&turn).await;
+        if self.abandoned.load(Ordering::Relaxed) {
+            return;
+        }
+        match &outcome {
+            Ok(result) => tracing::info!(job = turn.id, versions = result.versions.len(), "job succeeded"),
+            Err(_) if turn.is_cancelled() => tracing::info!(job = turn.id, "job cancelled"),
+            Err(error) => tracing::warn!(job = turn.id, %error, "job failed"),
+        }
+        turn.end(outcome.map_err(|error| error.to_string()));
+    }
+
+    async fn attempt(&self, turn: &Arc<Turn>) -> Result<JobResult, RunError> {
+        let spec = Arc::new(Spec::parse(&turn.spec_toml)?);
+        let (dataset, outcome) = self.learn(turn, &spec).await?;
+        let mut registry = RegistryServiceClient::new(self.registry.clone());
+        publish::ensure_model(&mut registry, &spec.model, &spec.gates).await?;
+        let parent = publish::parent(&mut registry, &spec.model).await?;
+        let shared = Shared { spec: &spec, dataset: &dataset, outcome: &outcome, job: turn, parent };
+        let mut versions = Vec::new();
+        for (student, place) in outcome.students.iter().zip(0_u32..) {
+            if turn.is_cancelled() {
+                return Err(RunError::Cancelled);
+            }
+            let pushed = f64::from(place) / outcome.students.len() as f64;
+            turn.report(Progress {
+                stage: "push".to_owned(),
+                message: format!("student {}", student.name),
+                fraction_done: progress::PUSH + (1.0 - progress::PUSH) * pushed,
+                ..Progress::default()
+            });
+            let version = shared.publish(&mut registry, student).await?;
+            versions.push(pushed_version(student, &version));
+        }
+        turn.report(Progress { stage: "done".to_owned(), fraction_done: 1.0, ..Progress::default() });
+        Ok(JobResult {
+            dataset: dataset.digest,
+            dataset_report: dataset.report.to_string(),
+            quality: outcome.quality.iter().map(quality).collect(),
+            versions,
+        })
+    }
+
+    /// Reads the data and learns, on a thread that may be busy for minutes.
+    async fn learn(&self, turn: &Arc<Turn>, spec: &Arc<Spec>) -> Result<(Dataset, Outcome), RunError> {
+        let (turn, spec) = (Arc::clone(turn), Arc::clone(spec));
+        let (datasets, runtime) = (self.datasets.clone(), self.runtime.clone());
+        let learn = move || {
+            let reporter = Reporter::new(&turn, &spec.recipe);
+            reporter.dataset("reading, cleaning and splitting the data".to_owned());
+            let dataset = dataset::load(&spec, &datasets)?;
+            reporter.dataset(dataset.report.to_string());
+            if turn.is_cancelled() {
+                return Err(RunError::Cancelled);
+            }
+            let job = pipeline::Job {
+                recipe: &spec.recipe,
+                seed: spec.seed,
+                threads: spec.threads,
+                runtime: &runtime,
+                observer: &reporter,
+            };
+            let split = Split { train: &dataset.train, validation: &dataset.validation, test: &dataset.test };
+            let outcome = pipeline::run(&job, &split)?;
+            Ok((dataset, outcome))
+        };
+        tokio::task::spawn_blocking(learn).await.map_err(|_| RunError::Panicked)?
+    }
+}
+
+/// What all students of a job have in common.
+struct Shared<'a> {
+    spec: &'a Spec,
+    dataset: &'a Dataset,
+    outcome: &'a Outcome,
+    job: &'a Turn,
+    parent: Option<Digest>,
+}
+
+impl Shared<'_> {
+    async fn publish(
+        &self,
+        registry: &mut RegistryServiceClient<Channel>,
+        student: &Student,
+    ) -> Result<Version, RunError> {
+        let golden = student.golden.to_json().map_err(unwritable(file::GOLDEN))?;
+        let evaluation = serde_json::to_vec_pretty(&self.outcome.quality).map_err(unwritable(file::EVALUATION))?;
+        let catalog = self.dataset.catalog.to_arrow().map_err(unwritable(file::CATALOG))?;
+        let files = publish::files([
+            (file::MODEL, student.onnx.clone()),
+            (file::FEATURES, self.dataset.schema.to_json()),
+            (file::CATALOG, catalog),
+            (file::GOLDEN, golden),
+            (file::EVALUATION, evaluation),
+        ])
+        .map_err(PublishError::Manifest)?;
+        Ok(publish::publish(registry, &self.spec.model, files, metrics(&student.quality), self.lineage(student)).await?)
+    }
+
+    fn lineage(&self, student: &Student) -> Lineage {
+        let teachers = self.spec.recipe.teachers.iter().filter_map(|teacher| {
+            let row = self.outcome.quality.iter().find(|row| row.role == Role::Teacher && row.name == teacher.name)?;
+            let weight = f64::from(teacher.weight);
+            Some(TeacherRef { name: teacher.name.clone(), digest: row.digest, weight })
+        });
+        Lineage {
+            student: student.name.clone(),
+            teachers: teachers.collect(),
+            dataset: self.dataset.digest,
+            job: self.job.id.clone(),
+            spec: Digest::of(self.job.spec_toml.as_bytes()),
+            code_revision: format!("decant {}", env!("CARGO_PKG_VERSION")),
+            parent: self.parent,
+        }
+    }
+}
+
+fn unwritable<E: ToString>(file: &'static str) -> impl FnOnce(E) -> RunError {
+    move |error| RunError::Bundle { file, reason: error.to_string() }
+}
+
+fn metrics(row: &QualityRow) -> BTreeMap<String, f64> {
+    let metrics = &row.metrics;
+    let named = [
+        ("auc", metrics.auc),
+        ("gauc", metrics.group_auc),
+        ("logloss", metrics.log_loss),
+        ("calibration_error", metrics.calibration_error),
+        ("accuracy", metrics.accuracy),
+        ("precision", metrics.precision),
+        ("recall", metrics.recall),
+        ("f1", metrics.f1),
+    ];
+    named.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+}
+
+fn quality(row: &QualityRow) -> Quality {
+    Quality {
+        name: row.name.clone(),
+        role: row.role.to_string(),
+        auc: row.metrics.auc,
+        logloss: row.metrics.log_loss,
+        accuracy: row.metrics.accuracy,
+        precision: row.metrics.precision,
+        recall: row.metrics.recall,
+        f1: row.metrics.f1,
+        parameters: row.parameters as u64,
+        bytes: row.bytes as u64,
+        micros_1: row.latency.micros_1,
+        micros_500: row.latency.micros_500,
+    }
+}
+
+fn pushed_version(student: &Student, version: &Version) -> Pushed {
+    Pushed {
+        student: student.name.clone(),
+        model: version.model.clone(),
+        version: version.version,
+        digest: version.digest.clone(),
+        approved: version.state() == VersionState::Approved,
+    }
+}

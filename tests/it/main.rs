@@ -1,0 +1,6 @@
+//! All tests of Decant as a whole, in one binary: linking is what they cost most.
+
+mod architecture;
+mod wire;
+mod bad_jobs;
+mod main_job;
