@@ -1,5 +1,7 @@
 //! The scorer as its callers meet it.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 #[path = "scorer/answers.rs"]
 mod answers;
 #[path = "scorer/fixture.rs"]

@@ -9,6 +9,7 @@ mod history;
 mod pooling;
 mod forward;
 mod optimizer;
+mod average;
 mod fit;
 
 use std::sync::Arc;

@@ -54,9 +54,15 @@ pub struct TeacherSpec {
     /// Adam's step size.
     #[serde(default = "defaults::learning_rate")]
     pub learning_rate: f32,
-    /// Weight decay.
+    /// Weight decay of matrices.
     #[serde(default = "defaults::l2")]
     pub l2: f32,
+    /// Weight decay of embeddings.
+    #[serde(default)]
+    pub embedding_l2: f32,
+    /// Decay of the moving average that the final weights are; 0 for none.
+    #[serde(default = "defaults::averaging")]
+    pub averaging: f32,
     /// The share of hidden units that sit out each step.
     #[serde(default = "defaults::teacher_dropout")]
     pub dropout: f32,
@@ -98,12 +104,18 @@ pub struct StudentSpec {
     #[serde(default = "defaults::batch_size")]
     pub batch_size: usize,
     /// Adam's step size.
-    #[serde(default = "defaults::student_learning_rate")]
+    #[serde(default = "defaults::learning_rate")]
     pub learning_rate: f32,
-    /// Weight decays to try; the one with the best validation AUC is kept. The student that learns from labels only
+    /// Weight decays of matrices to try; the one with the best validation AUC is kept. The student that learns from labels only
     /// tries the same.
     #[serde(default = "defaults::student_l2")]
     pub l2: Vec<f32>,
+    /// Weight decay of embeddings.
+    #[serde(default)]
+    pub embedding_l2: f32,
+    /// Decay of the moving average that the final weights are; 0 for none.
+    #[serde(default = "defaults::averaging")]
+    pub averaging: f32,
     /// The share of hidden units that sit out each step.
     #[serde(default)]
     pub dropout: f32,
@@ -182,6 +194,8 @@ impl TeacherSpec {
             batch_size: self.batch_size,
             learning_rate: self.learning_rate,
             l2: self.l2,
+            embedding_l2: self.embedding_l2,
+            averaging: self.averaging,
             dropout: self.dropout,
         }
     }
@@ -201,6 +215,8 @@ impl StudentSpec {
             batch_size: self.batch_size,
             learning_rate: self.learning_rate,
             l2,
+            embedding_l2: self.embedding_l2,
+            averaging: self.averaging,
             dropout: self.dropout,
         };
         self.l2.iter().map(options).collect()
@@ -249,11 +265,11 @@ mod defaults {
     pub(super) fn student_hidden() -> Vec<usize> {
         vec![32, 16]
     }
-    pub(super) fn student_learning_rate() -> f32 {
-        2e-3
-    }
     pub(super) fn student_l2() -> Vec<f32> {
-        vec![1e-5, 1e-4]
+        vec![1e-4, 1e-3]
+    }
+    pub(super) fn averaging() -> f32 {
+        0.998
     }
     pub(super) fn weight() -> f32 {
         1.0
@@ -268,10 +284,10 @@ mod defaults {
         1024
     }
     pub(super) fn learning_rate() -> f32 {
-        1e-3
+        2e-3
     }
     pub(super) fn l2() -> f32 {
-        1e-5
+        1e-3
     }
 }
 

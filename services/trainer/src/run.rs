@@ -7,11 +7,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use decant_chassis::threads;
 use decant_inference::Runtime;
 use decant_model::{Digest, Lineage, TeacherRef, file};
 use decant_proto::registry::v1::registry_service_client::RegistryServiceClient;
 use decant_proto::registry::v1::{Version, VersionState};
 use thiserror::Error;
+use tokio::sync::oneshot;
 use tonic::transport::Channel;
 
 use crate::dataset::{self, Dataset, DatasetError};
@@ -56,6 +58,9 @@ pub enum RunError {
     /// Asked to stop.
     #[error("cancelled")]
     Cancelled,
+    /// The operating system gives no thread.
+    #[error("no thread for the job: {0}")]
+    Thread(#[source] std::io::Error),
     /// A fault of ours.
     #[error("the job panicked; the trainer's log says where")]
     Panicked,
@@ -142,7 +147,18 @@ impl Runner {
             let outcome = pipeline::run(&job, &split)?;
             Ok((dataset, outcome))
         };
-        tokio::task::spawn_blocking(learn).await.map_err(|_| RunError::Panicked)?
+        // A thread of its own, whose low priority its children inherit: what serves beside it goes first.
+        let (done, outcome) = oneshot::channel();
+        let run = move || {
+            threads::lower_priority();
+            // An error means that the job's owner has gone.
+            let _ = done.send(learn());
+        };
+        std::thread::Builder::new()
+            .name("training job".to_owned())
+            .spawn(run)
+            .map_err(RunError::Thread)?;
+        outcome.await.map_err(|_| RunError::Panicked)?
     }
 }
 

@@ -21,14 +21,14 @@ const WATCH_BUFFER: usize = 64;
 const RETRY_AFTER: Duration = Duration::from_secs(60);
 
 /// The service.
-pub struct Service {
+pub(crate) struct Service {
     jobs: Jobs,
     tasks: Tasks,
 }
 
 impl Service {
     /// Serves these jobs; streams are tasks of `tasks`.
-    pub fn new(jobs: Jobs, tasks: Tasks) -> Self {
+    pub(crate) fn new(jobs: Jobs, tasks: Tasks) -> Self {
         Self { jobs, tasks }
     }
 }

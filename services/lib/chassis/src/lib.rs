@@ -5,5 +5,6 @@ pub mod config;
 pub mod telemetry;
 pub mod signal;
 pub mod tasks;
+pub mod threads;
 pub mod server;
 pub mod client;

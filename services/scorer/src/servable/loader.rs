@@ -5,12 +5,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
+use decant_chassis::threads;
+
 use super::Manager;
 use super::load::LoadError;
 pub(crate) use super::load::Loading;
-
-/// As far behind the threads that answer as the operating system allows.
-const LOWEST_PRIORITY: i32 = 19;
 
 /// Starts the loader. It ends when the manager stops.
 ///
@@ -25,7 +24,7 @@ pub(crate) fn start(manager: Arc<Manager>, loading: Loading) -> io::Result<JoinH
     thread::Builder::new()
         .name("load".to_owned())
         .spawn(move || {
-            lower_priority();
+            threads::lower_priority();
             while let Some(load) = manager.next_load() {
                 // A version must not be able to end the loader, whatever its bytes make some parser do.
                 let outcome =
@@ -35,9 +34,3 @@ pub(crate) fn start(manager: Arc<Manager>, loading: Loading) -> io::Result<JoinH
         })
 }
 
-/// Lowers the priority of the calling thread alone: on Linux each thread has its own.
-fn lower_priority() {
-    if let Err(error) = rustix::process::setpriority_process(None, LOWEST_PRIORITY) {
-        tracing::warn!(%error, "loading goes on at normal priority");
-    }
-}

@@ -48,8 +48,11 @@ impl Architecture {
         self.embedding + usize::from(self.first_order)
     }
 
-    /// Columns that hidden and cross layers read: each side's fields, then its dense columns.
+    /// Columns that hidden and cross layers read: each side's fields, then its dense columns. None without vectors.
     pub(crate) fn input_width(&self, layout: &Layout) -> usize {
+        if self.embedding == 0 {
+            return 0;
+        }
         [&layout.query, &layout.item].iter().map(|side| side.fields.len() * self.embedding + side.dense.len()).sum()
     }
 

@@ -5,6 +5,7 @@ use std::time::Instant;
 use burn::tensor::Device;
 use thiserror::Error;
 
+use super::average::Average;
 use super::forward::{Dropout, Pass};
 use super::optimizer::Adam;
 use super::pooling::RowGradients;
@@ -25,8 +26,12 @@ pub struct FitOptions {
     pub batch_size: usize,
     /// Adam's step size.
     pub learning_rate: f32,
-    /// Weight decay of matrices and of the embedding rows that a step touches.
+    /// Weight decay of matrices.
     pub l2: f32,
+    /// Weight decay of the embedding rows that a step touches.
+    pub embedding_l2: f32,
+    /// Decay of the moving average that the weights in the end are; 0 for the weights as they are.
+    pub averaging: f32,
     /// The share of hidden units that sit out each step.
     pub dropout: f32,
 }
@@ -114,6 +119,7 @@ impl Network {
             if !loss.is_finite() {
                 return Err(FitError::Diverged { network: name(), epoch });
             }
+            trainer.swap_average(self);
             let validation_auc = eval::auc(&self.logits(fit.validation), &fit.validation.labels);
             fit.observer.event(Event::Epoch(Epoch {
                 network: name(),
@@ -131,6 +137,7 @@ impl Network {
                 }
                 _ => best = Some((Fitted { best_epoch: epoch, validation_auc }, Weights::of(self))),
             }
+            trainer.swap_back(self);
         }
         let Some((fitted, weights)) = best else {
             return Err(FitError::Empty { network: name(), examples: "epochs of" });
@@ -152,18 +159,19 @@ struct Trainer<'a> {
     dropout: f32,
     device: Device,
     optimizer: Adam,
+    average: Option<Average>,
     gradients: RowGradients,
     random: Random,
 }
 
 impl<'a> Trainer<'a> {
     fn new(network: &Network, fit: Fit<'a>) -> Self {
-        let FitOptions { learning_rate, l2, dropout, .. } = *fit.options;
         Self {
             train: fit.train,
-            dropout,
+            dropout: fit.options.dropout,
             device: Device::flex().autodiff(),
-            optimizer: Adam::new(learning_rate, l2, &network.dense, &network.table),
+            optimizer: Adam::new(fit.options, &network.dense, &network.table),
+            average: Average::new(network, fit.options.averaging),
             gradients: RowGradients::new(&network.table),
             random: Random::new(fit.seed, "fit"),
         }
@@ -185,8 +193,23 @@ impl<'a> Trainer<'a> {
         let gradients = pass.backward(slopes.clone(), &self.device);
         pooling.scatter(network, self.train, batch, &gradients.input, &slopes, &mut self.gradients);
         let Network { table, dense, .. } = network;
-        self.optimizer.step(dense, &gradients.parameters, table, &mut self.gradients);
+        self.optimizer.step(dense, &gradients.parameters, table, &mut self.gradients, self.average.as_mut());
         loss
+    }
+
+    /// Puts the averaged weights into the network.
+    fn swap_average(&mut self, network: &mut Network) {
+        if let Some(average) = &mut self.average {
+            average.catch_up(&network.table);
+            average.swap(network);
+        }
+    }
+
+    /// Puts the weights that training goes on with back.
+    fn swap_back(&mut self, network: &mut Network) {
+        if let Some(average) = &mut self.average {
+            average.swap(network);
+        }
     }
 }
 

@@ -1,10 +1,8 @@
 //! What users liked and disliked before, as two more fields of a query (after SVD++, Koren 2008).
 
-use std::collections::HashSet;
-
 use decant_features::{Encoded, Field, Layout};
 
-use crate::dataset::{Examples, Pair};
+use crate::dataset::Examples;
 
 /// Each user's rated items. An item never counts as its own history, so that a network which learns from the same
 /// examples does not read the answer off its input.
@@ -67,7 +65,7 @@ impl History {
         for (field, (items, first_id)) in self.of(user).into_iter().zip(self.first_ids(vocabulary)).enumerate() {
             let own = items.binary_search(&item).ok();
             let count = items.len() - usize::from(own.is_some());
-            let weight = 1.0 / count.max(1) as f32;
+            let weight = weight(count);
             for (position, &liked) in items.iter().enumerate() {
                 if own != Some(position) {
                     visit(field, first_id + liked as usize, weight);
@@ -87,21 +85,16 @@ impl History {
                 let padding = field.slots - items.len();
                 rows.ids.extend(items.iter().map(|&item| (field.first_id + item as usize) as i32));
                 rows.ids.extend(std::iter::repeat_n(field.first_id as i32, padding));
-                rows.weights.extend(std::iter::repeat_n(1.0 / items.len().max(1) as f32, items.len()));
+                rows.weights.extend(std::iter::repeat_n(weight(items.len()), items.len()));
                 rows.weights.extend(std::iter::repeat_n(0.0, padding));
             }
         }
         rows
     }
+}
 
-    /// Every (user, item) that it holds.
-    pub(crate) fn pairs(&self) -> HashSet<(u32, u32)> {
-        let rated = |user: usize| self.rated[user].iter().flatten().map(move |&item| (user as u32, item));
-        (0..self.rated.len()).flat_map(rated).collect()
-    }
-
-    /// Whether a pair is part of it.
-    pub(crate) fn holds(&self, examples: &Examples, pair: Pair) -> bool {
-        self.of(examples.users[pair.query as usize]).iter().any(|items| items.binary_search(&pair.item).is_ok())
-    }
+/// The weight of each of so many items: as in SVD++, a long history counts for more than a short one, but not in
+/// proportion.
+fn weight(items: usize) -> f32 {
+    1.0 / (items.max(1) as f32).sqrt()
 }

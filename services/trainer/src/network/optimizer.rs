@@ -1,7 +1,8 @@
 //! Adam (Kingma and Ba 2015): dense for matrices, lazy for the table's rows.
 
+use super::average::Average;
 use super::pooling::RowGradients;
-use super::{Parameter, Table};
+use super::{FitOptions, Parameter, Table};
 
 const BETA_1: f32 = 0.9;
 const BETA_2: f32 = 0.999;
@@ -11,6 +12,7 @@ const EPSILON: f32 = 1e-8;
 pub(super) struct Adam {
     learning_rate: f32,
     l2: f32,
+    embedding_l2: f32,
     steps: i32,
     dense: Vec<Moments>,
     table: Moments,
@@ -28,10 +30,11 @@ impl Moments {
 }
 
 impl Adam {
-    pub(super) fn new(learning_rate: f32, l2: f32, dense: &[Parameter], table: &Table) -> Self {
+    pub(super) fn new(options: &FitOptions, dense: &[Parameter], table: &Table) -> Self {
         Self {
-            learning_rate,
-            l2,
+            learning_rate: options.learning_rate,
+            l2: options.l2,
+            embedding_l2: options.embedding_l2,
             steps: 0,
             dense: dense.iter().map(|parameter| Moments::new(parameter.values.len())).collect(),
             table: Moments::new(table.values.len()),
@@ -45,6 +48,7 @@ impl Adam {
         gradients: &[Option<Vec<f32>>],
         table: &mut Table,
         rows: &mut RowGradients,
+        mut average: Option<&mut Average>,
     ) {
         self.steps += 1;
         let correction = (1.0 - BETA_2.powi(self.steps)).sqrt() / (1.0 - BETA_1.powi(self.steps));
@@ -56,12 +60,18 @@ impl Adam {
                 update(&mut parameter.values, gradient, &mut moments.first, &mut moments.second, rate, l2);
             }
         }
-        let (width, l2, moments) = (table.width, self.l2, &mut self.table);
+        let (width, l2, moments) = (table.width, self.embedding_l2, &mut self.table);
         rows.drain(|row, gradient| {
+            if let Some(average) = average.as_deref_mut() {
+                average.before_row(row, table);
+            }
             let range = row * width..(row + 1) * width;
             let values = &mut table.values[range.clone()];
             update(values, gradient, &mut moments.first[range.clone()], &mut moments.second[range], rate, l2);
         });
+        if let Some(average) = average {
+            average.after_step(dense);
+        }
     }
 }
 

@@ -72,8 +72,12 @@ impl Pooling {
 
     /// The first column of a field in the graph's input.
     fn column(&self, network: &Network, field: usize) -> usize {
-        let dense_before = if field < self.query_fields { 0 } else { network.layout.query.dense.len() };
-        field * network.architecture.embedding + dense_before
+        match network.architecture.embedding {
+            // Without vectors there is no input either.
+            0 => 0,
+            embedding if field < self.query_fields => field * embedding,
+            embedding => field * embedding + network.layout.query.dense.len(),
+        }
     }
 
     /// The input of the examples at these positions.
@@ -103,6 +107,9 @@ impl Pooling {
             });
             if first_order {
                 pooled.first_order[row] = sum;
+            }
+            if width == 0 {
+                continue;
             }
             let query_dense = dense(&examples.queries, pair.query);
             let item_dense = dense(&examples.items, pair.item);

@@ -19,7 +19,7 @@ fn architectures() -> Vec<(&'static str, Architecture, bool)> {
 }
 
 fn options() -> FitOptions {
-    FitOptions { epochs: 40, patience: 10, batch_size: 64, learning_rate: 1e-2, l2: 1e-5, dropout: 0.1 }
+    FitOptions { epochs: 40, patience: 10, batch_size: 64, learning_rate: 1e-2, l2: 1e-5, embedding_l2: 1e-5, averaging: 0.9, dropout: 0.1 }
 }
 
 fn network(architecture: &Architecture, history: bool, train: &Examples, seed: u64) -> Network {

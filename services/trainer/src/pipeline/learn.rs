@@ -121,8 +121,16 @@ fn do_work(job: &Job<'_>, data: &Split<'_>, folds: Option<&Folds>, work: Work) -
 
 /// Logistic regression: what any model must beat.
 fn baseline(job: &Job<'_>, data: &Split<'_>) -> Result<Network, FitError> {
-    let options =
-        FitOptions { epochs: 60, patience: 4, batch_size: 1024, learning_rate: 1e-2, l2: 1e-5, dropout: 0.0 };
+    let options = FitOptions {
+        epochs: 60,
+        patience: 4,
+        batch_size: 1024,
+        learning_rate: 1e-2,
+        l2: 1e-5,
+        embedding_l2: 1e-5,
+        averaging: 0.0,
+        dropout: 0.0,
+    };
     let seed = random::derive(job.seed, "lr");
     let mut network = Network::new(Architecture::linear(), &data.train.layout, None, seed);
     let fit = Fit {

@@ -128,8 +128,11 @@ impl At<'_> {
         self.within("batch_size", options.batch_size, &(1..=1 << 20));
         self.positive("learning_rate", options.learning_rate);
         self.within("l2", options.l2, &(0.0..=1.0));
-        if !(0.0..1.0).contains(&options.dropout) {
-            self.refuse("dropout", options.dropout, "must be at least 0 and below 1");
+        self.within("embedding_l2", options.embedding_l2, &(0.0..=1.0));
+        for (key, share) in [("dropout", options.dropout), ("averaging", options.averaging)] {
+            if !(0.0..1.0).contains(&share) {
+                self.refuse(key, share, "must be at least 0 and below 1");
+            }
         }
     }
 

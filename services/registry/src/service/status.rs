@@ -1,0 +1,45 @@
+//! Errors as gRPC statuses.
+
+use decant_artifact::ReadError;
+use decant_coordination::StoreError;
+use decant_proto::status::{ErrorCode, bad_request, busy};
+use tonic::Status;
+
+use crate::error::CallError;
+
+impl From<CallError> for Status {
+    fn from(error: CallError) -> Status {
+        let code = code(&error);
+        let message = error.to_string();
+        if matches!(code, ErrorCode::Internal | ErrorCode::Corrupt) {
+            tracing::error!(%message, "call failed");
+        }
+        match error {
+            CallError::Field { field, reason } => bad_request([(field, reason)]),
+            CallError::Busy { retry_after, .. } => busy(message, retry_after),
+            _ => code.status(message),
+        }
+    }
+}
+
+fn code(error: &CallError) -> ErrorCode {
+    match error {
+        CallError::Field { .. } | CallError::Rejected(_) => ErrorCode::Invalid,
+        CallError::UnknownModel(_)
+        | CallError::UnknownVersion { .. }
+        | CallError::NoVersion(_)
+        | CallError::UnknownSlot { .. } => ErrorCode::NotFound,
+        CallError::ModelDiffers { .. } | CallError::DuplicateVersion { .. } => ErrorCode::Exists,
+        CallError::NotApproved { .. } | CallError::OtherGeneration { .. } => ErrorCode::Precondition,
+        CallError::SlotConflict { .. }
+        | CallError::Contended { .. }
+        | CallError::Store(StoreError::Conflict(_)) => ErrorCode::Conflict,
+        CallError::Busy { .. } => ErrorCode::Busy,
+        CallError::Idle(_) => ErrorCode::Expired,
+        CallError::Draining => ErrorCode::NotReady,
+        CallError::Read(ReadError::Storage(_)) => ErrorCode::Internal,
+        // The catalog names the bundle, so one that is not there is lost.
+        CallError::Read(_) | CallError::Record(_) => ErrorCode::Corrupt,
+        CallError::Storage(_) | CallError::Store(_) | CallError::Broken(_) => ErrorCode::Internal,
+    }
+}
