@@ -54,10 +54,15 @@ test: ## Run every test: doc, unit, integration, and the Python peers
 	@deploy/bootstrap.sh build runtime data etcd pytest
 	@$(WITH_ENV) set -x; cargo test $(LOCKED) --workspace --doc
 	@$(WITH_ENV) if command -v cargo-nextest >/dev/null; then \
-		set -x; cargo nextest run $(LOCKED) --workspace --all-targets; \
+		set -x; cargo nextest run $(LOCKED) --workspace; \
 	else \
-		set -x; cargo test $(LOCKED) --workspace --all-targets; \
+		set -x; cargo test $(LOCKED) --workspace --lib --bins --tests; \
 	fi
+
+.PHONY: bench
+bench: ## Measure what distillation is worth: the example job with five seeds
+	@deploy/bootstrap.sh build runtime data
+	@$(WITH_ENV) set -x; cargo bench $(LOCKED) --package decant-trainer --bench quality
 
 .PHONY: lint
 lint: ## Check the formatting and run clippy; a warning is an error

@@ -2,5 +2,7 @@
 
 mod architecture;
 mod wire;
+mod discovery;
 mod bad_jobs;
 mod main_job;
+mod processes;

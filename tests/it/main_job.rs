@@ -85,7 +85,7 @@ fn check_quality(quality: &[trainer::QualityRow]) {
     });
     let expected = BTreeMap::from([
         ("baseline", 1),
-        ("teacher", 1),
+        ("teacher", 2),
         ("ensemble", 1),
         ("student, labels only", 2),
         ("student, distilled", 2),

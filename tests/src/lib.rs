@@ -1,10 +1,12 @@
-//! The harness of the tests: all of Decant in this process, on free ports and in a folder of its own, with real stores,
-//! real bundles and real ONNX Runtime.
+//! The harness of the tests: all of Decant in this process, or as processes of its own, on free ports and in a folder of
+//! its own, with real stores, real bundles and real ONNX Runtime.
 
 mod cluster;
 mod movielens;
+mod process;
 mod wait;
 
 pub use cluster::Cluster;
 pub use movielens::{Job, datasets};
+pub use process::Standalone;
 pub use wait::eventually;

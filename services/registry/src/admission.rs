@@ -45,7 +45,10 @@ impl Admission {
 
     /// A place among the pushes at work.
     pub(crate) fn enter(&self) -> Result<OwnedSemaphorePermit, CallError> {
-        let busy = |_| CallError::Busy { limit: self.place_count, retry_after: RETRY_AFTER };
+        let busy = |_| CallError::Busy {
+            limit: self.place_count,
+            retry_after: RETRY_AFTER,
+        };
         Arc::clone(&self.places).try_acquire_owned().map_err(busy)
     }
 
@@ -65,10 +68,15 @@ impl Admission {
     /// Checks all that can be known before the first byte of a file.
     async fn begin(&self, header: Header) -> Result<BundleWriter, CallError> {
         self.catalog.model(&header.model).await?;
-        let writer = self.bundles.write(header.digest, header.manifest, &self.limits)?;
+        let writer = self
+            .bundles
+            .write(header.digest, header.manifest, &self.limits)?;
         let of = &writer.bundle().manifest().model;
         if *of != header.model {
-            let reason = format!("it is of model `{of}`, but pushed to model `{}`", header.model);
+            let reason = format!(
+                "it is of model `{of}`, but pushed to model `{}`",
+                header.model
+            );
             return Err(CallError::field("header.manifest", reason));
         }
         self.catalog.check_new(&header.model, header.digest).await?;
@@ -84,7 +92,10 @@ impl Admission {
             manifest: manifest.clone(),
             created_at_millis: now_millis(),
         };
-        let added = self.catalog.add_version(model, record, |gates| judge(gates, manifest)).await?;
+        let added = self
+            .catalog
+            .add_version(model, record, |gates| judge(gates, manifest))
+            .await?;
         tracing::info!(
             %model,
             version = added.version.get(),
@@ -98,8 +109,15 @@ impl Admission {
 
 /// Judges a version by its model's gates: all must hold.
 fn judge(gates: &[Gate], manifest: &Manifest) -> StateRecord {
-    let gates: Vec<_> = gates.iter().map(|gate| gate.judge(&manifest.metrics)).collect();
+    let gates: Vec<_> = gates
+        .iter()
+        .map(|gate| gate.judge(&manifest.metrics))
+        .collect();
     let all_hold = gates.iter().all(|judged| judged.passed);
-    let state = if all_hold { VersionState::Approved } else { VersionState::Rejected };
+    let state = if all_hold {
+        VersionState::Approved
+    } else {
+        VersionState::Rejected
+    };
     StateRecord { state, gates }
 }

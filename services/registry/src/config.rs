@@ -23,7 +23,12 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Self {
-        Self { cluster: ClusterName::default(), limits: Limits::default(), pushes: 8, push_idle_millis: 30_000 }
+        Self {
+            cluster: ClusterName::default(),
+            limits: Limits::default(),
+            pushes: 8,
+            push_idle_millis: 30_000,
+        }
     }
 }
 
@@ -58,10 +63,25 @@ mod tests {
     #[test]
     fn senseless_values_are_refused_by_key() {
         assert!(Config::default().check().is_ok());
-        let no_files = Limits { files: 0, ..Limits::default() };
-        let error = Config { limits: no_files, ..Config::default() }.check().unwrap_err().to_string();
+        let no_files = Limits {
+            files: 0,
+            ..Limits::default()
+        };
+        let error = Config {
+            limits: no_files,
+            ..Config::default()
+        }
+        .check()
+        .unwrap_err()
+        .to_string();
         assert!(error.contains("`limits.files`"), "{error}");
-        let error = Config { pushes: 0, ..Config::default() }.check().unwrap_err().to_string();
+        let error = Config {
+            pushes: 0,
+            ..Config::default()
+        }
+        .check()
+        .unwrap_err()
+        .to_string();
         assert!(error.contains("`pushes`"), "{error}");
     }
 }

@@ -20,17 +20,31 @@ pub(crate) enum CallError {
     #[error("there is no model `{0}`")]
     UnknownModel(ModelName),
     #[error("model `{model}` has no version {version}")]
-    UnknownVersion { model: ModelName, version: ModelVersion },
+    UnknownVersion {
+        model: ModelName,
+        version: ModelVersion,
+    },
     #[error("model `{0}` has no version yet")]
     NoVersion(ModelName),
     #[error("slot `{slot}` of model `{model}` was never set")]
     UnknownSlot { model: ModelName, slot: SlotName },
     #[error("model `{model}` exists already with {difference}")]
-    ModelDiffers { model: ModelName, difference: &'static str },
+    ModelDiffers {
+        model: ModelName,
+        difference: &'static str,
+    },
     #[error("version {version} of model `{model}` has digest {digest} already")]
-    DuplicateVersion { model: ModelName, version: ModelVersion, digest: Digest },
+    DuplicateVersion {
+        model: ModelName,
+        version: ModelVersion,
+        digest: Digest,
+    },
     #[error("version {version} of model `{model}` is rejected: {failed_gates}")]
-    NotApproved { model: ModelName, version: ModelVersion, failed_gates: String },
+    NotApproved {
+        model: ModelName,
+        version: ModelVersion,
+        failed_gates: String,
+    },
     #[error(
         "slot `{slot}` of model `{model}` is at generation {}, not {}{}",
         .found.0, .expected.0, set_by(.issued_by.as_deref())
@@ -44,8 +58,13 @@ pub(crate) enum CallError {
         issued_by: Option<String>,
     },
     #[error("slot `{slot}` of model `{model}` was changed meanwhile: generation {} was set by `{issued_by}`", .winner.0)]
-    SlotConflict { model: ModelName, slot: SlotName, winner: Generation, issued_by: String },
-    #[error("model `{model}` changed {attempts} times while version was being added; push again")]
+    SlotConflict {
+        model: ModelName,
+        slot: SlotName,
+        winner: Generation,
+        issued_by: String,
+    },
+    #[error("model `{model}` changed {attempts} times while the version was being added; push again")]
     Contended { model: ModelName, attempts: usize },
     #[error("{limit} pushes are at work already")]
     Busy { limit: usize, retry_after: Duration },
@@ -69,12 +88,17 @@ pub(crate) enum CallError {
 }
 
 fn set_by(issued_by: Option<&str>) -> String {
-    issued_by.map_or_else(String::new, |issued_by| format!("; it was set by `{issued_by}`"))
+    issued_by.map_or_else(String::new, |issued_by| {
+        format!("; it was set by `{issued_by}`")
+    })
 }
 
 impl CallError {
     pub(crate) fn field(field: impl Into<String>, reason: impl ToString) -> Self {
-        CallError::Field { field: field.into(), reason: reason.to_string() }
+        CallError::Field {
+            field: field.into(),
+            reason: reason.to_string(),
+        }
     }
 
     /// For the names in a request.

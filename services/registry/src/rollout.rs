@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use decant_coordination::keys::{self, DesiredKey, VersionState};
 use decant_coordination::{Entry, Expect, Keyspace, MetaStore, StoreError, Txn, follow};
-use decant_model::{Active, Arm, BASIS_POINTS, DesiredSlot, Generation, ModelName, ModelVersion, SlotName};
+use decant_model::{
+    Active, Arm, BASIS_POINTS, DesiredSlot, Generation, ModelName, ModelVersion, SlotName,
+};
 use futures::{Stream, StreamExt, future};
 
 use crate::catalog::{Catalog, Version, now_millis};
@@ -35,21 +37,33 @@ pub(crate) struct Change {
 
 impl Slots {
     pub(crate) fn new(store: Arc<dyn MetaStore>, keyspace: Keyspace, catalog: Catalog) -> Self {
-        Self { store, keyspace, catalog }
+        Self {
+            store,
+            keyspace,
+            catalog,
+        }
     }
 
     /// Points a slot at an approved version. Of several writers at once, one wins.
     pub(crate) async fn set(&self, change: Change) -> Result<DesiredSlot, CallError> {
         check_words("issued_by", &change.issued_by, MAX_ISSUED_BY)?;
         check_words("reason", &change.reason, MAX_REASON)?;
-        let version = self.catalog.version(&change.model, Some(change.version)).await?;
+        let version = self
+            .catalog
+            .version(&change.model, Some(change.version))
+            .await?;
         check_approved(&version)?;
-        let key = DesiredKey { model: change.model.clone(), slot: change.slot.clone() };
+        let key = DesiredKey {
+            model: change.model.clone(),
+            slot: change.slot.clone(),
+        };
         let entry = self.store.get(&self.keyspace.key(&key)).await?;
         let current = entry.as_ref().map(keys::value::<DesiredKey>).transpose()?;
         check_generation(&change, current.as_ref())?;
 
-        let generation = current.map_or(Generation(0), |current| current.generation).next();
+        let generation = current
+            .map_or(Generation(0), |current| current.generation)
+            .next();
         let desired = DesiredSlot {
             generation,
             active: vec![Active {
@@ -62,7 +76,8 @@ impl Slots {
             reason: change.reason.clone(),
             issued_at_millis: now_millis(),
         };
-        self.write(&change, &key, &desired, entry.as_ref(), &version).await?;
+        self.write(&change, &key, &desired, entry.as_ref(), &version)
+            .await?;
         tracing::info!(
             model = %change.model,
             slot = %change.slot,
@@ -85,7 +100,10 @@ impl Slots {
         let slot = self.keyspace.key(key);
         let txn = Txn::new()
             .expect(slot.clone(), Expect::unchanged(read))
-            .expect(version.state_entry.key.clone(), Expect::unchanged(Some(&version.state_entry)))
+            .expect(
+                version.state_entry.key.clone(),
+                Expect::unchanged(Some(&version.state_entry)),
+            )
             .put(slot.clone(), keys::encode(key, desired)?);
         let conflict = match self.store.commit(txn).await {
             Ok(_) => return Ok(()),
@@ -106,8 +124,18 @@ impl Slots {
         }
     }
 
-    pub(crate) async fn get(&self, model: ModelName, slot: SlotName) -> Result<DesiredSlot, CallError> {
-        let entry = self.store.get(&self.keyspace.key(&DesiredKey { model: model.clone(), slot: slot.clone() })).await?;
+    pub(crate) async fn get(
+        &self,
+        model: ModelName,
+        slot: SlotName,
+    ) -> Result<DesiredSlot, CallError> {
+        let entry = self
+            .store
+            .get(&self.keyspace.key(&DesiredKey {
+                model: model.clone(),
+                slot: slot.clone(),
+            }))
+            .await?;
         let entry = entry.ok_or(CallError::UnknownSlot { model, slot })?;
         Ok(keys::value::<DesiredKey>(&entry)?)
     }
@@ -117,15 +145,24 @@ impl Slots {
         &self,
         model: ModelName,
         slot: SlotName,
-    ) -> Result<impl Stream<Item = Result<DesiredSlot, CallError>> + Send + 'static, CallError> {
+    ) -> Result<impl Stream<Item = Result<DesiredSlot, CallError>> + Send + 'static, CallError>
+    {
         self.catalog.model(&model).await?;
-        let views = follow(Arc::clone(&self.store), self.keyspace.of_model::<DesiredKey>(&model));
+        let views = follow(
+            Arc::clone(&self.store),
+            self.keyspace.of_model::<DesiredKey>(&model),
+        );
         let key = self.keyspace.key(&DesiredKey { model, slot });
         let mut last_seen = None;
         let changes = views.filter_map(move |view| {
-            let entry = view.entries.get(&key).filter(|entry| last_seen != Some(entry.mod_revision));
+            let entry = view
+                .entries
+                .get(&key)
+                .filter(|entry| last_seen != Some(entry.mod_revision));
             last_seen = entry.map(|entry| entry.mod_revision).or(last_seen);
-            future::ready(entry.map(|entry| keys::value::<DesiredKey>(entry).map_err(CallError::from)))
+            future::ready(
+                entry.map(|entry| keys::value::<DesiredKey>(entry).map_err(CallError::from)),
+            )
         });
         Ok(changes)
     }
@@ -133,7 +170,13 @@ impl Slots {
 
 fn check_words(field: &'static str, words: &str, limit: usize) -> Result<(), CallError> {
     if words.len() > limit {
-        return Err(CallError::field(field, format!("it has {} bytes, but at most {limit} are allowed", words.len())));
+        return Err(CallError::field(
+            field,
+            format!(
+                "it has {} bytes, but at most {limit} are allowed",
+                words.len()
+            ),
+        ));
     }
     Ok(())
 }

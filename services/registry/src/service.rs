@@ -31,8 +31,18 @@ pub(crate) struct RegistryApi {
 }
 
 impl RegistryApi {
-    pub(crate) fn new(catalog: Catalog, admission: Admission, bundles: BundleStore, tasks: Tasks) -> Self {
-        Self { catalog, admission, bundles, tasks }
+    pub(crate) fn new(
+        catalog: Catalog,
+        admission: Admission,
+        bundles: BundleStore,
+        tasks: Tasks,
+    ) -> Self {
+        Self {
+            catalog,
+            admission,
+            bundles,
+            tasks,
+        }
     }
 }
 
@@ -46,11 +56,16 @@ impl RegistryService for RegistryApi {
         &self,
         request: Request<registry::CreateModelRequest>,
     ) -> Result<Response<registry::CreateModelResponse>, Status> {
-        let model = request.into_inner().model.ok_or_else(|| CallError::field("model", "not given"))?;
+        let model = request
+            .into_inner()
+            .model
+            .ok_or_else(|| CallError::field("model", "not given"))?;
         let name = model_name("model.name", &model.name)?;
         let settings = Settings::check(model.description, wire::gates(model.gates))?;
         let created = self.catalog.create_model(name, settings).await?;
-        Ok(Response::new(registry::CreateModelResponse { model: Some(wire::model(created)) }))
+        Ok(Response::new(registry::CreateModelResponse {
+            model: Some(wire::model(created)),
+        }))
     }
 
     async fn get_model(
@@ -59,7 +74,9 @@ impl RegistryService for RegistryApi {
     ) -> Result<Response<registry::GetModelResponse>, Status> {
         let name = model_name("name", &request.into_inner().name)?;
         let model = self.catalog.model(&name).await?;
-        Ok(Response::new(registry::GetModelResponse { model: Some(wire::model(model)) }))
+        Ok(Response::new(registry::GetModelResponse {
+            model: Some(wire::model(model)),
+        }))
     }
 
     async fn list_models(
@@ -67,7 +84,9 @@ impl RegistryService for RegistryApi {
         _request: Request<registry::ListModelsRequest>,
     ) -> Result<Response<registry::ListModelsResponse>, Status> {
         let models = self.catalog.models().await?;
-        Ok(Response::new(registry::ListModelsResponse { models: models.into_iter().map(wire::model).collect() }))
+        Ok(Response::new(registry::ListModelsResponse {
+            models: models.into_iter().map(wire::model).collect(),
+        }))
     }
 
     async fn push_version(
@@ -76,7 +95,9 @@ impl RegistryService for RegistryApi {
     ) -> Result<Response<registry::PushVersionResponse>, Status> {
         let place = self.admission.enter()?;
         let admission = self.admission.clone();
-        let parts = request.into_inner().map(|message| wire::part(message.map_err(wire::cut)?));
+        let parts = request
+            .into_inner()
+            .map(|message| wire::part(message.map_err(wire::cut)?));
         let (answer, answered) = oneshot::channel();
         // A task of its own, because this call is dropped when its client goes away: the upload is then to be taken back
         // in order, and a version that is being added is to be added.
@@ -87,10 +108,18 @@ impl RegistryService for RegistryApi {
                 tracing::info!(%error, "gave up a push whose client went away");
             }
         });
-        let version = answered.await.map_err(|_| CallError::Broken("the push ended without an answer"))??;
-        let bundle = self.bundles.open(version.record.digest).await.map_err(CallError::from)?;
+        let version = answered
+            .await
+            .map_err(|_| CallError::Broken("the push ended without an answer"))??;
+        let bundle = self
+            .bundles
+            .open(version.record.digest)
+            .await
+            .map_err(CallError::from)?;
         let version = wire::version_with_manifest(version, &bundle);
-        Ok(Response::new(registry::PushVersionResponse { version: Some(version) }))
+        Ok(Response::new(registry::PushVersionResponse {
+            version: Some(version),
+        }))
     }
 
     async fn get_version(
@@ -99,10 +128,19 @@ impl RegistryService for RegistryApi {
     ) -> Result<Response<registry::GetVersionResponse>, Status> {
         let request = request.into_inner();
         let model = model_name("model", &request.model)?;
-        let version = self.catalog.version(&model, wire::version_number(request.version)).await?;
-        let bundle = self.bundles.open(version.record.digest).await.map_err(CallError::from)?;
+        let version = self
+            .catalog
+            .version(&model, wire::version_number(request.version))
+            .await?;
+        let bundle = self
+            .bundles
+            .open(version.record.digest)
+            .await
+            .map_err(CallError::from)?;
         let version = wire::version_with_manifest(version, &bundle);
-        Ok(Response::new(registry::GetVersionResponse { version: Some(version) }))
+        Ok(Response::new(registry::GetVersionResponse {
+            version: Some(version),
+        }))
     }
 
     async fn list_versions(
@@ -111,7 +149,9 @@ impl RegistryService for RegistryApi {
     ) -> Result<Response<registry::ListVersionsResponse>, Status> {
         let model = model_name("model", &request.into_inner().model)?;
         let versions = self.catalog.versions(&model).await?;
-        Ok(Response::new(registry::ListVersionsResponse { versions: versions.into_iter().map(wire::version).collect() }))
+        Ok(Response::new(registry::ListVersionsResponse {
+            versions: versions.into_iter().map(wire::version).collect(),
+        }))
     }
 
     type FetchBundleStream = BoxStream<'static, Result<registry::FetchBundleResponse, Status>>;
@@ -122,20 +162,35 @@ impl RegistryService for RegistryApi {
     ) -> Result<Response<Self::FetchBundleStream>, Status> {
         let request = request.into_inner();
         let model = model_name("model", &request.model)?;
-        let version = self.catalog.version(&model, wire::version_number(request.version)).await?;
-        let bundle = self.bundles.open(version.record.digest).await.map_err(CallError::from)?;
-        let parts = bundle_parts(bundle).map_ok(|part| registry::FetchBundleResponse { part: Some(part) });
+        let version = self
+            .catalog
+            .version(&model, wire::version_number(request.version))
+            .await?;
+        let bundle = self
+            .bundles
+            .open(version.record.digest)
+            .await
+            .map_err(CallError::from)?;
+        let parts =
+            bundle_parts(bundle).map_ok(|part| registry::FetchBundleResponse { part: Some(part) });
         Ok(Response::new(parts.map_err(Status::from).boxed()))
     }
 }
 
 /// A bundle as it is downloaded: the manifest, then the files in chunks, in the order of their paths.
-fn bundle_parts(bundle: Bundle) -> impl Stream<Item = Result<fetch::Part, CallError>> + Send + 'static {
+fn bundle_parts(
+    bundle: Bundle,
+) -> impl Stream<Item = Result<fetch::Part, CallError>> + Send + 'static {
     let manifest = fetch::Part::Manifest(bundle.manifest_bytes().clone());
     let paths: Vec<BundlePath> = bundle.manifest().files.keys().cloned().collect();
     let files = stream::iter(paths).flat_map(move |path| {
         let chunks = bundle.stream_file(&path).map_err(CallError::from);
-        chunks.map_ok(move |data| fetch::Part::Chunk(registry::FileChunk { path: path.to_string(), data }))
+        chunks.map_ok(move |data| {
+            fetch::Part::Chunk(registry::FileChunk {
+                path: path.to_string(),
+                data,
+            })
+        })
     });
     stream::once(async { Ok(manifest) }).chain(files)
 }
@@ -162,7 +217,9 @@ impl RolloutService for RolloutApi {
         let change = wire::change(request.into_inner())?;
         let (model, slot) = (change.model.clone(), change.slot.clone());
         let desired = self.slots.set(change).await?;
-        Ok(Response::new(rollout::SetSlotResponse { slot: Some(wire::slot(&model, &slot, desired)) }))
+        Ok(Response::new(rollout::SetSlotResponse {
+            slot: Some(wire::slot(&model, &slot, desired)),
+        }))
     }
 
     async fn get_slot(
@@ -172,7 +229,9 @@ impl RolloutService for RolloutApi {
         let request = request.into_inner();
         let (model, slot) = wire::place(&request.model, &request.slot)?;
         let desired = self.slots.get(model.clone(), slot.clone()).await?;
-        Ok(Response::new(rollout::GetSlotResponse { slot: Some(wire::slot(&model, &slot, desired)) }))
+        Ok(Response::new(rollout::GetSlotResponse {
+            slot: Some(wire::slot(&model, &slot, desired)),
+        }))
     }
 
     type WatchSlotStream = BoxStream<'static, Result<rollout::WatchSlotResponse, Status>>;
@@ -185,7 +244,9 @@ impl RolloutService for RolloutApi {
         let (model, slot) = wire::place(&request.model, &request.slot)?;
         let changes = self.slots.watch(model.clone(), slot.clone()).await?;
         let responses = changes
-            .map_ok(move |desired| rollout::WatchSlotResponse { slot: Some(wire::slot(&model, &slot, desired)) })
+            .map_ok(move |desired| rollout::WatchSlotResponse {
+                slot: Some(wire::slot(&model, &slot, desired)),
+            })
             .map_err(Status::from)
             .take_until(self.stop.clone().cancelled_owned())
             // It has no end of its own, so whoever reads it is told why it ends.

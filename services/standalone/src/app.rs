@@ -89,7 +89,7 @@ impl App {
         let (services, service_failures) = Tasks::new();
         let (servers, server_failures) = Tasks::new();
         let mut health = Vec::new();
-        let mut start = |name: &'static str, listener: TcpListener, routes: Routes| {
+        let start = |name: &'static str, listener: TcpListener, routes: Routes| {
             servers.spawn(name, serve(listener, routes, servers.stop_token()));
         };
 

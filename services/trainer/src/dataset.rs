@@ -133,9 +133,12 @@ pub fn load(spec: &Spec, datasets_root: &Path) -> Result<Dataset, DatasetError> 
     })
 }
 
-/// Rows of examples are numbered with 32 bits.
+/// Without rows nothing can be learnt, not even which type a column has; and rows are numbered with 32 bits.
 fn check_size(interactions: &Table) -> Result<(), DatasetError> {
     let (rows, most) = (interactions.rows(), u32::MAX as usize);
+    if rows == 0 {
+        return Err(DatasetError::Unusable(format!("{}: has no rows", interactions.file)));
+    }
     if rows > most {
         return Err(DatasetError::Unusable(format!(
             "{}: {rows} rows are more than the {most} allowed",

@@ -25,8 +25,18 @@ pub struct Bundle {
 }
 
 impl Bundle {
-    pub(crate) fn new(objects: Arc<dyn ObjectStore>, digest: Digest, manifest: Manifest, manifest_bytes: Bytes) -> Self {
-        Self { objects, digest, manifest: Arc::new(manifest), manifest_bytes }
+    pub(crate) fn new(
+        objects: Arc<dyn ObjectStore>,
+        digest: Digest,
+        manifest: Manifest,
+        manifest_bytes: Bytes,
+    ) -> Self {
+        Self {
+            objects,
+            digest,
+            manifest: Arc::new(manifest),
+            manifest_bytes,
+        }
     }
 
     /// The digest of the manifest's bytes: the bundle's identity.
@@ -71,8 +81,14 @@ impl Bundle {
 
     /// A file in chunks of about [`CHUNK_BYTES`]. The last chunk comes only after the digest of the whole was compared, so that a file that is
     /// corrupt is never complete.
-    pub fn stream_file(&self, path: &BundlePath) -> impl Stream<Item = Result<Bytes, ReadError>> + Send + Unpin + 'static {
-        let reader = Reader { bundle: self.clone(), path: path.clone() };
+    pub fn stream_file(
+        &self,
+        path: &BundlePath,
+    ) -> impl Stream<Item = Result<Bytes, ReadError>> + Send + Unpin + use<> {
+        let reader = Reader {
+            bundle: self.clone(),
+            path: path.clone(),
+        };
         stream::once(reader.begin()).try_flatten().boxed()
     }
 }
@@ -95,13 +111,26 @@ struct Verified {
 }
 
 impl Reader {
-    async fn begin(self) -> Result<impl Stream<Item = Result<Bytes, ReadError>> + Send + 'static, ReadError> {
+    async fn begin(
+        self,
+    ) -> Result<impl Stream<Item = Result<Bytes, ReadError>> + Send + 'static, ReadError> {
         let Some(&expected) = self.bundle.manifest.files.get(&self.path) else {
-            return Err(ReadError::NoFile { digest: self.bundle.digest, path: self.path });
+            return Err(ReadError::NoFile {
+                digest: self.bundle.digest,
+                path: self.path,
+            });
         };
-        let stored = match self.bundle.objects.get(&layout::blob(&expected.sha256)).await {
+        let stored = match self
+            .bundle
+            .objects
+            .get(&layout::blob(&expected.sha256))
+            .await
+        {
             Err(object_store::Error::NotFound { .. }) => {
-                return Err(ReadError::Missing { digest: self.bundle.digest, path: self.path });
+                return Err(ReadError::Missing {
+                    digest: self.bundle.digest,
+                    path: self.path,
+                });
             }
             stored => stored.map_err(self.failed())?,
         };
@@ -120,11 +149,19 @@ impl Reader {
     }
 
     fn failed(&self) -> impl FnOnce(object_store::Error) -> StorageError {
-        StorageError::at(format!("read file `{}` of bundle {}", self.path, self.bundle.digest))
+        StorageError::at(format!(
+            "read file `{}` of bundle {}",
+            self.path, self.bundle.digest
+        ))
     }
 
     fn wrong_size(&self, expected: &FileEntry, found: u64) -> ReadError {
-        ReadError::Size { digest: self.bundle.digest, path: self.path.clone(), expected: expected.size, found }
+        ReadError::Size {
+            digest: self.bundle.digest,
+            path: self.path.clone(),
+            expected: expected.size,
+            found,
+        }
     }
 }
 
@@ -137,7 +174,8 @@ impl Verified {
         while let Some(chunk) = this.chunks.try_next().await.map_err(this.reader.failed())? {
             this.hasher.update(&chunk);
             this.found += chunk.len() as u64;
-            let ready = (this.held_back.len() >= CHUNK_BYTES).then(|| this.held_back.split().freeze());
+            let ready =
+                (this.held_back.len() >= CHUNK_BYTES).then(|| this.held_back.split().freeze());
             this.held_back.extend_from_slice(&chunk);
             if let Some(ready) = ready {
                 return Ok(Some((ready, Some(this))));
@@ -155,7 +193,12 @@ impl Verified {
         let found = self.hasher.finish();
         if found != self.expected.sha256 {
             let (digest, path) = (self.reader.bundle.digest, self.reader.path);
-            return Err(ReadError::Digest { digest, path, expected: self.expected.sha256, found });
+            return Err(ReadError::Digest {
+                digest,
+                path,
+                expected: self.expected.sha256,
+                found,
+            });
         }
         Ok(())
     }

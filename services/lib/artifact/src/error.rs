@@ -97,7 +97,9 @@ pub enum Rejection {
 
 fn expected_words(expected: Option<&BundlePath>) -> String {
     match expected {
-        Some(path) => format!("it was `{path}`'s turn, since files come in the order of their paths"),
+        Some(path) => {
+            format!("it was `{path}`'s turn, since files come in the order of their paths")
+        }
         None => "all files were complete".to_owned(),
     }
 }
@@ -112,7 +114,10 @@ pub struct StorageError {
 
 impl StorageError {
     pub(crate) fn at(action: impl Into<String>) -> impl FnOnce(object_store::Error) -> Self {
-        move |source| Self { action: action.into(), source }
+        move |source| Self {
+            action: action.into(),
+            source,
+        }
     }
 }
 
@@ -153,7 +158,9 @@ pub enum ReadError {
         path: BundlePath,
     },
     /// A file's size is not what the manifest says.
-    #[error("file `{path}` of bundle {digest} is corrupt: {expected} bytes are expected, {found} were found")]
+    #[error(
+        "file `{path}` of bundle {digest} is corrupt: {expected} bytes are expected, {found} were found"
+    )]
     Size {
         /// The bundle.
         digest: Digest,
@@ -165,7 +172,9 @@ pub enum ReadError {
         found: u64,
     },
     /// A file's content is not what the manifest says.
-    #[error("file `{path}` of bundle {digest} is corrupt: digest {expected} is expected, {found} was found")]
+    #[error(
+        "file `{path}` of bundle {digest} is corrupt: digest {expected} is expected, {found} was found"
+    )]
     Digest {
         /// The bundle.
         digest: Digest,

@@ -10,18 +10,30 @@ use crate::{Bundle, BundleStore, Limits};
 
 /// The files that every bundle needs, and one of a given content.
 pub(crate) fn files(extra: &[u8]) -> BTreeMap<BundlePath, Bytes> {
-    let fixed: [(&str, &[u8]); 4] =
-        [("extra.bin", extra), ("features.json", b"{}"), ("golden.json", b"[]"), ("model.onnx", b"onnx")];
-    fixed.map(|(path, bytes)| (path.parse().unwrap(), Bytes::copy_from_slice(bytes))).into()
+    let fixed: [(&str, &[u8]); 4] = [
+        ("extra.bin", extra),
+        ("features.json", b"{}"),
+        ("golden.json", b"[]"),
+        ("model.onnx", b"onnx"),
+    ];
+    fixed
+        .map(|(path, bytes)| (path.parse().unwrap(), Bytes::copy_from_slice(bytes)))
+        .into()
 }
 
 /// The manifest of some files.
 pub(crate) fn manifest(files: &BTreeMap<BundlePath, Bytes>) -> Manifest {
-    let entry = |bytes: &Bytes| FileEntry { sha256: Digest::of(bytes), size: bytes.len() as u64 };
+    let entry = |bytes: &Bytes| FileEntry {
+        sha256: Digest::of(bytes),
+        size: bytes.len() as u64,
+    };
     Manifest {
         format: Manifest::FORMAT,
         model: "movies".parse().unwrap(),
-        files: files.iter().map(|(path, bytes)| (path.clone(), entry(bytes))).collect(),
+        files: files
+            .iter()
+            .map(|(path, bytes)| (path.clone(), entry(bytes)))
+            .collect(),
         metrics: BTreeMap::new(),
         lineage: Lineage {
             student: "d8".into(),

@@ -29,7 +29,13 @@ mod tests {
     #[test]
     fn the_stored_addresses_are_these() {
         let hex = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
-        assert_eq!(blob(&Digest::of(b"abc")).as_ref(), format!("blobs/sha256/ba/{hex}"));
-        assert_eq!(manifest(&Digest::of(b"abc")).as_ref(), format!("bundles/sha256/ba/{hex}/manifest.json"));
+        assert_eq!(
+            blob(&Digest::of(b"abc")).as_ref(),
+            format!("blobs/sha256/ba/{hex}")
+        );
+        assert_eq!(
+            manifest(&Digest::of(b"abc")).as_ref(),
+            format!("bundles/sha256/ba/{hex}/manifest.json")
+        );
     }
 }

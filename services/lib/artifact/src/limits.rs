@@ -22,7 +22,11 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { files: 128, file_bytes: 2 << 30, bundle_bytes: 4 << 30 }
+        Self {
+            files: 128,
+            file_bytes: 2 << 30,
+            bundle_bytes: 4 << 30,
+        }
     }
 }
 
@@ -30,14 +34,27 @@ impl Limits {
     /// Checks what a manifest announces.
     pub(crate) fn check(&self, manifest: &Manifest) -> Result<(), Rejection> {
         if manifest.files.len() > self.files {
-            return Err(Rejection::TooManyFiles { files: manifest.files.len(), limit: self.files });
+            return Err(Rejection::TooManyFiles {
+                files: manifest.files.len(),
+                limit: self.files,
+            });
         }
-        let too_large = manifest.files.iter().find(|(_, entry)| entry.size > self.file_bytes);
+        let too_large = manifest
+            .files
+            .iter()
+            .find(|(_, entry)| entry.size > self.file_bytes);
         if let Some((path, entry)) = too_large {
-            return Err(Rejection::FileTooLarge { path: path.clone(), bytes: entry.size, limit: self.file_bytes });
+            return Err(Rejection::FileTooLarge {
+                path: path.clone(),
+                bytes: entry.size,
+                limit: self.file_bytes,
+            });
         }
         if manifest.size() > self.bundle_bytes {
-            return Err(Rejection::BundleTooLarge { bytes: manifest.size(), limit: self.bundle_bytes });
+            return Err(Rejection::BundleTooLarge {
+                bytes: manifest.size(),
+                limit: self.bundle_bytes,
+            });
         }
         Ok(())
     }

@@ -37,17 +37,30 @@ impl BundleStore {
     ///
     /// # Errors
     /// When the manifest is not the one announced, makes no sense, or lists more than the limits allow.
-    pub fn write(&self, announced: Digest, manifest: Bytes, limits: &Limits) -> Result<BundleWriter, Rejection> {
+    pub fn write(
+        &self,
+        announced: Digest,
+        manifest: Bytes,
+        limits: &Limits,
+    ) -> Result<BundleWriter, Rejection> {
         if manifest.len() > MAX_MANIFEST_BYTES {
-            return Err(Rejection::ManifestTooLarge { bytes: manifest.len() });
+            return Err(Rejection::ManifestTooLarge {
+                bytes: manifest.len(),
+            });
         }
         let found = Digest::of(&manifest);
         if found != announced {
-            return Err(Rejection::ManifestDigest { expected: announced, found });
+            return Err(Rejection::ManifestDigest {
+                expected: announced,
+                found,
+            });
         }
         let parsed = Manifest::from_json(&manifest)?;
         limits.check(&parsed)?;
-        Ok(BundleWriter::new(Arc::clone(&self.objects), Bundle::new(Arc::clone(&self.objects), found, parsed, manifest)))
+        Ok(BundleWriter::new(
+            Arc::clone(&self.objects),
+            Bundle::new(Arc::clone(&self.objects), found, parsed, manifest),
+        ))
     }
 
     /// Opens a bundle: reads its manifest and verifies it. The files are verified when they are read.
@@ -58,7 +71,9 @@ impl BundleStore {
         let failed = || StorageError::at(format!("read {} of bundle {digest}", file::MANIFEST));
         let corrupt = |reason: String| ReadError::Manifest { digest, reason };
         let stored = match self.objects.get(&layout::manifest(&digest)).await {
-            Err(object_store::Error::NotFound { .. }) => return Err(ReadError::NotFound { digest }),
+            Err(object_store::Error::NotFound { .. }) => {
+                return Err(ReadError::NotFound { digest });
+            }
             stored => stored.map_err(failed())?,
         };
         // Looked at first, so that a file that grew for whatever reason is not read into memory.
@@ -71,6 +86,11 @@ impl BundleStore {
             return Err(corrupt(format!("its digest is {found}")));
         }
         let manifest = Manifest::from_json(&bytes).map_err(|error| corrupt(error.to_string()))?;
-        Ok(Bundle::new(Arc::clone(&self.objects), digest, manifest, bytes))
+        Ok(Bundle::new(
+            Arc::clone(&self.objects),
+            digest,
+            manifest,
+            bytes,
+        ))
     }
 }

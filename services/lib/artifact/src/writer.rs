@@ -39,8 +39,19 @@ struct Upload {
 
 impl BundleWriter {
     pub(crate) fn new(objects: Arc<dyn ObjectStore>, bundle: Bundle) -> Self {
-        let files: Vec<_> = bundle.manifest().files.iter().map(|(path, entry)| (path.clone(), *entry)).collect();
-        Self { objects, bundle, rest: files.into_iter(), current: None, proved: Vec::new() }
+        let files: Vec<_> = bundle
+            .manifest()
+            .files
+            .iter()
+            .map(|(path, entry)| (path.clone(), *entry))
+            .collect();
+        Self {
+            objects,
+            bundle,
+            rest: files.into_iter(),
+            current: None,
+            proved: Vec::new(),
+        }
     }
 
     /// The bundle that is being written; its files cannot be read yet.
@@ -86,7 +97,11 @@ impl BundleWriter {
         if !self.bundle.manifest().files.contains_key(path) {
             return Err(Rejection::NotListed { path: path.clone() }.into());
         }
-        while self.current.as_ref().is_none_or(|current| current.path != *path && current.is_whole()) {
+        while self
+            .current
+            .as_ref()
+            .is_none_or(|current| current.path != *path && current.is_whole())
+        {
             if !self.begin_next().await? {
                 break;
             }
@@ -94,7 +109,11 @@ impl BundleWriter {
         let turn = self.current.as_ref().map(|current| current.path.clone());
         match &mut self.current {
             Some(current) if turn.as_ref() == Some(path) => Ok(current),
-            _ => Err(Rejection::OutOfOrder { path: path.clone(), expected: turn }.into()),
+            _ => Err(Rejection::OutOfOrder {
+                path: path.clone(),
+                expected: turn,
+            }
+            .into()),
         }
     }
 
@@ -107,7 +126,10 @@ impl BundleWriter {
         let Some((path, entry)) = self.rest.next() else {
             return Ok(false);
         };
-        let object = self.objects.put_multipart(&layout::blob(&entry.sha256)).await;
+        let object = self
+            .objects
+            .put_multipart(&layout::blob(&entry.sha256))
+            .await;
         let object = object.map_err(StorageError::at(format!("begin the upload of `{path}`")))?;
         self.current = Some(Upload {
             path,
@@ -126,15 +148,25 @@ impl BundleWriter {
         while self.begin_next().await? {}
         while let Some(upload) = self.proved.last_mut() {
             let action = format!("complete the upload of `{}`", upload.path);
-            upload.object.complete().await.map_err(StorageError::at(action))?;
+            upload
+                .object
+                .complete()
+                .await
+                .map_err(StorageError::at(action))?;
             self.proved.pop();
         }
         let digest = self.bundle.digest();
         let payload = PutPayload::from_bytes(self.bundle.manifest_bytes().clone());
-        match self.objects.put_opts(&layout::manifest(&digest), payload, PutMode::Create.into()).await {
+        match self
+            .objects
+            .put_opts(&layout::manifest(&digest), payload, PutMode::Create.into())
+            .await
+        {
             // The address is the content's digest, so it is the same bundle.
             Ok(_) | Err(object_store::Error::AlreadyExists { .. }) => Ok(()),
-            Err(error) => Err(StorageError::at(format!("write the manifest of bundle {digest}"))(error).into()),
+            Err(error) => Err(
+                StorageError::at(format!("write the manifest of bundle {digest}"))(error).into(),
+            ),
         }
     }
 }
@@ -147,7 +179,11 @@ impl Upload {
     async fn take(&mut self, bytes: Bytes) -> Result<(), WriteError> {
         let received = self.received.saturating_add(bytes.len() as u64);
         if received > self.entry.size {
-            return Err(Rejection::TooLong { path: self.path.clone(), expected: self.entry.size }.into());
+            return Err(Rejection::TooLong {
+                path: self.path.clone(),
+                expected: self.entry.size,
+            }
+            .into());
         }
         self.received = received;
         self.hasher.update(&bytes);
@@ -157,7 +193,11 @@ impl Upload {
             self.send_part().await?;
         }
         // At once and not with the next file: the sender hears of it sooner.
-        if self.is_whole() { self.check_digest() } else { Ok(()) }
+        if self.is_whole() {
+            self.check_digest()
+        } else {
+            Ok(())
+        }
     }
 
     async fn send_part(&mut self) -> Result<(), StorageError> {
@@ -172,7 +212,12 @@ impl Upload {
         let found = self.hasher.clone().finish();
         if found != self.entry.sha256 {
             let (path, expected) = (self.path.clone(), self.entry.sha256);
-            return Err(Rejection::FileDigest { path, expected, found }.into());
+            return Err(Rejection::FileDigest {
+                path,
+                expected,
+                found,
+            }
+            .into());
         }
         Ok(())
     }
@@ -181,7 +226,12 @@ impl Upload {
     async fn prove(&mut self) -> Result<(), WriteError> {
         if !self.is_whole() {
             let (found, expected) = (self.received, self.entry.size);
-            return Err(Rejection::Incomplete { path: self.path.clone(), found, expected }.into());
+            return Err(Rejection::Incomplete {
+                path: self.path.clone(),
+                found,
+                expected,
+            }
+            .into());
         }
         self.check_digest()?;
         // An object needs a part, even if it is empty.

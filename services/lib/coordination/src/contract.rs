@@ -9,7 +9,8 @@ use futures::StreamExt;
 use futures::future::join_all;
 
 use crate::{
-    Changes, Entry, Event, Expect, Key, MAX_BYTES, MAX_OPERATIONS, MetaStore, Prefix, Revision, StoreError, Txn, Watch,
+    Changes, Entry, Event, Expect, Key, MAX_BYTES, MAX_OPERATIONS, MetaStore, Prefix, Revision,
+    StoreError, Txn, Watch,
 };
 
 /// Longer than any answer takes, on any machine.
@@ -21,7 +22,10 @@ fn key(scratch: &Prefix, name: &str) -> Key {
 
 async fn put(store: &dyn MetaStore, key: &Key, value: &str) -> Revision {
     let txn = Txn::new().put(key.clone(), value.to_owned());
-    store.commit(txn).await.expect("an unconditional put succeeds")
+    store
+        .commit(txn)
+        .await
+        .expect("an unconditional put succeeds")
 }
 
 async fn get(store: &dyn MetaStore, key: &Key) -> Option<Entry> {
@@ -45,14 +49,23 @@ pub async fn revisions_grow(store: &dyn MetaStore, scratch: &Prefix) {
     assert!(created < other && other < written);
     let entry = get(store, &a).await.expect("the key exists");
     assert_eq!(entry.value, "2");
-    assert_eq!((entry.create_revision, entry.mod_revision), (created, written));
+    assert_eq!(
+        (entry.create_revision, entry.mod_revision),
+        (created, written)
+    );
 
-    let deleted = store.commit(Txn::new().delete(a.clone())).await.expect("a deletion succeeds");
+    let deleted = store
+        .commit(Txn::new().delete(a.clone()))
+        .await
+        .expect("a deletion succeeds");
     assert!(deleted > written);
     assert_eq!(get(store, &a).await, None);
     let recreated = put(store, &a, "3").await;
     let entry = get(store, &a).await.expect("the key exists again");
-    assert_eq!((entry.create_revision, entry.mod_revision), (recreated, recreated));
+    assert_eq!(
+        (entry.create_revision, entry.mod_revision),
+        (recreated, recreated)
+    );
 
     let listing = store.list(scratch).await.expect("a prefix can be listed");
     let keys: Vec<_> = listing.entries.iter().map(|entry| &entry.key).collect();
@@ -65,10 +78,20 @@ pub async fn lists_are_exact(store: &dyn MetaStore, scratch: &Prefix) {
     for name in ["a", "a/1", "a/2", "a0", "b"] {
         put(store, &key(scratch, name), name).await;
     }
-    let listing = store.list(&Prefix::new(format!("{scratch}a/"))).await.expect("a prefix can be listed");
-    let values: Vec<_> = listing.entries.iter().map(|entry| entry.value.clone()).collect();
+    let listing = store
+        .list(&Prefix::new(format!("{scratch}a/")))
+        .await
+        .expect("a prefix can be listed");
+    let values: Vec<_> = listing
+        .entries
+        .iter()
+        .map(|entry| entry.value.clone())
+        .collect();
     assert_eq!(values, ["a/1", "a/2"]);
-    let nothing = store.list(&key_prefix(scratch, "c")).await.expect("an empty prefix can be listed");
+    let nothing = store
+        .list(&key_prefix(scratch, "c"))
+        .await
+        .expect("an empty prefix can be listed");
     assert!(nothing.entries.is_empty());
 }
 
@@ -84,15 +107,25 @@ pub async fn transactions_are_atomic(store: &dyn MetaStore, scratch: &Prefix) {
         .expect(b.clone(), Expect::Absent)
         .put(a.clone(), "1")
         .put(b.clone(), "1");
-    let first = store.commit(both.clone()).await.expect("nothing stands against it");
+    let first = store
+        .commit(both.clone())
+        .await
+        .expect("nothing stands against it");
     for entry in [get(store, &a).await, get(store, &b).await] {
-        assert_eq!(entry.map(|entry| entry.mod_revision), Some(first), "one transaction has one revision");
+        assert_eq!(
+            entry.map(|entry| entry.mod_revision),
+            Some(first),
+            "one transaction has one revision"
+        );
     }
 
     let Err(StoreError::Conflict(conflict)) = store.commit(both).await else {
         panic!("the keys exist, and must not be created again");
     };
-    assert_eq!((conflict.key, conflict.expected), (a.clone(), Expect::Absent));
+    assert_eq!(
+        (conflict.key, conflict.expected),
+        (a.clone(), Expect::Absent)
+    );
     assert_eq!(conflict.found, get(store, &a).await);
 
     let second = put(store, &b, "2").await;
@@ -106,9 +139,14 @@ pub async fn transactions_are_atomic(store: &dyn MetaStore, scratch: &Prefix) {
     };
     assert_eq!(conflict.key, b);
     assert_eq!(conflict.found.map(|entry| entry.mod_revision), Some(second));
-    assert_eq!(get(store, &a).await.map(|entry| entry.value), Some("1".into()));
+    assert_eq!(
+        get(store, &a).await.map(|entry| entry.value),
+        Some("1".into())
+    );
 
-    let gone = Txn::new().expect(key(scratch, "c"), Expect::WrittenAt(first)).put(a, "lost");
+    let gone = Txn::new()
+        .expect(key(scratch, "c"), Expect::WrittenAt(first))
+        .put(a, "lost");
     let Err(StoreError::Conflict(conflict)) = store.commit(gone).await else {
         panic!("the expected key does not exist");
     };
@@ -118,11 +156,23 @@ pub async fn transactions_are_atomic(store: &dyn MetaStore, scratch: &Prefix) {
 /// What changes nothing takes no revision.
 pub async fn nothing_done_takes_no_revision(store: &dyn MetaStore, scratch: &Prefix) {
     put(store, &key(scratch, "a"), "1").await;
-    let before = store.list(scratch).await.expect("a prefix can be listed").revision;
-    let same = store.commit(Txn::new().delete(key(scratch, "b"))).await.expect("deleting nothing succeeds");
+    let before = store
+        .list(scratch)
+        .await
+        .expect("a prefix can be listed")
+        .revision;
+    let same = store
+        .commit(Txn::new().delete(key(scratch, "b")))
+        .await
+        .expect("deleting nothing succeeds");
     assert!(same >= before);
     let unchanged = store.list(scratch).await.expect("a prefix can be listed");
-    assert!(unchanged.entries.iter().all(|entry| entry.mod_revision <= before));
+    assert!(
+        unchanged
+            .entries
+            .iter()
+            .all(|entry| entry.mod_revision <= before)
+    );
 }
 
 /// Of 64 that race for a key, one wins, each time.
@@ -131,7 +181,9 @@ pub async fn one_racer_wins(store: &dyn MetaStore, scratch: &Prefix) {
     let mut expected = Expect::Absent;
     for _ in 0..3 {
         let race = (0..64).map(|racer| {
-            let txn = Txn::new().expect(contended.clone(), expected).put(contended.clone(), format!("racer {racer}"));
+            let txn = Txn::new()
+                .expect(contended.clone(), expected)
+                .put(contended.clone(), format!("racer {racer}"));
             async move { (racer, store.commit(txn).await) }
         });
         let mut winners = Vec::new();
@@ -148,7 +200,11 @@ pub async fn one_racer_wins(store: &dyn MetaStore, scratch: &Prefix) {
         let [(winner, revision)] = winners[..] else {
             panic!("{} racers won", winners.len());
         };
-        assert_eq!(winners_seen, BTreeSet::from([Some(revision)]), "all losers are told of the winner");
+        assert_eq!(
+            winners_seen,
+            BTreeSet::from([Some(revision)]),
+            "all losers are told of the winner"
+        );
         let entry = get(store, &contended).await.expect("somebody won");
         assert_eq!(entry.value, format!("racer {winner}"));
         expected = Expect::WrittenAt(revision);
@@ -158,25 +214,72 @@ pub async fn one_racer_wins(store: &dyn MetaStore, scratch: &Prefix) {
 /// Values and transactions over the limits are refused, name the key or the number, and write nothing.
 pub async fn limits_hold(store: &dyn MetaStore, scratch: &Prefix) {
     let (big, other) = (key(scratch, "big"), key(scratch, "other"));
-    let too_large = Txn::new().put(other.clone(), "1").put(big.clone(), vec![0; MAX_BYTES + 1]);
-    let error = store.commit(too_large).await.expect_err("the value is too large");
-    assert!(matches!(&error, StoreError::ValueTooLarge { key, .. } if *key == big), "{error}");
-    let together = Txn::new().put(other.clone(), vec![0; MAX_BYTES / 2]).put(big.clone(), vec![0; MAX_BYTES / 2]);
-    let error = store.commit(together).await.expect_err("the values together are too large");
-    assert!(matches!(error, StoreError::TransactionTooLarge { .. }), "{error}");
+    let too_large = Txn::new()
+        .put(other.clone(), "1")
+        .put(big.clone(), vec![0; MAX_BYTES + 1]);
+    let error = store
+        .commit(too_large)
+        .await
+        .expect_err("the value is too large");
+    assert!(
+        matches!(&error, StoreError::ValueTooLarge { key, .. } if *key == big),
+        "{error}"
+    );
+    let together = Txn::new()
+        .put(other.clone(), vec![0; MAX_BYTES / 2])
+        .put(big.clone(), vec![0; MAX_BYTES / 2]);
+    let error = store
+        .commit(together)
+        .await
+        .expect_err("the values together are too large");
+    assert!(
+        matches!(error, StoreError::TransactionTooLarge { .. }),
+        "{error}"
+    );
 
-    let many = |count: usize| (0..count).fold(Txn::new(), |txn, n| txn.put(key(scratch, &format!("many/{n:03}")), "1"));
-    let error = store.commit(many(MAX_OPERATIONS + 1)).await.expect_err("there are too many operations");
-    assert!(matches!(error, StoreError::TooManyOperations { operations } if operations == MAX_OPERATIONS + 1));
+    let many = |count: usize| {
+        (0..count).fold(Txn::new(), |txn, n| {
+            txn.put(key(scratch, &format!("many/{n:03}")), "1")
+        })
+    };
+    let error = store
+        .commit(many(MAX_OPERATIONS + 1))
+        .await
+        .expect_err("there are too many operations");
+    assert!(
+        matches!(error, StoreError::TooManyOperations { operations } if operations == MAX_OPERATIONS + 1)
+    );
     let twice = Txn::new().put(other.clone(), "1").delete(other.clone());
-    let error = store.commit(twice).await.expect_err("a key is written twice");
-    assert!(matches!(&error, StoreError::WrittenTwice { key } if *key == other), "{error}");
-    assert!(store.list(scratch).await.expect("a prefix can be listed").entries.is_empty());
+    let error = store
+        .commit(twice)
+        .await
+        .expect_err("a key is written twice");
+    assert!(
+        matches!(&error, StoreError::WrittenTwice { key } if *key == other),
+        "{error}"
+    );
+    assert!(
+        store
+            .list(scratch)
+            .await
+            .expect("a prefix can be listed")
+            .entries
+            .is_empty()
+    );
 
-    store.commit(many(MAX_OPERATIONS)).await.expect("as many as are allowed");
+    store
+        .commit(many(MAX_OPERATIONS))
+        .await
+        .expect("as many as are allowed");
     let largest = MAX_BYTES - big.as_str().len();
-    store.commit(Txn::new().put(big.clone(), vec![7; largest])).await.expect("as large as is allowed");
-    assert_eq!(get(store, &big).await.map(|entry| entry.value.len()), Some(largest));
+    store
+        .commit(Txn::new().put(big.clone(), vec![7; largest]))
+        .await
+        .expect("as large as is allowed");
+    assert_eq!(
+        get(store, &big).await.map(|entry| entry.value.len()),
+        Some(largest)
+    );
 }
 
 /// A watch gives every change of its prefix once, whole and in order, from any revision on, past and future.
@@ -185,32 +288,65 @@ pub async fn watches_miss_nothing(store: &dyn MetaStore, scratch: &Prefix) {
     let (a, b) = (key(&watched, "a"), key(&watched, "b"));
     let start = put(store, &elsewhere, "0").await;
     let mut expected = Vec::new();
-    let mut live = store.watch(&watched, start.next()).await.expect("a watch can begin now");
+    let mut live = store
+        .watch(&watched, start.next())
+        .await
+        .expect("a watch can begin now");
     for round in 0..8 {
         let value = format!("{round}");
-        let txn = Txn::new().put(a.clone(), value.clone()).put(b.clone(), value.clone()).put(elsewhere.clone(), value);
+        let txn = Txn::new()
+            .put(a.clone(), value.clone())
+            .put(b.clone(), value.clone())
+            .put(elsewhere.clone(), value);
         let revision = store.commit(txn).await.expect("a put succeeds");
-        let events = vec![Event::Put(read(store, &a).await), Event::Put(read(store, &b).await)];
+        let events = vec![
+            Event::Put(read(store, &a).await),
+            Event::Put(read(store, &b).await),
+        ];
         expected.push(Changes { revision, events });
         put(store, &elsewhere, "noise").await;
-        let revision = store.commit(Txn::new().delete(b.clone())).await.expect("a deletion succeeds");
-        expected.push(Changes { revision, events: vec![Event::Delete(b.clone())] });
+        let revision = store
+            .commit(Txn::new().delete(b.clone()))
+            .await
+            .expect("a deletion succeeds");
+        expected.push(Changes {
+            revision,
+            events: vec![Event::Delete(b.clone())],
+        });
     }
     for changes in &expected {
-        assert_eq!(next(&mut live).await.expect("a live watch goes on"), *changes);
+        assert_eq!(
+            next(&mut live).await.expect("a live watch goes on"),
+            *changes
+        );
     }
     for (begin, first) in expected.iter().enumerate() {
-        let mut late = store.watch(&watched, first.revision).await.expect("a watch can begin at a held revision");
+        let mut late = store
+            .watch(&watched, first.revision)
+            .await
+            .expect("a watch can begin at a held revision");
         for changes in &expected[begin..] {
-            assert_eq!(next(&mut late).await.expect("a late watch catches up"), *changes);
+            assert_eq!(
+                next(&mut late).await.expect("a late watch catches up"),
+                *changes
+            );
         }
     }
 
     let future = put(store, &elsewhere, "1").await.next().next();
-    let mut early = store.watch(&watched, future).await.expect("a watch can begin in the future");
+    let mut early = store
+        .watch(&watched, future)
+        .await
+        .expect("a watch can begin in the future");
     put(store, &a, "before").await;
     let revision = put(store, &a, "then").await;
-    assert_eq!(next(&mut early).await.expect("a future revision comes").revision, revision);
+    assert_eq!(
+        next(&mut early)
+            .await
+            .expect("a future revision comes")
+            .revision,
+        revision
+    );
 }
 
 async fn read(store: &dyn MetaStore, key: &Key) -> Entry {
@@ -224,29 +360,51 @@ pub async fn watchers_agree(store: &dyn MetaStore, scratch: &Prefix) {
     let start = put(store, &key(scratch, "start"), "0").await.next();
     let write = |writer: usize| async move {
         for n in 0..EACH {
-            put(store, &key(scratch, &format!("writer/{writer}")), &n.to_string()).await;
+            put(
+                store,
+                &key(scratch, &format!("writer/{writer}")),
+                &n.to_string(),
+            )
+            .await;
         }
     };
     let watched = key_prefix(scratch, "writer/");
     let collect = |watched: Prefix| async move {
-        let watch = store.watch(&watched, start).await.expect("a watch can begin");
-        let seen: Vec<_> = watch.take(WRITERS * EACH).map(|changes| changes.expect("a watch goes on")).collect().await;
+        let watch = store
+            .watch(&watched, start)
+            .await
+            .expect("a watch can begin");
+        let seen: Vec<_> = watch
+            .take(WRITERS * EACH)
+            .map(|changes| changes.expect("a watch goes on"))
+            .collect()
+            .await;
         seen
     };
     let watchers = join_all((0..3).map(|_| collect(watched.clone())));
-    let (_, histories) = tokio::time::timeout(PATIENCE, futures::future::join(join_all((0..WRITERS).map(write)), watchers))
-        .await
-        .expect("all changes arrive in time");
+    let (_, histories) = tokio::time::timeout(
+        PATIENCE,
+        futures::future::join(join_all((0..WRITERS).map(write)), watchers),
+    )
+    .await
+    .expect("all changes arrive in time");
     assert!(histories[0].is_sorted_by(|a, b| a.revision < b.revision));
     assert!(histories.iter().all(|history| *history == histories[0]));
 }
 
 /// A watch from a revision whose changes are gone says so, and from which one it can begin. `compact` must make the store
 /// forget what happened so far.
-pub async fn compaction_is_reported(store: &dyn MetaStore, scratch: &Prefix, compact: impl AsyncFnOnce()) {
+pub async fn compaction_is_reported(
+    store: &dyn MetaStore,
+    scratch: &Prefix,
+    compact: impl AsyncFnOnce(),
+) {
     let a = key(scratch, "a");
     let first = put(store, &a, "1").await;
-    let stalled = store.watch(scratch, first).await.expect("a watch can begin at a held revision");
+    let stalled = store
+        .watch(scratch, first)
+        .await
+        .expect("a watch can begin at a held revision");
     compact().await;
     for watch in [store.watch(scratch, first).await, Ok(stalled)] {
         let error = match watch {
@@ -258,25 +416,50 @@ pub async fn compaction_is_reported(store: &dyn MetaStore, scratch: &Prefix, com
         };
         assert!(from == first && oldest > first);
         let resumed = store.watch(scratch, oldest).await;
-        assert!(resumed.is_ok(), "a watch can begin at the oldest revision held");
+        assert!(
+            resumed.is_ok(),
+            "a watch can begin at the oldest revision held"
+        );
     }
-    assert_eq!(get(store, &a).await.map(|entry| entry.value), Some("1".into()), "values are never forgotten");
+    assert_eq!(
+        get(store, &a).await.map(|entry| entry.value),
+        Some("1".into()),
+        "values are never forgotten"
+    );
 }
 
 /// What was committed is there after the store was closed and opened again, and revisions go on from where they were.
-pub async fn reopening_keeps_everything(scratch: &Prefix, open: impl AsyncFn() -> Arc<dyn MetaStore>) {
+pub async fn reopening_keeps_everything(
+    scratch: &Prefix,
+    open: impl AsyncFn() -> Arc<dyn MetaStore>,
+) {
     let (a, b) = (key(scratch, "a"), key(scratch, "b"));
     let store = open().await;
     put(&*store, &a, "1").await;
     put(&*store, &b, "1").await;
-    let deleted = store.commit(Txn::new().delete(b.clone())).await.expect("a deletion succeeds");
+    let deleted = store
+        .commit(Txn::new().delete(b.clone()))
+        .await
+        .expect("a deletion succeeds");
     let before = store.list(scratch).await.expect("a prefix can be listed");
     drop(store);
 
     let store = open().await;
-    assert_eq!(store.list(scratch).await.expect("a prefix can be listed"), before);
-    let mut watch = store.watch(scratch, deleted).await.expect("history is kept too");
+    assert_eq!(
+        store.list(scratch).await.expect("a prefix can be listed"),
+        before
+    );
+    let mut watch = store
+        .watch(scratch, deleted)
+        .await
+        .expect("history is kept too");
     let changes = next(&mut watch).await.expect("history is kept too");
-    assert_eq!(changes, Changes { revision: deleted, events: vec![Event::Delete(b.clone())] });
+    assert_eq!(
+        changes,
+        Changes {
+            revision: deleted,
+            events: vec![Event::Delete(b.clone())]
+        }
+    );
     assert!(put(&*store, &b, "2").await > before.revision);
 }

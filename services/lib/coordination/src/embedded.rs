@@ -24,7 +24,9 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { held_revisions: 4096 }
+        Self {
+            held_revisions: 4096,
+        }
     }
 }
 
@@ -51,7 +53,10 @@ impl EmbeddedStore {
     /// As [`EmbeddedStore::open`].
     pub fn open_with(path: &Path, options: Options) -> Result<Self, StoreError> {
         let (disk, revision) = Disk::open(path, options.held_revisions)?;
-        Ok(Self { disk: Arc::new(disk), head: watch::Sender::new(revision) })
+        Ok(Self {
+            disk: Arc::new(disk),
+            head: watch::Sender::new(revision),
+        })
     }
 }
 
@@ -96,5 +101,7 @@ where
     T: Send + 'static,
     F: FnOnce() -> Result<T, StoreError> + Send + 'static,
 {
-    tokio::task::spawn_blocking(work).await.map_err(StoreError::failed(action))?
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(StoreError::failed(action))?
 }

@@ -15,7 +15,9 @@ pub enum StoreError {
     #[error(transparent)]
     Conflict(Box<Conflict>),
     /// A watch cannot begin so early, or fell so far behind: list again.
-    #[error("changes from revision {from} on were asked for, but only those from {oldest} on are held")]
+    #[error(
+        "changes from revision {from} on were asked for, but only those from {oldest} on are held"
+    )]
     Compacted {
         /// The revision asked for.
         from: Revision,
@@ -31,7 +33,9 @@ pub enum StoreError {
         bytes: usize,
     },
     /// All values together are too large; nothing was written.
-    #[error("a transaction has {bytes} bytes of keys and values, but at most {MAX_BYTES} are allowed")]
+    #[error(
+        "a transaction has {bytes} bytes of keys and values, but at most {MAX_BYTES} are allowed"
+    )]
     TransactionTooLarge {
         /// The size.
         bytes: usize,
@@ -67,7 +71,12 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    pub(crate) fn failed<E: Into<Box<dyn StdError + Send + Sync>>>(action: &'static str) -> impl FnOnce(E) -> Self {
-        move |source| StoreError::Failed { action, source: source.into() }
+    pub(crate) fn failed<E: Into<Box<dyn StdError + Send + Sync>>>(
+        action: &'static str,
+    ) -> impl FnOnce(E) -> Self {
+        move |source| StoreError::Failed {
+            action,
+            source: source.into(),
+        }
     }
 }

@@ -25,8 +25,17 @@ pub struct View {
 
 /// The view now and after each transaction that changes it, without end. While the store cannot be read, the last view
 /// stands. After changes were missed, the next view shows their outcome.
-pub fn follow(store: Arc<dyn MetaStore>, prefix: Prefix) -> impl Stream<Item = View> + Send + 'static {
-    let follower = Follower { store, prefix, watch: None, entries: Arc::default(), failures: 0 };
+pub fn follow(
+    store: Arc<dyn MetaStore>,
+    prefix: Prefix,
+) -> impl Stream<Item = View> + Send + 'static {
+    let follower = Follower {
+        store,
+        prefix,
+        watch: None,
+        entries: Arc::default(),
+        failures: 0,
+    };
     stream::unfold(follower, |mut follower| async {
         let view = follower.next().await;
         Some((view, follower))
@@ -65,9 +74,22 @@ impl Follower {
 
     async fn list(&mut self) -> Result<View, StoreError> {
         let listing = self.store.list(&self.prefix).await?;
-        self.watch = Some(self.store.watch(&self.prefix, listing.revision.next()).await?);
-        self.entries = Arc::new(listing.entries.into_iter().map(|entry| (entry.key.clone(), entry)).collect());
-        Ok(View { revision: listing.revision, entries: Arc::clone(&self.entries) })
+        self.watch = Some(
+            self.store
+                .watch(&self.prefix, listing.revision.next())
+                .await?,
+        );
+        self.entries = Arc::new(
+            listing
+                .entries
+                .into_iter()
+                .map(|entry| (entry.key.clone(), entry))
+                .collect(),
+        );
+        Ok(View {
+            revision: listing.revision,
+            entries: Arc::clone(&self.entries),
+        })
     }
 
     fn apply(&mut self, changes: Changes) -> View {
@@ -79,7 +101,10 @@ impl Follower {
                 Event::Delete(key) => entries.remove(&key),
             };
         }
-        View { revision: changes.revision, entries: Arc::clone(&self.entries) }
+        View {
+            revision: changes.revision,
+            entries: Arc::clone(&self.entries),
+        }
     }
 
     async fn heal(&mut self, error: &StoreError) {

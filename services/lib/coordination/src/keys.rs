@@ -92,7 +92,9 @@ impl Record for ModelKey {
     }
 
     fn parse(path: &str) -> Option<Self> {
-        Some(Self { model: path.parse().ok()? })
+        Some(Self {
+            model: path.parse().ok()?,
+        })
     }
 }
 
@@ -106,7 +108,10 @@ impl Record for VersionKey {
 
     fn parse(path: &str) -> Option<Self> {
         let (model, version) = path.split_once('/')?;
-        Some(Self { model: model.parse().ok()?, version: unpadded(version)? })
+        Some(Self {
+            model: model.parse().ok()?,
+            version: unpadded(version)?,
+        })
     }
 }
 
@@ -120,7 +125,10 @@ impl Record for DigestKey {
 
     fn parse(path: &str) -> Option<Self> {
         let (model, hex) = path.split_once('/')?;
-        Some(Self { model: model.parse().ok()?, digest: format!("sha256:{hex}").parse().ok()? })
+        Some(Self {
+            model: model.parse().ok()?,
+            digest: format!("sha256:{hex}").parse().ok()?,
+        })
     }
 }
 
@@ -134,7 +142,10 @@ impl Record for StateKey {
 
     fn parse(path: &str) -> Option<Self> {
         let (model, version) = path.split_once('/')?;
-        Some(Self { model: model.parse().ok()?, version: unpadded(version)? })
+        Some(Self {
+            model: model.parse().ok()?,
+            version: unpadded(version)?,
+        })
     }
 }
 
@@ -148,7 +159,10 @@ impl Record for DesiredKey {
 
     fn parse(path: &str) -> Option<Self> {
         let (model, slot) = path.split_once('/')?;
-        Some(Self { model: model.parse().ok()?, slot: slot.parse().ok()? })
+        Some(Self {
+            model: model.parse().ok()?,
+            slot: slot.parse().ok()?,
+        })
     }
 }
 
@@ -177,7 +191,9 @@ impl Default for Keyspace {
 impl Keyspace {
     /// The keys of this cluster.
     pub fn new(cluster: &ClusterName) -> Self {
-        Self { root: format!("/decant/{cluster}/v1/") }
+        Self {
+            root: format!("/decant/{cluster}/v1/"),
+        }
     }
 
     /// A key as it is stored.
@@ -200,8 +216,14 @@ impl Keyspace {
     /// # Errors
     /// When it is no key of this kind in this cluster.
     pub fn parse<R: Record>(&self, key: &Key) -> Result<R, RecordError> {
-        let path = key.as_str().strip_prefix(&self.root).and_then(|path| path.strip_prefix(R::KIND)?.strip_prefix('/'));
-        path.and_then(R::parse).ok_or_else(|| RecordError::Key { key: key.clone(), kind: R::KIND })
+        let path = key
+            .as_str()
+            .strip_prefix(&self.root)
+            .and_then(|path| path.strip_prefix(R::KIND)?.strip_prefix('/'));
+        path.and_then(R::parse).ok_or_else(|| RecordError::Key {
+            key: key.clone(),
+            kind: R::KIND,
+        })
     }
 
     /// Reads a stored entry.
@@ -218,8 +240,10 @@ impl Keyspace {
 /// # Errors
 /// When it does not parse.
 pub fn value<R: Record>(entry: &Entry) -> Result<R::Value, RecordError> {
-    serde_json::from_slice(&entry.value)
-        .map_err(|error| RecordError::Value { key: entry.key.clone(), reason: error.to_string() })
+    serde_json::from_slice(&entry.value).map_err(|error| RecordError::Value {
+        key: entry.key.clone(),
+        reason: error.to_string(),
+    })
 }
 
 /// Writes a value as it is stored.
@@ -227,8 +251,11 @@ pub fn value<R: Record>(entry: &Entry) -> Result<R::Value, RecordError> {
 /// # Errors
 /// When the value cannot be written as JSON.
 pub fn encode<R: Record>(record: &R, value: &R::Value) -> Result<Bytes, RecordError> {
-    let json = serde_json::to_vec(value)
-        .map_err(|error| RecordError::Encode { kind: R::KIND, path: record.path(), reason: error.to_string() })?;
+    let json = serde_json::to_vec(value).map_err(|error| RecordError::Encode {
+        kind: R::KIND,
+        path: record.path(),
+        reason: error.to_string(),
+    })?;
     Ok(json.into())
 }
 

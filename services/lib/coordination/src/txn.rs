@@ -25,7 +25,9 @@ pub enum Expect {
 impl Expect {
     /// That a key is as it was read.
     pub fn unchanged(entry: Option<&Entry>) -> Self {
-        entry.map_or(Expect::Absent, |entry| Expect::WrittenAt(entry.mod_revision))
+        entry.map_or(Expect::Absent, |entry| {
+            Expect::WrittenAt(entry.mod_revision)
+        })
     }
 
     /// Whether a key that was last written then is as expected.
@@ -115,10 +117,15 @@ impl Txn {
         let mut bytes = 0;
         for write in &self.writes {
             if !written.insert(write.key()) {
-                return Err(StoreError::WrittenTwice { key: write.key().clone() });
+                return Err(StoreError::WrittenTwice {
+                    key: write.key().clone(),
+                });
             }
             if write.value_len() > MAX_BYTES {
-                return Err(StoreError::ValueTooLarge { key: write.key().clone(), bytes: write.value_len() });
+                return Err(StoreError::ValueTooLarge {
+                    key: write.key().clone(),
+                    bytes: write.value_len(),
+                });
             }
             bytes += write.key().as_str().len() + write.value_len();
         }

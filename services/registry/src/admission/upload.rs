@@ -33,8 +33,14 @@ impl<S: Stream<Item = Result<Part, CallError>> + Send + Unpin> Parts for S {}
 pub(super) async fn header(parts: &mut impl Parts, idle: Duration) -> Result<Header, CallError> {
     match next(parts, idle).await? {
         Some(Part::Header(header)) => Ok(header),
-        Some(Part::Chunk { .. }) => Err(CallError::field("part", "the first message must be a header")),
-        None => Err(CallError::field("part", "the stream has no message; the first must be a header")),
+        Some(Part::Chunk { .. }) => Err(CallError::field(
+            "part",
+            "the first message must be a header",
+        )),
+        None => Err(CallError::field(
+            "part",
+            "the stream has no message; the first must be a header",
+        )),
     }
 }
 
@@ -46,10 +52,16 @@ pub(super) async fn files(
 ) -> Result<(), CallError> {
     while let Some(part) = next(parts, idle).await? {
         let Part::Chunk { path, bytes } = part else {
-            return Err(CallError::field("part", "only the first message may be a header"));
+            return Err(CallError::field(
+                "part",
+                "only the first message may be a header",
+            ));
         };
         if bytes.len() > MAX_CHUNK_BYTES {
-            let reason = format!("a chunk of `{path}` has {} bytes, but at most {MAX_CHUNK_BYTES} are allowed", bytes.len());
+            let reason = format!(
+                "a chunk of `{path}` has {} bytes, but at most {MAX_CHUNK_BYTES} are allowed",
+                bytes.len()
+            );
             return Err(CallError::field("chunk.data", reason));
         }
         writer.write(&path, bytes).await?;

@@ -19,11 +19,17 @@ pub(crate) struct Settings {
 impl Settings {
     pub(crate) fn check(description: String, gates: Vec<Gate>) -> Result<Self, CallError> {
         if description.len() > MAX_DESCRIPTION {
-            let reason = format!("it has {} bytes, but at most {MAX_DESCRIPTION} are allowed", description.len());
+            let reason = format!(
+                "it has {} bytes, but at most {MAX_DESCRIPTION} are allowed",
+                description.len()
+            );
             return Err(CallError::field("model.description", reason));
         }
         if gates.len() > MAX_GATES {
-            let reason = format!("there are {}, but at most {MAX_GATES} are allowed", gates.len());
+            let reason = format!(
+                "there are {}, but at most {MAX_GATES} are allowed",
+                gates.len()
+            );
             return Err(CallError::field("model.gates", reason));
         }
         for (place, gate) in gates.iter().enumerate() {
@@ -39,14 +45,19 @@ impl Settings {
 fn senseless(gate: &Gate) -> Option<String> {
     let metric = &gate.metric;
     if metric.is_empty() || metric.len() > MAX_METRIC {
-        return Some(format!("its metric must have 1 to {MAX_METRIC} bytes, but has {}", metric.len()));
+        return Some(format!(
+            "its metric must have 1 to {MAX_METRIC} bytes, but has {}",
+            metric.len()
+        ));
     }
     match (gate.min, gate.max) {
         (None, None) => Some(format!("`{metric}` has neither min nor max")),
         (min, max) if min.into_iter().chain(max).any(|bound| !bound.is_finite()) => {
             Some(format!("a bound of `{metric}` is not finite"))
         }
-        (Some(min), Some(max)) if min > max => Some(format!("`{metric}` has min {min} above max {max}")),
+        (Some(min), Some(max)) if min > max => {
+            Some(format!("`{metric}` has min {min} above max {max}"))
+        }
         _ => None,
     }
 }

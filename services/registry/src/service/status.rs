@@ -30,7 +30,9 @@ fn code(error: &CallError) -> ErrorCode {
         | CallError::NoVersion(_)
         | CallError::UnknownSlot { .. } => ErrorCode::NotFound,
         CallError::ModelDiffers { .. } | CallError::DuplicateVersion { .. } => ErrorCode::Exists,
-        CallError::NotApproved { .. } | CallError::OtherGeneration { .. } => ErrorCode::Precondition,
+        CallError::NotApproved { .. } | CallError::OtherGeneration { .. } => {
+            ErrorCode::Precondition
+        }
         CallError::SlotConflict { .. }
         | CallError::Contended { .. }
         | CallError::Store(StoreError::Conflict(_)) => ErrorCode::Conflict,

@@ -4,7 +4,9 @@ use std::time::{Duration, SystemTime};
 
 use decant_artifact::Bundle;
 use decant_coordination::keys::VersionState;
-use decant_model::{Active, Arm, DesiredSlot, Gate, GateResult, Generation, ModelName, ModelVersion, SlotName};
+use decant_model::{
+    Active, Arm, DesiredSlot, Gate, GateResult, Generation, ModelName, ModelVersion, SlotName,
+};
 use decant_proto::registry::v1::{self as registry, push_version_request as push};
 use decant_proto::rollout::v1 as rollout;
 use prost_types::Timestamp;
@@ -19,12 +21,21 @@ use crate::rollout::Change;
 pub(super) fn part(message: registry::PushVersionRequest) -> Result<Part, CallError> {
     match message.part {
         Some(push::Part::Header(header)) => Ok(Part::Header(Header {
-            model: header.model.parse().map_err(CallError::name("header.model"))?,
-            digest: header.digest.parse().map_err(|error| CallError::field("header.digest", error))?,
+            model: header
+                .model
+                .parse()
+                .map_err(CallError::name("header.model"))?,
+            digest: header
+                .digest
+                .parse()
+                .map_err(|error| CallError::field("header.digest", error))?,
             manifest: header.manifest,
         })),
         Some(push::Part::Chunk(chunk)) => Ok(Part::Chunk {
-            path: chunk.path.parse().map_err(|error| CallError::field("chunk.path", error))?,
+            path: chunk
+                .path
+                .parse()
+                .map_err(|error| CallError::field("chunk.path", error))?,
             bytes: chunk.data,
         }),
         None => Err(CallError::field("part", "not given")),
@@ -42,15 +53,30 @@ pub(super) fn version_number(number: u64) -> Option<ModelVersion> {
 }
 
 pub(super) fn gates(gates: Vec<registry::Gate>) -> Vec<Gate> {
-    gates.into_iter().map(|gate| Gate { metric: gate.metric, min: gate.min, max: gate.max }).collect()
+    gates
+        .into_iter()
+        .map(|gate| Gate {
+            metric: gate.metric,
+            min: gate.min,
+            max: gate.max,
+        })
+        .collect()
 }
 
 fn gate(gate: Gate) -> registry::Gate {
-    registry::Gate { metric: gate.metric, min: gate.min, max: gate.max }
+    registry::Gate {
+        metric: gate.metric,
+        min: gate.min,
+        max: gate.max,
+    }
 }
 
 fn gate_result(judged: GateResult) -> registry::GateResult {
-    registry::GateResult { gate: Some(gate(judged.gate)), value: judged.value, passed: judged.passed }
+    registry::GateResult {
+        gate: Some(gate(judged.gate)),
+        value: judged.value,
+        passed: judged.passed,
+    }
 }
 
 pub(super) fn model(model: Model) -> registry::Model {
@@ -82,7 +108,10 @@ pub(super) fn version(version: Version) -> registry::Version {
 }
 
 pub(super) fn version_with_manifest(found: Version, bundle: &Bundle) -> registry::Version {
-    registry::Version { manifest: bundle.manifest_bytes().clone(), ..version(found) }
+    registry::Version {
+        manifest: bundle.manifest_bytes().clone(),
+        ..version(found)
+    }
 }
 
 /// The slot that a request names.
@@ -98,7 +127,8 @@ pub(super) fn change(request: rollout::SetSlotRequest) -> Result<Change, CallErr
     Ok(Change {
         model,
         slot,
-        version: version.ok_or_else(|| CallError::field("version", "0 is no version; they begin with 1"))?,
+        version: version
+            .ok_or_else(|| CallError::field("version", "0 is no version; they begin with 1"))?,
         expected: request.expected_generation.map(Generation),
         issued_by: request.issued_by,
         reason: request.reason,
@@ -133,5 +163,7 @@ fn slot_version(active: Active) -> rollout::SlotVersion {
 
 /// None for a time that no calendar has.
 fn timestamp(millis: u64) -> Option<Timestamp> {
-    SystemTime::UNIX_EPOCH.checked_add(Duration::from_millis(millis)).map(Timestamp::from)
+    SystemTime::UNIX_EPOCH
+        .checked_add(Duration::from_millis(millis))
+        .map(Timestamp::from)
 }

@@ -25,9 +25,11 @@ struct Rows {
 /// One side of one network.
 struct Side<'a> {
     layout: &'a SideLayout,
-    /// Each slot's vector times its weight: rows x slots x embedding.
+    /// Each slot's vector times its weight, where fields are not pooled: rows x (slots * embedding).
+    flat: Option<String>,
+    /// The same as rows x slots x embedding, where fields are pooled.
     vectors: Option<String>,
-    /// Each field's vector: rows x (fields * embedding). Only where something needs it.
+    /// Each field's vector, where fields are pooled: rows x (fields * embedding).
     fields: Option<String>,
     /// The sum of the slots' first-order weights: rows x 1.
     first_order: Option<String>,
@@ -111,7 +113,7 @@ fn side<'a>(
     first_column: usize,
 ) -> Side<'a> {
     let mut side =
-        Side { layout, vectors: None, fields: None, first_order: None, dense: rows.dense.clone(), first_column };
+        Side { layout, flat: None, vectors: None, fields: None, first_order: None, dense: rows.dense.clone(), first_column };
     let Some([ids, weights]) = &rows.ids else { return side };
     if layout.slots == 0 {
         return side;
@@ -128,13 +130,19 @@ fn side<'a>(
     }
     if let Some(table) = &tables.vectors {
         let gathered = graph.node("Gather", &[table, &ids]);
-        let last = graph.integers("last", &[2]);
-        let column = graph.node("Unsqueeze", &[&weights, &last]);
-        let vectors = graph.node("Mul", &[&gathered, &column]);
+        let embedding = network.architecture().embedding;
         if needs_fields(network, layout) {
-            side.fields = Some(pool(graph, &vectors, layout, network.architecture().embedding));
+            let last = graph.integers("last", &[2]);
+            let column = graph.node("Unsqueeze", &[&weights, &last]);
+            let vectors = graph.node("Mul", &[&gathered, &column]);
+            side.fields = Some(pool(graph, &vectors, layout, embedding));
+            side.vectors = Some(vectors);
+        } else {
+            let shape = graph.integers("flat", &[0, (layout.slots * embedding) as i64]);
+            let flat = graph.node("Reshape", &[&gathered, &shape]);
+            let weights = repeat_columns(graph, &weights, layout.slots, embedding);
+            side.flat = Some(graph.node("Mul", &[&flat, &weights]));
         }
-        side.vectors = Some(vectors);
     }
     side
 }
@@ -145,6 +153,20 @@ fn needs_fields(network: &Network, layout: &SideLayout) -> bool {
     const FEW: usize = 4;
     let architecture = network.architecture();
     architecture.interactions || architecture.cross > 0 || layout.slots > FEW * layout.fields.len()
+}
+
+/// Each of `columns` columns `times` times. A product with a matrix of zeros and ones, which the runtime makes when it
+/// opens the file: several times faster than broadcasting over a last dimension as short as an embedding.
+fn repeat_columns(graph: &mut Graph, value: &str, columns: usize, times: usize) -> String {
+    let identity: Vec<f32> =
+        (0..columns * columns).map(|place| if place % columns == place / columns { 1.0 } else { 0.0 }).collect();
+    let identity = graph.floats("identity", &[columns, columns, 1], &identity);
+    let [columns, times] = [columns as i64, times as i64];
+    let shape = graph.integers("repeated", &[columns, columns, times]);
+    let repeated = graph.node("Expand", &[&identity, &shape]);
+    let shape = graph.integers("matrix", &[columns, columns * times]);
+    let matrix = graph.node("Reshape", &[&repeated, &shape]);
+    graph.node("MatMul", &[value, &matrix])
 }
 
 /// Slots to fields: fields of one slot pass as they are, the others are summed.
@@ -256,11 +278,9 @@ fn perceptron(
         if let Some(pooled) = &side.fields {
             let weight = rows(graph, first.weight, side.first_column, fields * embedding);
             shares.push(graph.node("MatMul", &[pooled, &weight]));
-        } else if let Some(vectors) = &side.vectors {
-            let shape = graph.integers("flat", &[0, (side.layout.slots * embedding) as i64]);
-            let flat = graph.node("Reshape", &[vectors, &shape]);
+        } else if let Some(flat) = &side.flat {
             let weight = slot_rows(graph, first.weight, side, embedding);
-            shares.push(graph.node("MatMul", &[&flat, &weight]));
+            shares.push(graph.node("MatMul", &[flat, &weight]));
         }
         if let Some(dense) = &side.dense {
             let weight = rows(graph, first.weight, side.first_column + fields * embedding, side.layout.dense.len());

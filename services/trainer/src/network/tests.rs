@@ -86,9 +86,11 @@ fn gradients_are_finite_differences() {
 
         let check = |what: &str, place: usize, got: f32, at: &mut dyn FnMut(f32) -> f64| {
             const STEP: f32 = 2e-3;
-            let expected = (at(STEP) - at(-STEP)) / f64::from(2.0 * STEP);
-            let tolerance = 0.02 * expected.abs().max(1.0);
-            assert!((f64::from(got) - expected).abs() < tolerance, "{name} {what} {place}: {got} instead of {expected}");
+            let one_sided = [1.0, -1.0].map(|sign| (at(sign * STEP) - at(0.0)) / f64::from(sign * STEP));
+            // Where a hidden unit switches on between the two, the derivative is that of either side.
+            let tolerance = 0.02 * one_sided[0].abs().max(1.0);
+            let range = one_sided[0].min(one_sided[1]) - tolerance..=one_sided[0].max(one_sided[1]) + tolerance;
+            assert!(range.contains(&f64::from(got)), "{name} {what} {place}: {got} is not in {range:?}");
         };
         for place in (0..table.len()).step_by(7) {
             check("table", place, table[place], &mut |step| {

@@ -18,7 +18,9 @@ fn extra_path() -> BundlePath {
 }
 
 fn on_disk(folder: &TempDir, content: &[u8]) -> PathBuf {
-    folder.path().join(layout::blob(&Digest::of(content)).as_ref())
+    folder
+        .path()
+        .join(layout::blob(&Digest::of(content)).as_ref())
 }
 
 #[tokio::test]
@@ -29,7 +31,11 @@ async fn what_was_written_is_read() {
     assert_eq!(opened.manifest(), bundle.manifest());
     assert_eq!(Digest::of(opened.manifest_bytes()), bundle.digest());
     assert_eq!(opened.read_all().await.unwrap(), files(&extra));
-    let chunks: Vec<Bytes> = opened.stream_file(&extra_path()).try_collect().await.unwrap();
+    let chunks: Vec<Bytes> = opened
+        .stream_file(&extra_path())
+        .try_collect()
+        .await
+        .unwrap();
     assert!(chunks.len() > 2 && chunks.iter().all(|chunk| chunk.len() <= 2 * CHUNK_BYTES));
     assert_eq!(chunks.concat(), extra);
 }
@@ -50,7 +56,11 @@ async fn flipped_bits_are_found_and_the_file_is_never_complete() {
     let error = bundle.read_file(&extra_path()).await.unwrap_err();
     let message = error.to_string();
     assert!(matches!(error, ReadError::Digest { .. }));
-    for named in ["extra.bin".to_owned(), Digest::of(&extra).to_string(), Digest::of(&flipped).to_string()] {
+    for named in [
+        "extra.bin".to_owned(),
+        Digest::of(&extra).to_string(),
+        Digest::of(&flipped).to_string(),
+    ] {
         assert!(message.contains(&named), "{message}");
     }
     let mut handed_out = 0;
@@ -70,12 +80,21 @@ async fn truncated_grown_and_missing_files_are_found() {
     for size in [0, 999, 1001] {
         std::fs::write(on_disk(&folder, &extra), vec![7; size]).unwrap();
         let error = bundle.read_file(&extra_path()).await.unwrap_err();
-        assert!(matches!(error, ReadError::Size { expected: 1000, found, .. } if found == size as u64), "{error}");
+        assert!(
+            matches!(error, ReadError::Size { expected: 1000, found, .. } if found == size as u64),
+            "{error}"
+        );
     }
     std::fs::remove_file(on_disk(&folder, &extra)).unwrap();
     let error = bundle.read_file(&extra_path()).await.unwrap_err();
-    assert!(matches!(&error, ReadError::Missing { .. }) && error.to_string().contains("extra.bin"), "{error}");
-    let error = bundle.read_file(&"other".parse().unwrap()).await.unwrap_err();
+    assert!(
+        matches!(&error, ReadError::Missing { .. }) && error.to_string().contains("extra.bin"),
+        "{error}"
+    );
+    let error = bundle
+        .read_file(&"other".parse().unwrap())
+        .await
+        .unwrap_err();
     assert!(matches!(error, ReadError::NoFile { .. }), "{error}");
 }
 
@@ -84,8 +103,13 @@ async fn a_corrupt_or_unknown_manifest_is_refused() {
     let (folder, store, bundle) = bundle(b"x").await;
     let unknown = store.open(Digest::of(b"unknown")).await.unwrap_err();
     assert!(matches!(unknown, ReadError::NotFound { .. }), "{unknown}");
-    let path = folder.path().join(layout::manifest(&bundle.digest()).as_ref());
-    for bytes in [bundle.manifest_bytes()[1..].to_vec(), vec![b' '; (1 << 20) + 1]] {
+    let path = folder
+        .path()
+        .join(layout::manifest(&bundle.digest()).as_ref());
+    for bytes in [
+        bundle.manifest_bytes()[1..].to_vec(),
+        vec![b' '; (1 << 20) + 1],
+    ] {
         std::fs::write(&path, bytes).unwrap();
         let error = store.open(bundle.digest()).await.unwrap_err();
         assert!(matches!(error, ReadError::Manifest { .. }), "{error}");

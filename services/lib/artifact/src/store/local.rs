@@ -14,13 +14,19 @@ const STALE: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Opens the folder, and makes it if there is none.
 pub(super) fn open(folder: &Path) -> Result<LocalFileSystem, StorageError> {
-    let failed = |source: io::Error| object_store::Error::Generic { store: "local folder", source: source.into() };
+    let failed = |source: io::Error| object_store::Error::Generic {
+        store: "local folder",
+        source: source.into(),
+    };
     let action = |verb: &str| format!("{verb} {}", folder.display());
-    fs::create_dir_all(folder).map_err(failed).map_err(StorageError::at(action("make")))?;
+    fs::create_dir_all(folder)
+        .map_err(failed)
+        .map_err(StorageError::at(action("make")))?;
     remove_stale_uploads(folder, SystemTime::now() - STALE)
         .map_err(failed)
         .map_err(StorageError::at(action("tidy")))?;
-    let objects = LocalFileSystem::new_with_prefix(folder).map_err(StorageError::at(action("open")))?;
+    let objects =
+        LocalFileSystem::new_with_prefix(folder).map_err(StorageError::at(action("open")))?;
     Ok(objects.with_fsync(true))
 }
 
@@ -30,7 +36,9 @@ fn remove_stale_uploads(folder: &Path, before: SystemTime) -> io::Result<()> {
         let entry = entry?;
         if entry.file_type()?.is_dir() {
             remove_stale_uploads(&entry.path(), before)?;
-        } else if entry.file_name().to_string_lossy().contains('#') && entry.metadata()?.modified()? < before {
+        } else if entry.file_name().to_string_lossy().contains('#')
+            && entry.metadata()?.modified()? < before
+        {
             tracing::info!(path = %entry.path().display(), "removing an upload that was cut off long ago");
             fs::remove_file(entry.path())?;
         }
@@ -52,10 +60,18 @@ mod tests {
         }
         let long_ago = SystemTime::now() - STALE - Duration::from_secs(60);
         for name in ["whole", "old#1"] {
-            fs::File::options().write(true).open(blobs.join(name)).unwrap().set_modified(long_ago).unwrap();
+            fs::File::options()
+                .write(true)
+                .open(blobs.join(name))
+                .unwrap()
+                .set_modified(long_ago)
+                .unwrap();
         }
         open(folder.path()).unwrap();
-        let mut left: Vec<_> = fs::read_dir(&blobs).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        let mut left: Vec<_> = fs::read_dir(&blobs)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name())
+            .collect();
         left.sort();
         assert_eq!(left, ["new#1", "whole"]);
     }

@@ -26,7 +26,13 @@ pub(super) fn stream(
     prefix: Prefix,
     from: Revision,
 ) -> impl Stream<Item = Result<Changes, StoreError>> + Send + 'static {
-    let state = State { disk, head, prefix, next: from, ready: VecDeque::new() };
+    let state = State {
+        disk,
+        head,
+        prefix,
+        next: from,
+        ready: VecDeque::new(),
+    };
     stream::unfold(Some(state), |state| async {
         let mut state = state?;
         match state.next().await {

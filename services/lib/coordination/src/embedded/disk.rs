@@ -4,15 +4,22 @@ use std::path::Path;
 
 use bytes::Bytes;
 use redb::{
-    Database, Durability, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction,
+    Database, Durability, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition,
+    WriteTransaction,
 };
 
-use crate::{Changes, Conflict, Entry, Event, Key, Listing, Prefix, Revision, StoreError, Txn, Write};
+use crate::{
+    Changes, Conflict, Entry, Event, Key, Listing, Prefix, Revision, StoreError, Txn, Write,
+};
 
 /// Key -> (create revision, mod revision, value).
 const ENTRIES: TableDefinition<'_, &str, (u64, u64, &[u8])> = TableDefinition::new("entries");
-/// (revision, place in its transaction) -> (key, create revision, value); no value means that the key was deleted.
-const HISTORY: TableDefinition<'_, (u64, u32), (&str, u64, Option<&[u8]>)> = TableDefinition::new("history");
+/// A revision, and a place in its transaction.
+type Place = (u64, u32);
+/// A key, its create revision, and its value; no value means that the key was deleted.
+type Change<'a> = (&'a str, u64, Option<&'a [u8]>);
+/// What changed, by when.
+const HISTORY: TableDefinition<'_, Place, Change<'_>> = TableDefinition::new("history");
 /// Counters, by name.
 const COUNTERS: TableDefinition<'_, &str, u64> = TableDefinition::new("counters");
 
@@ -45,12 +52,18 @@ pub(super) struct Read {
 impl Disk {
     /// Opens or makes the file, and says which revision it is at.
     pub(super) fn open(path: &Path, held_revisions: u64) -> Result<(Self, Revision), StoreError> {
-        let refuse = |reason: String| StoreError::Open { path: path.to_owned(), reason };
+        let refuse = |reason: String| StoreError::Open {
+            path: path.to_owned(),
+            reason,
+        };
         let database = Database::builder()
             .set_cache_size(CACHE_BYTES)
             .create(path)
             .map_err(|error| refuse(error.to_string()))?;
-        let disk = Self { database, held_revisions };
+        let disk = Self {
+            database,
+            held_revisions,
+        };
         match disk.prepare() {
             Ok(Ok(revision)) => Ok((disk, revision)),
             Ok(Err(format)) => Err(refuse(format!(
@@ -67,7 +80,9 @@ impl Disk {
         let writing = begin_write(&self.database)?;
         let revision = {
             let mut counters = writing.open_table(COUNTERS)?;
-            let format = counters.insert(FORMAT.0, FORMAT.1)?.map(|format| format.value());
+            let format = counters
+                .insert(FORMAT.0, FORMAT.1)?
+                .map(|format| format.value());
             if let Some(format) = format.filter(|format| *format != FORMAT.1) {
                 // Dropping a transaction takes it back.
                 return Ok(Err(format));
@@ -99,7 +114,10 @@ impl Disk {
                 }
                 entries.push(entry(key.value(), stored.value()));
             }
-            Ok(Listing { entries, revision: revision_of(&reading)? })
+            Ok(Listing {
+                entries,
+                revision: revision_of(&reading)?,
+            })
         };
         read().map_err(StoreError::failed("list keys"))
     }
@@ -135,7 +153,9 @@ impl Disk {
     fn forget_old(&self, writing: &WriteTransaction, revision: u64) -> Result<(), redb::Error> {
         let compacted = revision.saturating_sub(self.held_revisions);
         if compacted > 0 {
-            writing.open_table(HISTORY)?.retain_in(..(compacted + 1, 0), |_, _| false)?;
+            writing
+                .open_table(HISTORY)?
+                .retain_in(..(compacted + 1, 0), |_, _| false)?;
             writing.open_table(COUNTERS)?.insert(COMPACTED, compacted)?;
         }
         Ok(())
@@ -168,7 +188,11 @@ fn first_conflict(writing: &WriteTransaction, txn: &Txn) -> Result<Option<Confli
     for (key, expected) in &txn.expected {
         let found = read_entry(&entries, key.as_str())?;
         if !expected.holds(found.as_ref().map(|entry| entry.mod_revision)) {
-            return Ok(Some(Conflict { key: key.clone(), expected: *expected, found }));
+            return Ok(Some(Conflict {
+                key: key.clone(),
+                expected: *expected,
+                found,
+            }));
         }
     }
     Ok(None)
@@ -201,8 +225,15 @@ fn apply(writing: &WriteTransaction, txn: &Txn, revision: u64) -> Result<u32, re
     Ok(changed)
 }
 
-fn read_history(reading: &ReadTransaction, prefix: &Prefix, from: Revision) -> Result<Read, redb::Error> {
-    let mut read = Read { changes: Vec::new(), next: revision_of(reading)?.next().max(from) };
+fn read_history(
+    reading: &ReadTransaction,
+    prefix: &Prefix,
+    from: Revision,
+) -> Result<Read, redb::Error> {
+    let mut read = Read {
+        changes: Vec::new(),
+        next: revision_of(reading)?.next().max(from),
+    };
     let mut bytes = 0;
     for row in reading.open_table(HISTORY)?.range((from.0, 0)..)? {
         let (place, change) = row?;
@@ -211,13 +242,19 @@ fn read_history(reading: &ReadTransaction, prefix: &Prefix, from: Revision) -> R
         if !prefix.contains(key) {
             continue;
         }
-        let same_transaction = read.changes.last().is_some_and(|last| last.revision == revision);
+        let same_transaction = read
+            .changes
+            .last()
+            .is_some_and(|last| last.revision == revision);
         if !same_transaction {
             if bytes > READ_AHEAD_BYTES {
                 read.next = revision;
                 break;
             }
-            read.changes.push(Changes { revision, events: Vec::new() });
+            read.changes.push(Changes {
+                revision,
+                events: Vec::new(),
+            });
         }
         bytes += key.len() + value.map_or(0, <[u8]>::len);
         let event = match value {
@@ -236,7 +273,10 @@ fn revision_of(reading: &ReadTransaction) -> Result<Revision, redb::Error> {
 }
 
 /// A counter that was never written is 0.
-fn counter(counters: &impl ReadableTable<&'static str, u64>, name: &str) -> Result<u64, redb::Error> {
+fn counter(
+    counters: &impl ReadableTable<&'static str, u64>,
+    name: &str,
+) -> Result<u64, redb::Error> {
     Ok(counters.get(name)?.map_or(0, |value| value.value()))
 }
 

@@ -43,7 +43,10 @@ async fn compaction_is_reported() {
     let store = EmbeddedStore::open_with(&folder.path().join("store.redb"), options).unwrap();
     let compact = async || {
         for n in 0..10 {
-            store.commit(Txn::new().put(Key::new("/noise"), n.to_string())).await.unwrap();
+            store
+                .commit(Txn::new().put(Key::new("/noise"), n.to_string()))
+                .await
+                .unwrap();
         }
     };
     contract::compaction_is_reported(&store, &Prefix::new("/scratch/"), compact).await;
@@ -60,10 +63,16 @@ async fn reopening_keeps_everything() {
 #[tokio::test]
 async fn a_crash_keeps_everything_that_was_committed() {
     let folder = tempfile::tempdir().unwrap();
-    let (path, crashed) = (folder.path().join("store.redb"), folder.path().join("crashed.redb"));
+    let (path, crashed) = (
+        folder.path().join("store.redb"),
+        folder.path().join("crashed.redb"),
+    );
     let store = EmbeddedStore::open(&path).unwrap();
     for n in 0..50 {
-        store.commit(Txn::new().put(Key::new(format!("/{n}")), vec![n; 1000])).await.unwrap();
+        store
+            .commit(Txn::new().put(Key::new(format!("/{n}")), vec![n; 1000]))
+            .await
+            .unwrap();
     }
     // What a process that dies now leaves behind: the file, never closed.
     std::fs::copy(&path, &crashed).unwrap();
@@ -76,9 +85,17 @@ async fn a_crash_keeps_everything_that_was_committed() {
 #[tokio::test]
 async fn a_file_that_is_in_use_or_no_store_or_of_a_newer_format_is_refused_by_name() {
     let (folder, _store, _) = store();
-    let refused = |path: PathBuf| EmbeddedStore::open(&path).map(|_| ()).unwrap_err().to_string();
+    let refused = |path: PathBuf| {
+        EmbeddedStore::open(&path)
+            .map(|_| ())
+            .unwrap_err()
+            .to_string()
+    };
     let in_use = refused(folder.path().join("store.redb"));
-    assert!(in_use.contains("store.redb") && in_use.contains("already open"), "{in_use}");
+    assert!(
+        in_use.contains("store.redb") && in_use.contains("already open"),
+        "{in_use}"
+    );
 
     let text = folder.path().join("text");
     std::fs::write(&text, "x".repeat(8192)).unwrap();
@@ -88,12 +105,19 @@ async fn a_file_that_is_in_use_or_no_store_or_of_a_newer_format_is_refused_by_na
     let newer = folder.path().join("newer.redb");
     let database = redb::Database::create(&newer).unwrap();
     let writing = database.begin_write().unwrap();
-    writing.open_table(redb::TableDefinition::<&str, u64>::new("counters")).unwrap().insert("format", 2).unwrap();
+    writing
+        .open_table(redb::TableDefinition::<&str, u64>::new("counters"))
+        .unwrap()
+        .insert("format", 2)
+        .unwrap();
     writing.commit().unwrap();
     drop(database);
     for _ in 0..2 {
         let error = refused(newer.clone());
-        assert!(error.contains("format 2") && error.contains("format 1"), "{error}");
+        assert!(
+            error.contains("format 2") && error.contains("format 1"),
+            "{error}"
+        );
     }
 }
 
@@ -120,7 +144,8 @@ fn operation() -> impl Strategy<Value = Operation> {
         (0..4_u8, any::<u8>()).prop_map(|(key, value)| Operation::Put(key, value)),
         (0..3_u8, any::<u8>()).prop_map(|(key, value)| Operation::PutTwo(key, value)),
         (0..4_u8).prop_map(Operation::Delete),
-        (0..4_u8, any::<u8>(), any::<bool>()).prop_map(|(key, value, right)| Operation::Swap(key, value, right)),
+        (0..4_u8, any::<u8>(), any::<bool>())
+            .prop_map(|(key, value, right)| Operation::Swap(key, value, right)),
         Just(Operation::Reopen),
     ]
 }
@@ -139,7 +164,12 @@ async fn run(operations: Vec<Operation>) {
     for operation in operations {
         let (txn, wins) = match operation {
             Operation::Put(at, value) => (Txn::new().put(key(at), vec![value]), true),
-            Operation::PutTwo(at, value) => (Txn::new().put(key(at), vec![value]).put(key(at + 1), vec![value]), true),
+            Operation::PutTwo(at, value) => (
+                Txn::new()
+                    .put(key(at), vec![value])
+                    .put(key(at + 1), vec![value]),
+                true,
+            ),
             Operation::Delete(at) => (Txn::new().delete(key(at)), true),
             Operation::Swap(at, value, right) => {
                 let known = model.get(&key(at)).map(|(revision, _)| *revision);
@@ -148,7 +178,10 @@ async fn run(operations: Vec<Operation>) {
                     (None, false) => Expect::WrittenAt(revision.next()),
                     (None, true) | (Some(_), false) => Expect::Absent,
                 };
-                (Txn::new().expect(key(at), expect).put(key(at), vec![value]), right)
+                (
+                    Txn::new().expect(key(at), expect).put(key(at), vec![value]),
+                    right,
+                )
             }
             Operation::Reopen => {
                 drop(store);
@@ -156,7 +189,10 @@ async fn run(operations: Vec<Operation>) {
                 continue;
             }
         };
-        let changes = txn.writes.iter().any(|write| matches!(write, crate::Write::Put(..)) || model.contains_key(write.key()));
+        let changes = txn
+            .writes
+            .iter()
+            .any(|write| matches!(write, crate::Write::Put(..)) || model.contains_key(write.key()));
         match store.commit(txn.clone()).await {
             Ok(committed) => {
                 assert!(wins);
@@ -174,8 +210,11 @@ async fn run(operations: Vec<Operation>) {
         }
     }
     let listing = store.list(&Prefix::new("/")).await.unwrap();
-    let listed: BTreeMap<_, _> =
-        listing.entries.iter().map(|entry| (entry.key.clone(), (entry.mod_revision, entry.value[0]))).collect();
+    let listed: BTreeMap<_, _> = listing
+        .entries
+        .iter()
+        .map(|entry| (entry.key.clone(), (entry.mod_revision, entry.value[0])))
+        .collect();
     assert_eq!((listed, listing.revision), (model.clone(), revision));
     assert_eq!(replay(&store, revision).await, model);
 }
@@ -187,11 +226,17 @@ async fn replay(store: &EmbeddedStore, until: Revision) -> BTreeMap<Key, (Revisi
     let mut reached = Revision(0);
     while reached < until {
         let changes = watch.next().await.unwrap().unwrap();
-        assert_eq!(changes.revision, reached.next(), "no revision is skipped or repeated");
+        assert_eq!(
+            changes.revision,
+            reached.next(),
+            "no revision is skipped or repeated"
+        );
         reached = changes.revision;
         for event in changes.events {
             match event {
-                Event::Put(entry) => replayed.insert(entry.key, (entry.mod_revision, entry.value[0])),
+                Event::Put(entry) => {
+                    replayed.insert(entry.key, (entry.mod_revision, entry.value[0]))
+                }
                 Event::Delete(key) => replayed.remove(&key),
             };
         }

@@ -27,7 +27,11 @@ impl MetaStore for Flaky {
             *left = left.saturating_sub(1);
             fails
         };
-        if fails { Err(StoreError::failed("list")("no quorum")) } else { self.store.list(prefix).await }
+        if fails {
+            Err(StoreError::failed("list")("no quorum"))
+        } else {
+            self.store.list(prefix).await
+        }
     }
 
     async fn commit(&self, txn: Txn) -> Result<Revision, StoreError> {
@@ -40,7 +44,9 @@ impl MetaStore for Flaky {
         Ok(match cut_after {
             None => watch,
             Some(count) => {
-                let cut = stream::once(async { Err(StoreError::failed("watch")("the connection was cut")) });
+                let cut = stream::once(async {
+                    Err(StoreError::failed("watch")("the connection was cut"))
+                });
                 watch.take(count).chain(cut).boxed()
             }
         })
@@ -49,21 +55,38 @@ impl MetaStore for Flaky {
 
 fn flaky(lists_to_fail: u32, cut_after: Option<usize>) -> (TempDir, Arc<Flaky>) {
     let folder = tempfile::tempdir().unwrap();
-    let store = EmbeddedStore::open_with(&folder.path().join("store.redb"), Options { held_revisions: 3 }).unwrap();
-    let flaky = Flaky { store, lists_to_fail: Mutex::new(lists_to_fail), cut_after: Mutex::new(cut_after) };
+    let store = EmbeddedStore::open_with(
+        &folder.path().join("store.redb"),
+        Options { held_revisions: 3 },
+    )
+    .unwrap();
+    let flaky = Flaky {
+        store,
+        lists_to_fail: Mutex::new(lists_to_fail),
+        cut_after: Mutex::new(cut_after),
+    };
     (folder, Arc::new(flaky))
 }
 
 async fn put(store: &Flaky, name: &str, value: &str) -> Revision {
-    store.commit(Txn::new().put(Key::new(format!("/followed/{name}")), value.to_owned())).await.unwrap()
+    store
+        .commit(Txn::new().put(Key::new(format!("/followed/{name}")), value.to_owned()))
+        .await
+        .unwrap()
 }
 
 fn values(view: &View) -> Vec<String> {
-    view.entries.values().map(|entry| String::from_utf8(entry.value.to_vec()).unwrap()).collect()
+    view.entries
+        .values()
+        .map(|entry| String::from_utf8(entry.value.to_vec()).unwrap())
+        .collect()
 }
 
 fn begin(store: &Arc<Flaky>) -> impl Stream<Item = View> + Unpin {
-    Box::pin(follow(Arc::clone(store) as Arc<dyn MetaStore>, Prefix::new("/followed/")))
+    Box::pin(follow(
+        Arc::clone(store) as Arc<dyn MetaStore>,
+        Prefix::new("/followed/"),
+    ))
 }
 
 #[tokio::test]
@@ -73,9 +96,15 @@ async fn a_view_shows_each_transaction() {
     assert_eq!(values(&views.next().await.unwrap()), [""; 0]);
     let first = put(&store, "a", "1").await;
     put(&store, "b", "2").await;
-    store.commit(Txn::new().delete(Key::new("/followed/a"))).await.unwrap();
+    store
+        .commit(Txn::new().delete(Key::new("/followed/a")))
+        .await
+        .unwrap();
     let view = views.next().await.unwrap();
-    assert_eq!((view.revision, values(&view)), (first, vec!["1".to_owned()]));
+    assert_eq!(
+        (view.revision, values(&view)),
+        (first, vec!["1".to_owned()])
+    );
     assert_eq!(values(&views.next().await.unwrap()), ["1", "2"]);
     assert_eq!(values(&views.next().await.unwrap()), ["2"]);
     assert_eq!(values(&view), ["1"], "a view that is held does not change");
@@ -103,5 +132,8 @@ async fn a_reader_that_fell_behind_gets_the_outcome() {
         put(&store, "a", &n.to_string()).await;
     }
     let view = views.next().await.unwrap();
-    assert_eq!((view.revision, values(&view)), (Revision(10), vec!["9".to_owned()]));
+    assert_eq!(
+        (view.revision, values(&view)),
+        (Revision(10), vec!["9".to_owned()])
+    );
 }

@@ -19,21 +19,52 @@ fn movies() -> ModelName {
 fn the_stored_keys_are_these() {
     let version = ModelVersion::new(42).unwrap();
     let digest = Digest::of(b"abc");
-    goes_round(ModelKey { model: movies() }, "/decant/default/v1/models/movies");
-    goes_round(VersionKey { model: movies(), version }, "/decant/default/v1/versions/movies/0000000042");
     goes_round(
-        DigestKey { model: movies(), digest },
+        ModelKey { model: movies() },
+        "/decant/default/v1/models/movies",
+    );
+    goes_round(
+        VersionKey {
+            model: movies(),
+            version,
+        },
+        "/decant/default/v1/versions/movies/0000000042",
+    );
+    goes_round(
+        DigestKey {
+            model: movies(),
+            digest,
+        },
         "/decant/default/v1/digests/movies/ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",
     );
-    goes_round(StateKey { model: movies(), version }, "/decant/default/v1/state/movies/0000000042");
-    goes_round(DesiredKey { model: movies(), slot: SlotName::default() }, "/decant/default/v1/desired/movies/main");
+    goes_round(
+        StateKey {
+            model: movies(),
+            version,
+        },
+        "/decant/default/v1/state/movies/0000000042",
+    );
+    goes_round(
+        DesiredKey {
+            model: movies(),
+            slot: SlotName::default(),
+        },
+        "/decant/default/v1/desired/movies/main",
+    );
 }
 
 #[test]
 fn a_models_prefix_is_not_that_of_a_model_whose_name_begins_alike() {
     let keyspace = Keyspace::default();
-    let other = DesiredKey { model: "movies-2".parse().unwrap(), slot: SlotName::default() };
-    assert!(!keyspace.of_model::<DesiredKey>(&movies()).contains(keyspace.key(&other).as_str()));
+    let other = DesiredKey {
+        model: "movies-2".parse().unwrap(),
+        slot: SlotName::default(),
+    };
+    assert!(
+        !keyspace
+            .of_model::<DesiredKey>(&movies())
+            .contains(keyspace.key(&other).as_str())
+    );
 }
 
 #[test]
@@ -49,8 +80,14 @@ fn other_keys_are_refused_by_name() {
         "/decant/default/v1/versions/movies/00000000-1",
         "",
     ] {
-        let error = keyspace.parse::<VersionKey>(&Key::new(bad)).unwrap_err().to_string();
-        assert!(error.contains(&format!("`{bad}`")) && error.contains("versions"), "{error}");
+        let error = keyspace
+            .parse::<VersionKey>(&Key::new(bad))
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains(&format!("`{bad}`")) && error.contains("versions"),
+            "{error}"
+        );
     }
 }
 
@@ -66,9 +103,14 @@ fn stored_values_stay_readable() {
         create_revision: Revision(1),
         mod_revision: Revision(1),
     };
-    let (slot, desired) = Keyspace::default().read::<DesiredKey>(&entry(stored)).unwrap();
+    let (slot, desired) = Keyspace::default()
+        .read::<DesiredKey>(&entry(stored))
+        .unwrap();
     assert_eq!(slot.slot, SlotName::default());
-    assert_eq!((desired.generation.0, desired.active[0].version.get()), (3, 2));
+    assert_eq!(
+        (desired.generation.0, desired.active[0].version.get()),
+        (3, 2)
+    );
 
     let error = value::<DesiredKey>(&entry(b"{")).unwrap_err().to_string();
     assert!(error.contains(key.as_str()), "{error}");

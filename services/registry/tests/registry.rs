@@ -1,0 +1,11 @@
+//! The registry as its clients see it: a real server on a real socket, the embedded store, bundles in a folder.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod registry {
+    pub(crate) mod fixture;
+    mod models;
+    mod pushes;
+    mod refusals;
+    mod slots;
+}

@@ -1,0 +1,296 @@
+//! A registry for one test.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use decant_artifact::BundleStore;
+use decant_chassis::server::serve;
+use decant_chassis::tasks::{Failures, Tasks};
+use decant_coordination::{EmbeddedStore, MetaStore, Prefix};
+use decant_model::{BundlePath, Digest, FileEntry, Lineage, Manifest, ModelName};
+use decant_proto::registry::push::push_version;
+use decant_proto::registry::v1::push_version_request::Part;
+use decant_proto::registry::v1::registry_service_client::RegistryServiceClient;
+use decant_proto::registry::v1::*;
+use decant_proto::rollout::v1::rollout_service_client::RolloutServiceClient;
+use decant_registry::{App, Config};
+use futures::stream;
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+use tonic::Status;
+use tonic::transport::{Channel, Endpoint};
+
+pub(crate) type Files = BTreeMap<BundlePath, Bytes>;
+
+/// A running registry. Its calls are made on clones, as clients do.
+pub(crate) struct Registry {
+    folder: TempDir,
+    store: Arc<dyn MetaStore>,
+    channel: Channel,
+    services: Tasks,
+    servers: Tasks,
+    _failures: (Failures, Failures),
+}
+
+impl Registry {
+    pub(crate) async fn start() -> Self {
+        Self::start_with(Config::default()).await
+    }
+
+    pub(crate) async fn start_with(config: Config) -> Self {
+        Self::start_in(tempfile::tempdir().unwrap(), config).await
+    }
+
+    async fn start_in(folder: TempDir, config: Config) -> Self {
+        let store: Arc<dyn MetaStore> =
+            Arc::new(EmbeddedStore::open(&folder.path().join("store.redb")).unwrap());
+        let bundles = BundleStore::local(&folder.path().join("bundles")).unwrap();
+        let (services, service_failures) = Tasks::new();
+        let (servers, server_failures) = Tasks::new();
+        let app = App::build(config, Arc::clone(&store), bundles, services.clone()).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        servers.spawn(
+            "server",
+            serve(listener, app.routes(), servers.stop_token()),
+        );
+        let channel = Endpoint::from_shared(format!("http://{address}"))
+            .unwrap()
+            .connect_lazy();
+        let failures = (service_failures, server_failures);
+        Self {
+            folder,
+            store,
+            channel,
+            services,
+            servers,
+            _failures: failures,
+        }
+    }
+
+    /// Stops and starts again on the same data.
+    pub(crate) async fn restart(self) -> Self {
+        let Self {
+            folder,
+            store,
+            channel,
+            services,
+            servers,
+            _failures,
+        } = self;
+        drop(channel);
+        let patience = Duration::from_secs(10);
+        let (servers_stopped, services_stopped) =
+            tokio::join!(servers.stop(patience), services.stop(patience));
+        assert_eq!((servers_stopped, services_stopped), (Ok(()), Ok(())));
+        drop((store, servers, services));
+        Self::start_in(folder, Config::default()).await
+    }
+
+    /// Tells the streams without an end to end.
+    pub(crate) fn stop_services(&self) {
+        self.services.stop_token().cancel();
+    }
+
+    pub(crate) fn client(&self) -> RegistryServiceClient<Channel> {
+        RegistryServiceClient::new(self.channel.clone())
+    }
+
+    pub(crate) fn slots(&self) -> RolloutServiceClient<Channel> {
+        RolloutServiceClient::new(self.channel.clone())
+    }
+
+    pub(crate) async fn create(&self, name: &str, gates: Vec<Gate>) -> Model {
+        let model = Model {
+            name: name.into(),
+            gates,
+            ..Model::default()
+        };
+        let response = self
+            .client()
+            .create_model(CreateModelRequest { model: Some(model) })
+            .await;
+        response.unwrap().into_inner().model.unwrap()
+    }
+
+    /// Pushes a whole bundle, as the trainer does.
+    pub(crate) async fn push(&self, bundle: &Bundle) -> Result<Version, Status> {
+        push_version(
+            &mut self.client(),
+            &movies(),
+            bundle.manifest.clone(),
+            bundle.files.clone(),
+        )
+        .await
+    }
+
+    /// Pushes just these messages.
+    pub(crate) async fn send(&self, parts: Vec<Part>) -> Result<Version, Status> {
+        let requests = parts
+            .into_iter()
+            .map(|part| PushVersionRequest { part: Some(part) });
+        let response = self.client().push_version(stream::iter(requests)).await?;
+        Ok(response.into_inner().version.unwrap())
+    }
+
+    /// Everything that is kept: keys, and files of bundles.
+    pub(crate) async fn kept(&self) -> (Vec<String>, Vec<String>) {
+        let keys = self.store.list(&Prefix::new("/")).await.unwrap().entries;
+        (
+            keys.into_iter()
+                .map(|entry| entry.key.to_string())
+                .collect(),
+            self.bundle_files(),
+        )
+    }
+
+    /// The files in the folder of bundles, hidden ones too.
+    pub(crate) fn bundle_files(&self) -> Vec<String> {
+        let mut files = Vec::new();
+        list(&self.folder.path().join("bundles"), &mut files);
+        files.sort();
+        files
+    }
+
+    /// Whether an upload lies there that no reader sees.
+    pub(crate) fn is_uploading(&self) -> bool {
+        self.bundle_files().iter().any(|name| name.contains('#'))
+    }
+
+    /// Where a file of this content lies.
+    pub(crate) fn blob(&self, content: &[u8]) -> PathBuf {
+        let hex = Digest::of(content).hex();
+        self.folder
+            .path()
+            .join("bundles/blobs/sha256")
+            .join(&hex[..2])
+            .join(hex)
+    }
+}
+
+fn list(folder: &Path, files: &mut Vec<String>) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            list(&path, files)
+        } else {
+            files.push(path.display().to_string())
+        }
+    }
+}
+
+/// Waits until something holds.
+pub(crate) async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    for _ in 0..1000 {
+        if holds() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("{what} did not come true");
+}
+
+pub(crate) fn movies() -> ModelName {
+    "movies".parse().unwrap()
+}
+
+/// A bundle as its sender has it.
+#[derive(Clone)]
+pub(crate) struct Bundle {
+    pub(crate) manifest: Bytes,
+    pub(crate) files: Files,
+}
+
+/// A complete bundle of the model `movies`; the word makes it differ from others.
+pub(crate) fn bundle(word: &str) -> Bundle {
+    bundle_with(word, |_| {})
+}
+
+/// A bundle whose manifest was tampered with.
+pub(crate) fn bundle_with(word: &str, tamper: impl FnOnce(&mut Manifest)) -> Bundle {
+    let contents = [
+        ("features.json", "{}"),
+        ("golden.json", "[]"),
+        ("model.onnx", word),
+    ];
+    let files: Files = contents
+        .map(|(path, text)| {
+            (
+                path.parse().unwrap(),
+                Bytes::copy_from_slice(text.as_bytes()),
+            )
+        })
+        .into();
+    let entry = |bytes: &Bytes| FileEntry {
+        sha256: Digest::of(bytes),
+        size: bytes.len() as u64,
+    };
+    let mut manifest = Manifest {
+        format: Manifest::FORMAT,
+        model: movies(),
+        files: files
+            .iter()
+            .map(|(path, bytes)| (path.clone(), entry(bytes)))
+            .collect(),
+        metrics: BTreeMap::from([("auc".into(), 0.8)]),
+        lineage: Lineage {
+            student: "d8".into(),
+            teachers: Vec::new(),
+            dataset: Digest::of(b"data"),
+            job: "1".into(),
+            spec: Digest::of(b"spec"),
+            code_revision: "test".into(),
+            parent: None,
+        },
+    };
+    tamper(&mut manifest);
+    Bundle {
+        manifest: manifest.to_json().unwrap().into(),
+        files,
+    }
+}
+
+impl Bundle {
+    pub(crate) fn digest(&self) -> Digest {
+        Digest::of(&self.manifest)
+    }
+
+    pub(crate) fn header(&self) -> Part {
+        header("movies", &self.manifest, &self.digest().to_string())
+    }
+
+    /// The messages of a push that is in order.
+    pub(crate) fn parts(&self) -> Vec<Part> {
+        let chunks = self
+            .files
+            .iter()
+            .map(|(path, bytes)| chunk(path.as_str(), bytes));
+        [self.header()].into_iter().chain(chunks).collect()
+    }
+}
+
+pub(crate) fn header(model: &str, manifest: &Bytes, digest: &str) -> Part {
+    Part::Header(PushHeader {
+        model: model.into(),
+        manifest: manifest.clone(),
+        digest: digest.into(),
+    })
+}
+
+pub(crate) fn chunk(path: &str, data: &[u8]) -> Part {
+    Part::Chunk(FileChunk {
+        path: path.into(),
+        data: Bytes::copy_from_slice(data),
+    })
+}
+
+pub(crate) fn at_least(metric: &str, min: f64) -> Gate {
+    Gate {
+        metric: metric.into(),
+        min: Some(min),
+        max: None,
+    }
+}
