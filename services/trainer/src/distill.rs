@@ -29,12 +29,25 @@ pub struct Lessons {
 impl Lessons {
     /// Labels only.
     pub fn from_labels(train: &Examples) -> Self {
-        let distill = DistillSpec { alpha: 1.0, ..DistillSpec::default() };
-        Self { examples: train.clone(), labelled: train.len(), soft: Vec::new(), distill }
+        let distill = DistillSpec {
+            alpha: 1.0,
+            ..DistillSpec::default()
+        };
+        Self {
+            examples: train.clone(),
+            labelled: train.len(),
+            soft: Vec::new(),
+            distill,
+        }
     }
 
     /// Labels and teachers: `soft` are the teachers' logits of the training examples and of `unlabelled`.
-    pub fn from_teachers(train: &Examples, soft: Vec<f32>, unlabelled: (&Examples, Vec<f32>), distill: &DistillSpec) -> Self {
+    pub fn from_teachers(
+        train: &Examples,
+        soft: Vec<f32>,
+        unlabelled: (&Examples, Vec<f32>),
+        distill: &DistillSpec,
+    ) -> Self {
         let (more, more_soft) = unlabelled;
         let concat = |first: &[f32], second: &[f32]| [first, second].concat();
         let pairs = [&train.pairs[..], &more.pairs[..]].concat();
@@ -48,7 +61,11 @@ impl Lessons {
 
     /// The loss of the example at a position with this logit, and its derivative.
     pub fn objective(&self, position: usize, logit: f32) -> (f32, f32) {
-        let alpha = if position < self.labelled { self.distill.alpha } else { 0.0 };
+        let alpha = if position < self.labelled {
+            self.distill.alpha
+        } else {
+            0.0
+        };
         let (mut loss, mut slope) = (0.0, 0.0);
         if alpha > 0.0 {
             let (value, derivative) = cross_entropy(logit, self.examples.labels[position]);
@@ -56,7 +73,10 @@ impl Lessons {
             slope += alpha * derivative;
         }
         if alpha < 1.0 {
-            let (value, derivative) = self.distill.loss.of(logit, self.soft[position], self.distill.temperature);
+            let (value, derivative) =
+                self.distill
+                    .loss
+                    .of(logit, self.soft[position], self.distill.temperature);
             loss += (1.0 - alpha) * value;
             slope += (1.0 - alpha) * derivative;
         }

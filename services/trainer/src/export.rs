@@ -23,14 +23,23 @@ pub fn network(name: &str, network: &Network) -> Vec<u8> {
 
 /// The weighted mean of networks as one ONNX file, which takes the rows of the member that reads most.
 pub fn ensemble(name: &str, ensemble: &Ensemble) -> Vec<u8> {
-    let members: Vec<(f32, &Network)> = ensemble.members().iter().map(|(share, network)| (*share, network)).collect();
+    let members: Vec<(f32, &Network)> = ensemble
+        .members()
+        .iter()
+        .map(|(share, network)| (*share, network))
+        .collect();
     export(name, &members)
 }
 
 fn export(name: &str, members: &[(f32, &Network)]) -> Vec<u8> {
-    let widest = members.iter().map(|(_, network)| network.layout()).max_by_key(|layout| layout.query.slots);
+    let widest = members
+        .iter()
+        .map(|(_, network)| network.layout())
+        .max_by_key(|layout| layout.query.slots);
     let mut graph = Graph::new(name);
-    let Some(layout) = widest else { return graph.encode() };
+    let Some(layout) = widest else {
+        return graph.encode();
+    };
     let inputs = Inputs::declare(&mut graph, layout);
     let mut sum: Option<String> = None;
     for (position, (share, network)) in members.iter().enumerate() {

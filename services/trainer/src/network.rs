@@ -53,19 +53,42 @@ pub(crate) struct Parameter {
 
 impl Network {
     /// A network with fresh weights, which depend on the seed only.
-    pub fn new(architecture: Architecture, layout: &Arc<Layout>, history: Option<Arc<History>>, seed: u64) -> Self {
-        let layout = history.as_ref().map_or_else(|| layout.clone(), |history| Arc::new(history.extend(layout)));
+    pub fn new(
+        architecture: Architecture,
+        layout: &Arc<Layout>,
+        history: Option<Arc<History>>,
+        seed: u64,
+    ) -> Self {
+        let layout = history.as_ref().map_or_else(
+            || layout.clone(),
+            |history| Arc::new(history.extend(layout)),
+        );
         let mut random = Random::new(seed, "weights");
         let width = architecture.table_width();
-        let table = Table { width, values: architecture.initial_table(layout.vocabulary, &mut random) };
+        let table = Table {
+            width,
+            values: architecture.initial_table(layout.vocabulary, &mut random),
+        };
         let dense = architecture.initial_parameters(&layout, &mut random);
         let pooling = Arc::new(Pooling::new(&layout));
-        Self { architecture, layout, history, pooling, table, dense }
+        Self {
+            architecture,
+            layout,
+            history,
+            pooling,
+            table,
+            dense,
+        }
     }
 
     /// How many numbers were learnt.
     pub fn parameters(&self) -> usize {
-        self.table.values.len() + self.dense.iter().map(|parameter| parameter.values.len()).sum::<usize>()
+        self.table.values.len()
+            + self
+                .dense
+                .iter()
+                .map(|parameter| parameter.values.len())
+                .sum::<usize>()
     }
 
     /// The logit of each example.
@@ -110,7 +133,10 @@ impl Network {
     ) -> Self {
         let mut network = Self::new(architecture, layout, history, seed);
         let mut random = Random::new(seed, "wide");
-        let dense = network.dense.iter_mut().flat_map(|parameter| &mut parameter.values);
+        let dense = network
+            .dense
+            .iter_mut()
+            .flat_map(|parameter| &mut parameter.values);
         for value in network.table.values.iter_mut().chain(dense) {
             *value += random.uniform() - 0.5;
         }
@@ -122,7 +148,6 @@ impl Network {
 pub(crate) fn sigmoid(logit: f32) -> f32 {
     1.0 / (1.0 + (-logit).exp())
 }
-
 
 #[cfg(test)]
 mod tests;

@@ -16,19 +16,26 @@ where
     F: FnOnce() -> Result<T, E> + Send,
 {
     let count = tasks.len();
-    let tasks: Vec<Mutex<Option<F>>> = tasks.into_iter().map(|task| Mutex::new(Some(task))).collect();
+    let tasks: Vec<Mutex<Option<F>>> = tasks
+        .into_iter()
+        .map(|task| Mutex::new(Some(task)))
+        .collect();
     let results: Vec<Mutex<Option<Result<T, E>>>> = (0..count).map(|_| Mutex::new(None)).collect();
     let next = AtomicUsize::new(0);
     let work = || {
         loop {
             let position = next.fetch_add(1, Ordering::Relaxed);
-            let Some(slot) = tasks.get(position) else { return };
+            let Some(slot) = tasks.get(position) else {
+                return;
+            };
             let Some(task) = take(slot) else { return };
             let result = task();
             if result.is_err() {
                 next.fetch_max(count, Ordering::Relaxed);
             }
-            *results[position].lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
+            *results[position]
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner) = Some(result);
         }
     };
     thread::scope(|scope| {
@@ -52,8 +59,13 @@ mod tests {
     #[test]
     fn results_come_in_the_order_of_the_tasks() {
         for threads in [1, 3, 64] {
-            let tasks: Vec<_> = (0..20).map(|number| move || Ok::<_, ()>(number * number)).collect();
-            assert_eq!(run(threads, tasks), Ok((0..20).map(|number| number * number).collect()));
+            let tasks: Vec<_> = (0..20)
+                .map(|number| move || Ok::<_, ()>(number * number))
+                .collect();
+            assert_eq!(
+                run(threads, tasks),
+                Ok((0..20).map(|number| number * number).collect())
+            );
         }
         assert_eq!(run(2, Vec::<fn() -> Result<(), ()>>::new()), Ok(vec![]));
     }

@@ -160,8 +160,14 @@ impl Error {
 pub fn run(job: &Job<'_>, data: &Split<'_>) -> Result<Outcome, Error> {
     for (examples, reason) in [
         (data.train, "there are no training examples"),
-        (data.validation, "there are no validation examples, which decide when to stop"),
-        (data.test, "there are no test examples, which tell how good the result is"),
+        (
+            data.validation,
+            "there are no validation examples, which decide when to stop",
+        ),
+        (
+            data.test,
+            "there are no test examples, which tell how good the result is",
+        ),
     ] {
         if examples.is_empty() {
             return Err(Error::Examples(reason));
@@ -169,7 +175,9 @@ pub fn run(job: &Job<'_>, data: &Split<'_>) -> Result<Outcome, Error> {
     }
     let item = &data.train.layout.item;
     if item.slots == 0 && item.dense.is_empty() {
-        return Err(Error::Examples("no feature describes items, so all of them would score the same"));
+        return Err(Error::Examples(
+            "no feature describes items, so all of them would score the same",
+        ));
     }
     let learnt = learn::learn(job, data)?;
     judge::judge(job, data, learnt)

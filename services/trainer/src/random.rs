@@ -41,7 +41,9 @@ impl Random {
 /// The seed of a part of a job.
 pub(crate) fn derive(seed: u64, purpose: &str) -> u64 {
     let start = 0xcbf2_9ce4_8422_2325_u64 ^ seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    purpose.bytes().fold(start, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3))
+    purpose.bytes().fold(start, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3)
+    })
 }
 
 #[cfg(test)]
@@ -50,7 +52,11 @@ mod tests {
 
     #[test]
     fn a_stream_depends_on_seed_and_purpose_only() {
-        let draw = |seed, purpose| (0..8).map(|_| Random::new(seed, purpose).bits()).collect::<Vec<_>>();
+        let draw = |seed, purpose| {
+            (0..8)
+                .map(|_| Random::new(seed, purpose).bits())
+                .collect::<Vec<_>>()
+        };
         assert_eq!(draw(1, "a"), draw(1, "a"));
         assert_ne!(draw(1, "a"), draw(2, "a"));
         assert_ne!(draw(1, "a"), draw(1, "b"));

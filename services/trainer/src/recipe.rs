@@ -140,7 +140,13 @@ pub struct DistillSpec {
 
 impl Default for DistillSpec {
     fn default() -> Self {
-        Self { loss: Loss::CrossEntropy, temperature: 1.0, alpha: 0.5, folds: 4, unlabelled: 1.0 }
+        Self {
+            loss: Loss::CrossEntropy,
+            temperature: 1.0,
+            alpha: 0.5,
+            folds: 4,
+            unlabelled: 1.0,
+        }
     }
 }
 
@@ -151,26 +157,45 @@ impl Recipe {
     /// Every key whose value is missing, unknown or impossible.
     pub fn parse(mut table: Table) -> Result<Self, SpecError> {
         let mut violations = Vec::new();
-        let teachers: Vec<TeacherSpec> = array("teachers", table.remove("teachers"), &mut violations);
-        let students: Vec<StudentSpec> = array("students", table.remove("students"), &mut violations);
+        let teachers: Vec<TeacherSpec> =
+            array("teachers", table.remove("teachers"), &mut violations);
+        let students: Vec<StudentSpec> =
+            array("students", table.remove("students"), &mut violations);
         let given = match table.remove("distill") {
             None => None,
-            Some(Value::Table(table)) => section::<DistillSpec>("distill", table).map_err(|error| violations.push(error)).ok(),
+            Some(Value::Table(table)) => section::<DistillSpec>("distill", table)
+                .map_err(|error| violations.push(error))
+                .ok(),
             Some(value) => {
-                violations.push(Violation::new("distill", value, "must be a table: write [distill]"));
+                violations.push(Violation::new(
+                    "distill",
+                    value,
+                    "must be a table: write [distill]",
+                ));
                 None
             }
         };
         for key in table.keys() {
-            violations.push(Violation::of_key(key, "unknown key, expected `teachers`, `students` or `distill`"));
+            violations.push(Violation::of_key(
+                key,
+                "unknown key, expected `teachers`, `students` or `distill`",
+            ));
         }
         // What a teacher teaches has defaults; that there is one has not.
         let distill = given.or_else(|| (!teachers.is_empty()).then(DistillSpec::default));
-        let recipe = Self { teachers, students, distill };
+        let recipe = Self {
+            teachers,
+            students,
+            distill,
+        };
         if violations.is_empty() {
             check::check(&recipe, &mut violations);
         }
-        if violations.is_empty() { Ok(recipe) } else { Err(SpecError::Invalid(violations)) }
+        if violations.is_empty() {
+            Ok(recipe)
+        } else {
+            Err(SpecError::Invalid(violations))
+        }
     }
 }
 
@@ -179,10 +204,14 @@ impl TeacherSpec {
     pub fn architecture(&self) -> Architecture {
         match self.kind {
             TeacherKind::Mlp => Architecture::mlp(self.embedding, &self.hidden),
-            TeacherKind::DeepFm | TeacherKind::History => Architecture::deepfm(self.embedding, &self.hidden),
-            TeacherKind::Dcn => {
-                Architecture::dcn(self.embedding, self.cross.unwrap_or(defaults::CROSS), &self.hidden)
+            TeacherKind::DeepFm | TeacherKind::History => {
+                Architecture::deepfm(self.embedding, &self.hidden)
             }
+            TeacherKind::Dcn => Architecture::dcn(
+                self.embedding,
+                self.cross.unwrap_or(defaults::CROSS),
+                &self.hidden,
+            ),
         }
     }
 
@@ -223,12 +252,20 @@ impl StudentSpec {
     }
 }
 
-fn array<T: serde::de::DeserializeOwned>(key: &str, value: Option<Value>, violations: &mut Vec<Violation>) -> Vec<T> {
+fn array<T: serde::de::DeserializeOwned>(
+    key: &str,
+    value: Option<Value>,
+    violations: &mut Vec<Violation>,
+) -> Vec<T> {
     let values = match value {
         None => return Vec::new(),
         Some(Value::Array(values)) => values,
         Some(value) => {
-            violations.push(Violation::new(key, value, format!("must be a list of tables: write [[{key}]]")));
+            violations.push(Violation::new(
+                key,
+                value,
+                format!("must be a list of tables: write [[{key}]]"),
+            ));
             return Vec::new();
         }
     };

@@ -22,12 +22,25 @@ pub fn fit(
 ) -> Result<(Network, Fitted), FitError> {
     let seed = random::derive(seed, &spec.name);
     let mut network = Network::new(spec.architecture(), &validation.layout, None, seed);
-    let fit = Fit { name, train: &lessons.examples, validation, options, seed, observer };
+    let fit = Fit {
+        name,
+        train: &lessons.examples,
+        validation,
+        options,
+        seed,
+        observer,
+    };
     let fitted = network.fit(fit, |position, logit| lessons.objective(position, logit))?;
     Ok((network, fitted))
 }
 
 /// The fit with the best AUC on validation; of equals the first.
 pub fn best(candidates: Vec<(Network, Fitted)>) -> Option<(Network, Fitted)> {
-    candidates.into_iter().reduce(|best, next| if next.1.validation_auc > best.1.validation_auc { next } else { best })
+    candidates.into_iter().reduce(|best, next| {
+        if next.1.validation_auc > best.1.validation_auc {
+            next
+        } else {
+            best
+        }
+    })
 }

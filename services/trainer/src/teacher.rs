@@ -25,8 +25,17 @@ pub fn fit(
     let history = (spec.kind == TeacherKind::History).then(|| Arc::new(History::new(train)));
     let mut network = Network::new(spec.architecture(), &train.layout, history, seed);
     let options = spec.fit_options();
-    let fit = Fit { name, train, validation, options: &options, seed, observer };
-    let fitted = network.fit(fit, |position, logit| crate::distill::cross_entropy(logit, train.labels[position]))?;
+    let fit = Fit {
+        name,
+        train,
+        validation,
+        options: &options,
+        seed,
+        observer,
+    };
+    let fitted = network.fit(fit, |position, logit| {
+        crate::distill::cross_entropy(logit, train.labels[position])
+    })?;
     Ok((network, fitted))
 }
 
@@ -40,7 +49,12 @@ impl Ensemble {
     /// Weights are relative to each other.
     pub fn new(members: Vec<(f32, Network)>) -> Self {
         let sum: f32 = members.iter().map(|(weight, _)| weight).sum();
-        Self { members: members.into_iter().map(|(weight, network)| (weight / sum, network)).collect() }
+        Self {
+            members: members
+                .into_iter()
+                .map(|(weight, network)| (weight / sum, network))
+                .collect(),
+        }
     }
 
     /// Each member and its share; shares add up to 1.
@@ -50,7 +64,10 @@ impl Ensemble {
 
     /// The numbers of all members.
     pub fn parameters(&self) -> usize {
-        self.members.iter().map(|(_, network)| network.parameters()).sum()
+        self.members
+            .iter()
+            .map(|(_, network)| network.parameters())
+            .sum()
     }
 
     /// The mean logit of each example.

@@ -30,12 +30,19 @@ impl Folds {
 
     /// The positions of the examples that belong to a fold.
     pub fn inside(&self, fold: usize) -> Vec<usize> {
-        (0..self.fold.len()).filter(|example| self.fold[*example] == fold).collect()
+        (0..self.fold.len())
+            .filter(|example| self.fold[*example] == fold)
+            .collect()
     }
 
     /// The examples outside a fold, and those inside.
     pub fn split(&self, examples: &Examples, fold: usize) -> (Examples, Examples) {
-        let outside: Vec<usize> = (0..self.fold.len()).filter(|example| self.fold[*example] != fold).collect();
-        (examples.select(&outside), examples.select(&self.inside(fold)))
+        let outside: Vec<usize> = (0..self.fold.len())
+            .filter(|example| self.fold[*example] != fold)
+            .collect();
+        (
+            examples.select(&outside),
+            examples.select(&self.inside(fold)),
+        )
     }
 }

@@ -28,13 +28,19 @@ impl Loss {
                 let target = sigmoid(teacher);
                 let (cross_entropy, slope) = cross_entropy(student, target);
                 let (entropy, _) = self::cross_entropy(teacher, target);
-                ((cross_entropy - entropy) * temperature * temperature, slope * temperature)
+                (
+                    (cross_entropy - entropy) * temperature * temperature,
+                    slope * temperature,
+                )
             }
             Loss::Mse => {
                 let score = sigmoid(student);
                 let difference = score - sigmoid(teacher);
                 // Two classes, each off by the same: half of twice the square.
-                (difference * difference, 2.0 * difference * score * (1.0 - score))
+                (
+                    difference * difference,
+                    2.0 * difference * score * (1.0 - score),
+                )
             }
         }
     }
@@ -66,11 +72,16 @@ mod tests {
     #[test]
     fn derivatives_are_those_of_the_losses() {
         for loss in [Loss::CrossEntropy, Loss::Kl, Loss::Mse] {
-            for (student, teacher, temperature) in [(0.3, -1.2, 1.0), (-2.0, 0.5, 2.0), (1.5, 1.5, 4.0)] {
+            for (student, teacher, temperature) in
+                [(0.3, -1.2, 1.0), (-2.0, 0.5, 2.0), (1.5, 1.5, 4.0)]
+            {
                 let at = |logit: f32| loss.of(logit, teacher, temperature).0;
                 let expected = (at(student + 1e-2) - at(student - 1e-2)) / 2e-2;
                 let (_, slope) = loss.of(student, teacher, temperature);
-                assert!((slope - expected).abs() < 1e-3, "{loss:?}: {slope} instead of {expected}");
+                assert!(
+                    (slope - expected).abs() < 1e-3,
+                    "{loss:?}: {slope} instead of {expected}"
+                );
             }
         }
     }
@@ -81,7 +92,10 @@ mod tests {
             assert!(loss.of(0.7, 0.7, 2.0).1.abs() < 1e-6);
             for (student, teacher) in [(200.0, -200.0), (-200.0, 200.0), (200.0, 200.0)] {
                 let (value, slope) = loss.of(student, teacher, 1.0);
-                assert!(value.is_finite() && slope.is_finite(), "{loss:?} at {student}, {teacher}");
+                assert!(
+                    value.is_finite() && slope.is_finite(),
+                    "{loss:?} at {student}, {teacher}"
+                );
             }
         }
     }

@@ -27,8 +27,17 @@ fn unlabelled_pairs_are_new_and_different() {
     let more = unlabelled(&[&train, &validation], 500, 1).unwrap();
     let pairs: HashSet<_> = more.pairs.iter().copied().collect();
     assert_eq!(pairs.len(), 500);
-    assert!(train.pairs.iter().chain(&validation.pairs).all(|pair| !pairs.contains(pair)));
-    assert_eq!(more.pairs, unlabelled(&[&train, &validation], 500, 1).unwrap().pairs);
+    assert!(
+        train
+            .pairs
+            .iter()
+            .chain(&validation.pairs)
+            .all(|pair| !pairs.contains(pair))
+    );
+    assert_eq!(
+        more.pairs,
+        unlabelled(&[&train, &validation], 500, 1).unwrap().pairs
+    );
     assert!(unlabelled(&[&train], 0, 1).unwrap().is_empty());
     // 60 users and 40 items make 2400 pairs, of which 1400 are known.
     let error = unlabelled(&[&train, &validation], 1001, 1).unwrap_err();
@@ -40,7 +49,10 @@ fn labels_and_teachers_share_the_loss() {
     let [train, ..] = synthetic::split(false, 1);
     let train = train.select(&[0, 1]);
     let more = train.clone();
-    let spec = DistillSpec { alpha: 0.25, ..DistillSpec::default() };
+    let spec = DistillSpec {
+        alpha: 0.25,
+        ..DistillSpec::default()
+    };
     let lessons = Lessons::from_teachers(&train, vec![2.0, -1.0], (&more, vec![0.5, 0.0]), &spec);
     assert_eq!(lessons.examples.len(), 4);
     // Cross-entropy is linear in its target, so both together are one target between label and teacher.
@@ -50,5 +62,8 @@ fn labels_and_teachers_share_the_loss() {
     // Without a label the teachers have it all.
     assert_eq!(lessons.objective(2, 0.3), cross_entropy(0.3, sigmoid(0.5)));
     let labels = Lessons::from_labels(&train);
-    assert_eq!(labels.objective(1, 0.3), cross_entropy(0.3, train.labels[1]));
+    assert_eq!(
+        labels.objective(1, 0.3),
+        cross_entropy(0.3, train.labels[1])
+    );
 }

@@ -16,7 +16,9 @@ const MOST_DRAWS: usize = 50;
 
 /// There are not enough pairs that nobody has rated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error("distill.unlabelled asks for {wanted} pairs that nobody has rated, but only {found} were found; use less")]
+#[error(
+    "distill.unlabelled asks for {wanted} pairs that nobody has rated, but only {found} were found; use less"
+)]
 pub struct UnlabelledError {
     /// How many are wanted.
     pub wanted: usize,
@@ -29,12 +31,22 @@ pub struct UnlabelledError {
 ///
 /// # Errors
 /// When nearly everything is rated.
-pub fn unlabelled(known: &[&Examples], count: usize, seed: u64) -> Result<Examples, UnlabelledError> {
+pub fn unlabelled(
+    known: &[&Examples],
+    count: usize,
+    seed: u64,
+) -> Result<Examples, UnlabelledError> {
     let train = known[0];
     let user = |pair: &Pair| train.users[pair.query as usize];
-    let mut taken: HashSet<(u32, u32)> =
-        known.iter().flat_map(|examples| &examples.pairs).map(|pair| (user(pair), pair.item)).collect();
-    let queries = Frequencies::new(train.queries.rows, train.pairs.iter().map(|pair| pair.query));
+    let mut taken: HashSet<(u32, u32)> = known
+        .iter()
+        .flat_map(|examples| &examples.pairs)
+        .map(|pair| (user(pair), pair.item))
+        .collect();
+    let queries = Frequencies::new(
+        train.queries.rows,
+        train.pairs.iter().map(|pair| pair.query),
+    );
     let items = Frequencies::new(train.items.rows, train.pairs.iter().map(|pair| pair.item));
     let mut random = Random::new(seed, "unlabelled");
     let mut pairs = Vec::with_capacity(count);
@@ -42,13 +54,19 @@ pub fn unlabelled(known: &[&Examples], count: usize, seed: u64) -> Result<Exampl
         if pairs.len() == count {
             break;
         }
-        let pair = Pair { query: queries.draw(&mut random), item: items.draw(&mut random) };
+        let pair = Pair {
+            query: queries.draw(&mut random),
+            item: items.draw(&mut random),
+        };
         if taken.insert((user(&pair), pair.item)) {
             pairs.push(pair);
         }
     }
     if pairs.len() < count {
-        return Err(UnlabelledError { wanted: count, found: pairs.len() });
+        return Err(UnlabelledError {
+            wanted: count,
+            found: pairs.len(),
+        });
     }
     let labels = vec![0.0; pairs.len()];
     Ok(train.with_pairs(pairs, labels))
@@ -74,7 +92,10 @@ impl Frequencies {
     fn draw(&self, random: &mut Random) -> u32 {
         let sum = self.0.last().copied().unwrap_or(0.0);
         // Two draws make the 53 bits of a double.
-        let uniform = (f64::from(random.bits()) + f64::from(random.bits()) / 4_294_967_296.0) / 4_294_967_296.0;
-        self.0.partition_point(|below| *below <= uniform * sum).min(self.0.len() - 1) as u32
+        let uniform = (f64::from(random.bits()) + f64::from(random.bits()) / 4_294_967_296.0)
+            / 4_294_967_296.0;
+        self.0
+            .partition_point(|below| *below <= uniform * sum)
+            .min(self.0.len() - 1) as u32
     }
 }

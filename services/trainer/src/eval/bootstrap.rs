@@ -20,10 +20,17 @@ pub struct Interval {
 ///
 /// Whole users are drawn with replacement, because a user's rows are not independent; every run and both models see
 /// the same draw, because what they share is no difference.
-pub fn paired_gain(runs: &[[&[f32]; 2]], labels: &[f32], users: &[u32], resamples: usize, seed: u64) -> Interval {
+pub fn paired_gain(
+    runs: &[[&[f32]; 2]],
+    labels: &[f32],
+    users: &[u32],
+    resamples: usize,
+    seed: u64,
+) -> Interval {
     let rankings: Vec<[Ranking; 2]> = runs.iter().map(|scores| scores.map(Ranking::new)).collect();
     let gain = |weight: &dyn Fn(usize) -> f64| {
-        let difference = |[first, second]: &[Ranking; 2]| second.auc(labels, weight) - first.auc(labels, weight);
+        let difference =
+            |[first, second]: &[Ranking; 2]| second.auc(labels, weight) - first.auc(labels, weight);
         rankings.iter().map(difference).sum::<f64>() / rankings.len().max(1) as f64
     };
     let mean = gain(&|_| 1.0);
@@ -42,8 +49,17 @@ pub fn paired_gain(runs: &[[&[f32]; 2]], labels: &[f32], users: &[u32], resample
     };
     let mut gains: Vec<f64> = (0..resamples).map(|_| draw()).collect();
     gains.sort_by(f64::total_cmp);
-    let quantile = |share: f64| gains.get((share * resamples as f64) as usize).copied().unwrap_or(mean);
-    Interval { mean, low: quantile(0.025), high: quantile(0.975) }
+    let quantile = |share: f64| {
+        gains
+            .get((share * resamples as f64) as usize)
+            .copied()
+            .unwrap_or(mean)
+    };
+    Interval {
+        mean,
+        low: quantile(0.025),
+        high: quantile(0.975),
+    }
 }
 
 #[cfg(test)]
@@ -70,7 +86,10 @@ mod tests {
         let gain = paired_gain(&[[&first, &second]], &labels, &users, 200, 1);
         let expected = super::super::auc(&second, &labels) - super::super::auc(&first, &labels);
         assert!((gain.mean - expected).abs() < 1e-12);
-        assert!(0.0 < gain.low && gain.low < gain.mean && gain.mean < gain.high, "{gain:?}");
+        assert!(
+            0.0 < gain.low && gain.low < gain.mean && gain.mean < gain.high,
+            "{gain:?}"
+        );
         let none = paired_gain(&[[&first, &first]], &labels, &users, 200, 1);
         assert_eq!((none.mean, none.low, none.high), (0.0, 0.0, 0.0));
     }

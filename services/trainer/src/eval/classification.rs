@@ -32,7 +32,10 @@ impl Metrics {
     pub fn new(scores: &[f32], labels: &[f32], users: &[u32], threshold: f32) -> Self {
         let count = |called: bool, positive: bool| {
             let rows = scores.iter().zip(labels);
-            rows.filter(|(score, label)| (**score >= threshold) == called && (**label > 0.5) == positive).count() as f64
+            rows.filter(|(score, label)| {
+                (**score >= threshold) == called && (**label > 0.5) == positive
+            })
+            .count() as f64
         };
         let (true_positive, false_positive) = (count(true, true), count(true, false));
         let (false_negative, true_negative) = (count(false, true), count(false, false));
@@ -46,7 +49,10 @@ impl Metrics {
             accuracy: ratio(true_positive + true_negative, scores.len() as f64),
             precision: ratio(true_positive, true_positive + false_positive),
             recall: ratio(true_positive, true_positive + false_negative),
-            f1: ratio(2.0 * true_positive, 2.0 * true_positive + false_positive + false_negative),
+            f1: ratio(
+                2.0 * true_positive,
+                2.0 * true_positive + false_positive + false_negative,
+            ),
         }
     }
 }
@@ -88,7 +94,11 @@ pub fn calibration_error(scores: &[f32], labels: &[f32]) -> f64 {
         let bin = ((score * BINS as f32) as usize).min(BINS - 1);
         differences[bin] += f64::from(score) - f64::from(label);
     }
-    differences.iter().map(|difference: &f64| difference.abs()).sum::<f64>() / scores.len().max(1) as f64
+    differences
+        .iter()
+        .map(|difference: &f64| difference.abs())
+        .sum::<f64>()
+        / scores.len().max(1) as f64
 }
 
 #[cfg(test)]
@@ -114,8 +124,21 @@ mod tests {
 
     #[test]
     fn decisions_are_counted() {
-        let metrics = Metrics::new(&[0.9, 0.8, 0.3, 0.2], &[1.0, 0.0, 1.0, 0.0], &[0, 0, 1, 1], 0.5);
-        assert_eq!((metrics.accuracy, metrics.precision, metrics.recall, metrics.f1), (0.5, 0.5, 0.5, 0.5));
+        let metrics = Metrics::new(
+            &[0.9, 0.8, 0.3, 0.2],
+            &[1.0, 0.0, 1.0, 0.0],
+            &[0, 0, 1, 1],
+            0.5,
+        );
+        assert_eq!(
+            (
+                metrics.accuracy,
+                metrics.precision,
+                metrics.recall,
+                metrics.f1
+            ),
+            (0.5, 0.5, 0.5, 0.5)
+        );
         assert_eq!((metrics.auc, metrics.group_auc), (0.75, 1.0));
         let none = Metrics::new(&[0.1], &[1.0], &[0], 0.5);
         assert_eq!((none.precision, none.recall, none.f1), (0.0, 0.0, 0.0));

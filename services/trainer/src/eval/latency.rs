@@ -40,7 +40,11 @@ pub struct Subject<'a> {
 ///
 /// # Errors
 /// When a graph refuses its rows.
-pub fn measure(subjects: &mut [Subject<'_>], items: &Encoded, rounds: usize) -> Result<Vec<Latency>, LatencyError> {
+pub fn measure(
+    subjects: &mut [Subject<'_>],
+    items: &Encoded,
+    rounds: usize,
+) -> Result<Vec<Latency>, LatencyError> {
     let mut latencies = vec![Latency::default(); subjects.len()];
     if items.rows == 0 {
         return Ok(latencies);
@@ -51,13 +55,18 @@ pub fn measure(subjects: &mut [Subject<'_>], items: &Encoded, rounds: usize) -> 
         let mut times = vec![Vec::with_capacity(rounds); subjects.len()];
         for round in 0..WARM_UP + rounds {
             for (subject, times) in subjects.iter_mut().zip(&mut times) {
-                let Some(query) = subject.queries.get(round % subject.queries.len().max(1)) else { continue };
+                let Some(query) = subject.queries.get(round % subject.queries.len().max(1)) else {
+                    continue;
+                };
                 let mut scores = Vec::with_capacity(candidates);
                 let started = Instant::now();
                 subject
                     .session
                     .score(query, &items, &mut scores)
-                    .map_err(|source| LatencyError { network: subject.name.to_owned(), source })?;
+                    .map_err(|source| LatencyError {
+                        network: subject.name.to_owned(),
+                        source,
+                    })?;
                 let elapsed = started.elapsed().as_secs_f64() * 1e6;
                 if round >= WARM_UP {
                     times.push(elapsed);
@@ -65,7 +74,11 @@ pub fn measure(subjects: &mut [Subject<'_>], items: &Encoded, rounds: usize) -> 
             }
         }
         for (latency, times) in latencies.iter_mut().zip(times) {
-            let micros = if candidates == 1 { &mut latency.micros_1 } else { &mut latency.micros_500 };
+            let micros = if candidates == 1 {
+                &mut latency.micros_1
+            } else {
+                &mut latency.micros_500
+            };
             *micros = median(times);
         }
     }

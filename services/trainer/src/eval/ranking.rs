@@ -15,7 +15,9 @@ impl Ranking {
         let mut order: Vec<u32> = (0..scores.len() as u32).collect();
         order.sort_by(|&left, &right| scores[left as usize].total_cmp(&scores[right as usize]));
         let score = |place: usize| scores[order[place] as usize];
-        let tied = (0..order.len()).map(|place| place > 0 && score(place) == score(place - 1)).collect();
+        let tied = (0..order.len())
+            .map(|place| place > 0 && score(place) == score(place - 1))
+            .collect();
         Self { order, tied }
     }
 
@@ -33,7 +35,11 @@ impl Ranking {
                 (tied_negatives, tied_positives) = (0.0, 0.0);
             }
             let row = row as usize;
-            if labels[row] > 0.5 { tied_positives += weight(row) } else { tied_negatives += weight(row) }
+            if labels[row] > 0.5 {
+                tied_positives += weight(row)
+            } else {
+                tied_negatives += weight(row)
+            }
         }
         above += tied_positives * (negatives + tied_negatives / 2.0);
         let pairs = (negatives + tied_negatives) * (positives + tied_positives);
@@ -71,7 +77,8 @@ mod tests {
     use proptest::prelude::*;
 
     fn brute_force(scores: &[f32], labels: &[f32]) -> f64 {
-        let rows = |positive: bool| (0..scores.len()).filter(move |row| (labels[*row] > 0.5) == positive);
+        let rows =
+            |positive: bool| (0..scores.len()).filter(move |row| (labels[*row] > 0.5) == positive);
         let (mut above, mut pairs) = (0.0, 0.0);
         for positive in rows(true) {
             for negative in rows(false) {

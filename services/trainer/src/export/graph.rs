@@ -3,7 +3,8 @@
 use prost::Message;
 
 use super::proto::{
-    Attribute, Dimension, Extent, GraphDef, Model, Node, OperatorSet, Shape, Tensor, TensorType, Type, ValueInfo,
+    Attribute, Dimension, Extent, GraphDef, Model, Node, OperatorSet, Shape, Tensor, TensorType,
+    Type, ValueInfo,
 };
 
 /// The newest operator set that runtimes of the last three years know.
@@ -25,7 +26,13 @@ pub(super) enum Element {
 
 impl Graph {
     pub(super) fn new(name: &str) -> Self {
-        Self { graph: GraphDef { name: name.to_owned(), ..GraphDef::default() }, scope: String::new() }
+        Self {
+            graph: GraphDef {
+                name: name.to_owned(),
+                ..GraphDef::default()
+            },
+            scope: String::new(),
+        }
     }
 
     /// Names from now on begin with this.
@@ -45,14 +52,30 @@ impl Graph {
     }
 
     /// A node with an integer attribute.
-    pub(super) fn node_with(&mut self, operator: &str, inputs: &[&str], attribute: &str, i: i64) -> String {
-        let attribute = Attribute { name: attribute.to_owned(), i, kind: Attribute::INT, ..Attribute::default() };
+    pub(super) fn node_with(
+        &mut self,
+        operator: &str,
+        inputs: &[&str],
+        attribute: &str,
+        i: i64,
+    ) -> String {
+        let attribute = Attribute {
+            name: attribute.to_owned(),
+            i,
+            kind: Attribute::INT,
+            ..Attribute::default()
+        };
         self.push(operator, inputs, vec![attribute])
     }
 
     /// A node that reduces over axes given as an attribute, and keeps them as 1.
     pub(super) fn reduce(&mut self, operator: &str, input: &str, axes: &[i64]) -> String {
-        let axes = Attribute { name: "axes".to_owned(), ints: axes.to_vec(), kind: Attribute::INTS, i: 0 };
+        let axes = Attribute {
+            name: "axes".to_owned(),
+            ints: axes.to_vec(),
+            kind: Attribute::INTS,
+            i: 0,
+        };
         self.push(operator, &[input], vec![axes])
     }
 
@@ -62,12 +85,19 @@ impl Graph {
         if let Some(last) = self.graph.node.last_mut() {
             last.output = vec![name.to_owned()];
         }
-        self.graph.output.push(value(name, Element::Float, vec![Extent::Free("N".to_owned())]));
+        self.graph.output.push(value(
+            name,
+            Element::Float,
+            vec![Extent::Free("N".to_owned())],
+        ));
     }
 
     /// A constant array of floats.
     pub(super) fn floats(&mut self, name: &str, shape: &[usize], values: &[f32]) -> String {
-        let raw_data = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+        let raw_data = values
+            .iter()
+            .flat_map(|value| value.to_le_bytes())
+            .collect();
         self.constant(name, shape, Tensor::FLOAT, raw_data)
     }
 
@@ -78,7 +108,10 @@ impl Graph {
 
     /// A constant list of integers.
     pub(super) fn integers(&mut self, name: &str, values: &[i64]) -> String {
-        let raw_data = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+        let raw_data = values
+            .iter()
+            .flat_map(|value| value.to_le_bytes())
+            .collect();
         self.constant(name, &[values.len()], Tensor::INT64, raw_data)
     }
 
@@ -88,7 +121,10 @@ impl Graph {
             producer_name: "decant".to_owned(),
             producer_version: env!("CARGO_PKG_VERSION").to_owned(),
             graph: Some(self.graph),
-            opset_import: vec![OperatorSet { domain: String::new(), version: OPSET }],
+            opset_import: vec![OperatorSet {
+                domain: String::new(),
+                version: OPSET,
+            }],
         };
         model.encode_to_vec()
     }
@@ -105,10 +141,21 @@ impl Graph {
         name
     }
 
-    fn constant(&mut self, name: &str, shape: &[usize], data_type: i32, raw_data: Vec<u8>) -> String {
+    fn constant(
+        &mut self,
+        name: &str,
+        shape: &[usize],
+        data_type: i32,
+        raw_data: Vec<u8>,
+    ) -> String {
         let name = format!("{}/{name}{}", self.scope, self.graph.initializer.len());
         let dims = shape.iter().map(|&size| size as i64).collect();
-        self.graph.initializer.push(Tensor { dims, data_type, name: name.clone(), raw_data });
+        self.graph.initializer.push(Tensor {
+            dims,
+            data_type,
+            name: name.clone(),
+            raw_data,
+        });
         name
     }
 }
@@ -118,7 +165,20 @@ fn value(name: &str, element: Element, shape: Vec<Extent>) -> ValueInfo {
         Element::Float => Tensor::FLOAT,
         Element::Int32 => Tensor::INT32,
     };
-    let dim = shape.into_iter().map(|extent| Dimension { extent: Some(extent) }).collect();
-    let tensor = TensorType { element, shape: Some(Shape { dim }) };
-    ValueInfo { name: name.to_owned(), kind: Some(Type { tensor: Some(tensor) }) }
+    let dim = shape
+        .into_iter()
+        .map(|extent| Dimension {
+            extent: Some(extent),
+        })
+        .collect();
+    let tensor = TensorType {
+        element,
+        shape: Some(Shape { dim }),
+    };
+    ValueInfo {
+        name: name.to_owned(),
+        kind: Some(Type {
+            tensor: Some(tensor),
+        }),
+    }
 }

@@ -51,9 +51,16 @@ impl Inputs {
                 graph.input(&name("dense"), Element::Float, rows, side.dense.len());
                 name("dense")
             });
-            Rows { slots: side.slots, ids, dense }
+            Rows {
+                slots: side.slots,
+                ids,
+                dense,
+            }
         };
-        Self { query: side("query", "Q", &layout.query), item: side("item", "N", &layout.item) }
+        Self {
+            query: side("query", "Q", &layout.query),
+            item: side("item", "N", &layout.item),
+        }
     }
 }
 
@@ -61,12 +68,25 @@ impl Inputs {
 pub(super) fn logit(graph: &mut Graph, inputs: &Inputs, network: &Network) -> String {
     let layout = network.layout();
     let table = Tables::new(graph, network);
-    let item_column = layout.query.fields.len() * network.architecture().embedding + layout.query.dense.len();
+    let item_column =
+        layout.query.fields.len() * network.architecture().embedding + layout.query.dense.len();
     let sides = [
         side(graph, network, &table, &inputs.query, &layout.query, 0),
-        side(graph, network, &table, &inputs.item, &layout.item, item_column),
+        side(
+            graph,
+            network,
+            &table,
+            &inputs.item,
+            &layout.item,
+            item_column,
+        ),
     ];
-    let Parts { first_order, cross, cross_head, hidden } = network.architecture().parts(network.dense());
+    let Parts {
+        first_order,
+        cross,
+        cross_head,
+        hidden,
+    } = network.architecture().parts(network.dense());
     let mut terms = Vec::new();
     if let Some(affine) = first_order {
         terms.extend(linear(graph, &sides, &affine));
@@ -78,7 +98,13 @@ pub(super) fn logit(graph: &mut Graph, inputs: &Inputs, network: &Network) -> St
         terms.extend(crossed(graph, &sides, &cross, head));
     }
     if let [first, rest @ ..] = &hidden[..] {
-        terms.extend(perceptron(graph, network.architecture().embedding, &sides, first, rest));
+        terms.extend(perceptron(
+            graph,
+            network.architecture().embedding,
+            &sides,
+            first,
+            rest,
+        ));
     }
     add(graph, terms).unwrap_or_else(|| graph.floats("nothing", &[1, 1], &[0.0]))
 }
@@ -94,13 +120,24 @@ impl Tables {
         let (table, embedding) = (network.table(), network.architecture().embedding);
         let rows: Vec<&[f32]> = table.values.chunks_exact(table.width.max(1)).collect();
         let column = |range: std::ops::Range<usize>| -> Vec<f32> {
-            rows.iter().flat_map(|row| &row[range.clone()]).copied().collect()
+            rows.iter()
+                .flat_map(|row| &row[range.clone()])
+                .copied()
+                .collect()
         };
-        let vectors = (embedding > 0).then(|| graph.floats("embedding", &[rows.len(), embedding], &column(0..embedding)));
+        let vectors = (embedding > 0)
+            .then(|| graph.floats("embedding", &[rows.len(), embedding], &column(0..embedding)));
         let first_order = network.architecture().first_order.then(|| {
-            graph.floats("first_order", &[rows.len()], &column(embedding..embedding + 1))
+            graph.floats(
+                "first_order",
+                &[rows.len()],
+                &column(embedding..embedding + 1),
+            )
         });
-        Self { vectors, first_order }
+        Self {
+            vectors,
+            first_order,
+        }
     }
 }
 
@@ -112,15 +149,28 @@ fn side<'a>(
     layout: &'a SideLayout,
     first_column: usize,
 ) -> Side<'a> {
-    let mut side =
-        Side { layout, flat: None, vectors: None, fields: None, first_order: None, dense: rows.dense.clone(), first_column };
-    let Some([ids, weights]) = &rows.ids else { return side };
+    let mut side = Side {
+        layout,
+        flat: None,
+        vectors: None,
+        fields: None,
+        first_order: None,
+        dense: rows.dense.clone(),
+        first_column,
+    };
+    let Some([ids, weights]) = &rows.ids else {
+        return side;
+    };
     if layout.slots == 0 {
         return side;
     }
     // In an ensemble a member may read fewer slots than the graph has.
     let [ids, weights] = [ids, weights].map(|input| {
-        if rows.slots == layout.slots { input.clone() } else { slice(graph, input, 0, layout.slots) }
+        if rows.slots == layout.slots {
+            input.clone()
+        } else {
+            slice(graph, input, 0, layout.slots)
+        }
     });
     if let Some(table) = &tables.first_order {
         let gathered = graph.node("Gather", &[table, &ids]);
@@ -158,8 +208,15 @@ fn needs_fields(network: &Network, layout: &SideLayout) -> bool {
 /// Each of `columns` columns `times` times. A product with a matrix of zeros and ones, which the runtime makes when it
 /// opens the file: several times faster than broadcasting over a last dimension as short as an embedding.
 fn repeat_columns(graph: &mut Graph, value: &str, columns: usize, times: usize) -> String {
-    let identity: Vec<f32> =
-        (0..columns * columns).map(|place| if place % columns == place / columns { 1.0 } else { 0.0 }).collect();
+    let identity: Vec<f32> = (0..columns * columns)
+        .map(|place| {
+            if place % columns == place / columns {
+                1.0
+            } else {
+                0.0
+            }
+        })
+        .collect();
     let identity = graph.floats("identity", &[columns, columns, 1], &identity);
     let [columns, times] = [columns as i64, times as i64];
     let shape = graph.integers("repeated", &[columns, columns, times]);
@@ -180,7 +237,11 @@ fn pool(graph: &mut Graph, vectors: &str, layout: &SideLayout, embedding: usize)
             fields.next();
         }
         let all = field.first_slot == 0 && end == layout.slots;
-        let run = if all { vectors.to_owned() } else { slice(graph, vectors, field.first_slot, end) };
+        let run = if all {
+            vectors.to_owned()
+        } else {
+            slice(graph, vectors, field.first_slot, end)
+        };
         parts.push(if field.slots == 1 {
             let shape = graph.integers("flat", &[0, ((end - field.first_slot) * embedding) as i64]);
             graph.node("Reshape", &[&run, &shape])
@@ -237,7 +298,11 @@ fn crossed(
     head: &Parameter,
 ) -> Option<String> {
     let [query, item] = sides.each_ref().map(|side| {
-        let columns = [&side.fields, &side.dense].into_iter().flatten().cloned().collect();
+        let columns = [&side.fields, &side.dense]
+            .into_iter()
+            .flatten()
+            .cloned()
+            .collect();
         concat(graph, columns)
     });
     let item = item?;
@@ -283,7 +348,12 @@ fn perceptron(
             shares.push(graph.node("MatMul", &[flat, &weight]));
         }
         if let Some(dense) = &side.dense {
-            let weight = rows(graph, first.weight, side.first_column + fields * embedding, side.layout.dense.len());
+            let weight = rows(
+                graph,
+                first.weight,
+                side.first_column + fields * embedding,
+                side.layout.dense.len(),
+            );
             shares.push(graph.node("MatMul", &[dense, &weight]));
         }
     }
@@ -303,20 +373,32 @@ fn slot_rows(graph: &mut Graph, weight: &Parameter, side: &Side<'_>, embedding: 
     if side.layout.slots == fields {
         return compact;
     }
-    let of_slots = side.layout.fields.iter().enumerate().flat_map(|(field, of)| vec![field as i64; of.slots]);
+    let of_slots = side
+        .layout
+        .fields
+        .iter()
+        .enumerate()
+        .flat_map(|(field, of)| vec![field as i64; of.slots]);
     let of_slots: Vec<i64> = of_slots.collect();
     let by_field = graph.integers("by_field", &[fields as i64, (embedding * width) as i64]);
     let by_field = graph.node("Reshape", &[&compact, &by_field]);
     let index = graph.integers("field_of_slot", &of_slots);
     let by_slot = graph.node("Gather", &[&by_field, &index]);
-    let matrix = graph.integers("matrix", &[(of_slots.len() * embedding) as i64, width as i64]);
+    let matrix = graph.integers(
+        "matrix",
+        &[(of_slots.len() * embedding) as i64, width as i64],
+    );
     graph.node("Reshape", &[&by_slot, &matrix])
 }
 
 /// Some rows of a parameter.
 fn rows(graph: &mut Graph, parameter: &Parameter, first: usize, count: usize) -> String {
     let width = parameter.shape[1];
-    graph.floats("weight", &[count, width], &parameter.values[first * width..(first + count) * width])
+    graph.floats(
+        "weight",
+        &[count, width],
+        &parameter.values[first * width..(first + count) * width],
+    )
 }
 
 fn gemm(graph: &mut Graph, input: &str, layer: &Affine<'_, Parameter>) -> String {
@@ -327,12 +409,15 @@ fn gemm(graph: &mut Graph, input: &str, layer: &Affine<'_, Parameter>) -> String
 
 /// A range of the second dimension.
 fn slice(graph: &mut Graph, value: &str, start: usize, end: usize) -> String {
-    let [start, end, axis] = [("start", start), ("end", end), ("axis", 1)].map(|(name, at)| graph.integers(name, &[at as i64]));
+    let [start, end, axis] = [("start", start), ("end", end), ("axis", 1)]
+        .map(|(name, at)| graph.integers(name, &[at as i64]));
     graph.node("Slice", &[value, &start, &end, &axis])
 }
 
 fn add(graph: &mut Graph, terms: Vec<String>) -> Option<String> {
-    terms.into_iter().reduce(|sum, term| graph.node("Add", &[&sum, &term]))
+    terms
+        .into_iter()
+        .reduce(|sum, term| graph.node("Add", &[&sum, &term]))
 }
 
 fn concat(graph: &mut Graph, columns: Vec<String>) -> Option<String> {

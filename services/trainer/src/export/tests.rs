@@ -10,7 +10,8 @@ use crate::synthetic;
 /// A network of each kind, with weights far from zero.
 fn networks(train: &Examples) -> Vec<Network> {
     let history = Some(Arc::new(History::new(train)));
-    let network = |architecture, history| Network::with_wide_weights(architecture, &train.layout, history, 9);
+    let network =
+        |architecture, history| Network::with_wide_weights(architecture, &train.layout, history, 9);
     vec![
         network(Architecture::linear(), None),
         network(Architecture::mlp(3, &[8]), None),
@@ -29,14 +30,33 @@ fn graphs_score_as_their_networks_do() {
         for network in networks(&train) {
             let onnx = super::network("model", &network);
             let queries = queries(&network, &test);
-            let parity = verify("model", &onnx, &runtime(), &queries, &test, &network.logits(&test)).unwrap();
+            let parity = verify(
+                "model",
+                &onnx,
+                &runtime(),
+                &queries,
+                &test,
+                &network.logits(&test),
+            )
+            .unwrap();
             assert_eq!(parity.rows, test.len());
-            assert!(parity.worst < 1e-6, "{:?} differs by {}", network.architecture(), parity.worst);
+            assert!(
+                parity.worst < 1e-6,
+                "{:?} differs by {}",
+                network.architecture(),
+                parity.worst
+            );
             assert_eq!(parity.golden.expected.len(), 48);
             // Scores far apart, or equality would be worth nothing.
             let scores = &parity.golden.expected;
-            let spread = scores.iter().fold(0.0_f32, |most, score| most.max((score - scores[0]).abs()));
-            assert!(spread > 0.05, "{:?} spreads over {spread}", network.architecture());
+            let spread = scores
+                .iter()
+                .fold(0.0_f32, |most, score| most.max((score - scores[0]).abs()));
+            assert!(
+                spread > 0.05,
+                "{:?} spreads over {spread}",
+                network.architecture()
+            );
         }
     }
 }
@@ -44,17 +64,43 @@ fn graphs_score_as_their_networks_do() {
 #[test]
 fn one_query_row_meets_all_items() {
     let [train, _, test] = synthetic::split(true, 4);
-    let pairs: Vec<Pair> = (0..40).map(|item| Pair { query: 7, item }).filter(|pair| !train.pairs.contains(pair)).collect();
+    let pairs: Vec<Pair> = (0..40)
+        .map(|item| Pair { query: 7, item })
+        .filter(|pair| !train.pairs.contains(pair))
+        .collect();
     let labels = vec![0.0; pairs.len()];
     let candidates = test.with_pairs(pairs, labels);
-    let items: Vec<usize> = candidates.pairs.iter().map(|pair| pair.item as usize).collect();
+    let items: Vec<usize> = candidates
+        .pairs
+        .iter()
+        .map(|pair| pair.item as usize)
+        .collect();
     for network in networks(&train) {
         let onnx = super::network("model", &network);
-        let mut session = verify("model", &onnx, &runtime(), &queries(&network, &test), &test, &network.logits(&test)).unwrap().session;
+        let mut session = verify(
+            "model",
+            &onnx,
+            &runtime(),
+            &queries(&network, &test),
+            &test,
+            &network.logits(&test),
+        )
+        .unwrap()
+        .session;
         let mut scores = Vec::new();
-        session.score(&queries(&network, &test).select(&[7]), &test.items.select(&items), &mut scores).unwrap();
+        session
+            .score(
+                &queries(&network, &test).select(&[7]),
+                &test.items.select(&items),
+                &mut scores,
+            )
+            .unwrap();
         for (got, expected) in scores.iter().zip(network.scores(&candidates)) {
-            assert!((got - expected).abs() < 1e-6, "{:?}: {got} instead of {expected}", network.architecture());
+            assert!(
+                (got - expected).abs() < 1e-6,
+                "{:?}: {got} instead of {expected}",
+                network.architecture()
+            );
         }
     }
 }
@@ -62,11 +108,21 @@ fn one_query_row_meets_all_items() {
 #[test]
 fn an_ensemble_is_the_weighted_mean_of_logits() {
     let [train, _, test] = synthetic::split(true, 4);
-    let members = networks(&train).into_iter().zip([1.0, 2.0, 1.0, 0.5, 3.0, 1.0, 1.0]);
+    let members = networks(&train)
+        .into_iter()
+        .zip([1.0, 2.0, 1.0, 0.5, 3.0, 1.0, 1.0]);
     let ensemble = Ensemble::new(members.map(|(network, weight)| (weight, network)).collect());
     let onnx = super::ensemble("ensemble", &ensemble);
     let widest = queries(&ensemble.members()[6].1, &test);
-    verify("ensemble", &onnx, &runtime(), &widest, &test, &ensemble.logits(&test)).unwrap();
+    verify(
+        "ensemble",
+        &onnx,
+        &runtime(),
+        &widest,
+        &test,
+        &ensemble.logits(&test),
+    )
+    .unwrap();
 }
 
 #[test]
@@ -74,7 +130,11 @@ fn a_file_holds_little_more_than_the_parameters() {
     let [train, ..] = synthetic::split(true, 4);
     for network in networks(&train) {
         let bytes = super::network("model", &network).len();
-        assert!(bytes < 4 * network.parameters() + 12_000, "{bytes} bytes for {} parameters", network.parameters());
+        assert!(
+            bytes < 4 * network.parameters() + 12_000,
+            "{bytes} bytes for {} parameters",
+            network.parameters()
+        );
     }
 }
 
@@ -85,8 +145,22 @@ fn a_graph_that_differs_is_refused_by_its_worst_row() {
     let mut logits = network.logits(&test);
     logits[3] += 0.1;
     logits[5] += 1.0;
-    let error = verify("model", &super::network("model", &network), &runtime(), &test.queries, &test, &logits);
+    let error = verify(
+        "model",
+        &super::network("model", &network),
+        &runtime(),
+        &test.queries,
+        &test,
+        &logits,
+    );
     assert!(matches!(error, Err(ParityError::Differs { row: 5, .. })));
-    let error = verify("model", b"not onnx", &runtime(), &test.queries, &test, &logits);
+    let error = verify(
+        "model",
+        b"not onnx",
+        &runtime(),
+        &test.queries,
+        &test,
+        &logits,
+    );
     assert!(matches!(error, Err(ParityError::Inference { .. })));
 }

@@ -43,7 +43,9 @@ pub enum ParityError {
         source: Error,
     },
     /// It computes something else.
-    #[error("the ONNX graph of `{network}` scores row {row} (query {query}, item {item}) as {got}, the network as {expected}")]
+    #[error(
+        "the ONNX graph of `{network}` scores row {row} (query {query}, item {item}) as {got}, the network as {expected}"
+    )]
     Differs {
         /// The network.
         network: String,
@@ -73,18 +75,26 @@ pub fn verify(
     examples: &Examples,
     logits: &[f32],
 ) -> Result<Parity, ParityError> {
-    let failed = |source: Error| ParityError::Inference { network: name.to_owned(), source };
+    let failed = |source: Error| ParityError::Inference {
+        network: name.to_owned(),
+        source,
+    };
     let mut session = Session::open(runtime, onnx, NonZeroUsize::MIN).map_err(failed)?;
     let expected: Vec<f32> = logits.iter().copied().map(sigmoid).collect();
     let positions: Vec<usize> = (0..examples.len()).collect();
     let (mut scores, mut batch_scores) = (Vec::with_capacity(examples.len()), Vec::new());
     for batch in positions.chunks(BATCH) {
         let (query, item) = encoded(queries, examples, batch);
-        session.score(&query, &item, &mut batch_scores).map_err(failed)?;
+        session
+            .score(&query, &item, &mut batch_scores)
+            .map_err(failed)?;
         scores.extend_from_slice(&batch_scores);
     }
     let difference = |row: usize| (expected[row] - scores[row]).abs();
-    let worst = positions.iter().copied().max_by(|left, right| difference(*left).total_cmp(&difference(*right)));
+    let worst = positions
+        .iter()
+        .copied()
+        .max_by(|left, right| difference(*left).total_cmp(&difference(*right)));
     if let Some(row) = worst.filter(|row| difference(*row) >= TOLERANCE) {
         let pair = examples.pairs[row];
         return Err(ParityError::Differs {
@@ -98,20 +108,40 @@ pub fn verify(
     }
     let golden_rows = &positions[..positions.len().min(GOLDEN_ROWS)];
     let (query, item) = encoded(queries, examples, golden_rows);
-    let golden = Golden { query, item, expected: expected[..golden_rows.len()].to_vec(), tolerance: TOLERANCE };
+    let golden = Golden {
+        query,
+        item,
+        expected: expected[..golden_rows.len()].to_vec(),
+        tolerance: TOLERANCE,
+    };
     golden.replay(&mut session).map_err(failed)?;
-    Ok(Parity { session, rows: scores.len(), worst: worst.map_or(0.0, difference), golden })
+    Ok(Parity {
+        session,
+        rows: scores.len(),
+        worst: worst.map_or(0.0, difference),
+        golden,
+    })
 }
 
 /// The query rows that the graph of a network takes.
 pub fn queries(network: &Network, examples: &Examples) -> Encoded {
-    let extended = |history: &History| history.extend_queries(network.layout(), &examples.queries, &examples.users);
-    network.history().map_or_else(|| Encoded::clone(&examples.queries), extended)
+    let extended = |history: &History| {
+        history.extend_queries(network.layout(), &examples.queries, &examples.users)
+    };
+    network
+        .history()
+        .map_or_else(|| Encoded::clone(&examples.queries), extended)
 }
 
 fn encoded(queries: &Encoded, examples: &Examples, positions: &[usize]) -> (Encoded, Encoded) {
     let rows = |row: fn(&crate::dataset::Pair) -> u32| -> Vec<usize> {
-        positions.iter().map(|&position| row(&examples.pairs[position]) as usize).collect()
+        positions
+            .iter()
+            .map(|&position| row(&examples.pairs[position]) as usize)
+            .collect()
     };
-    (queries.select(&rows(|pair| pair.query)), examples.items.select(&rows(|pair| pair.item)))
+    (
+        queries.select(&rows(|pair| pair.query)),
+        examples.items.select(&rows(|pair| pair.item)),
+    )
 }

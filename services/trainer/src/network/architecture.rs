@@ -26,22 +26,41 @@ pub struct Architecture {
 impl Architecture {
     /// Logistic regression.
     pub fn linear() -> Self {
-        Self { embedding: 0, first_order: true, interactions: false, cross: 0, hidden: Vec::new() }
+        Self {
+            embedding: 0,
+            first_order: true,
+            interactions: false,
+            cross: 0,
+            hidden: Vec::new(),
+        }
     }
 
     /// Hidden layers over the fields' vectors.
     pub fn mlp(embedding: usize, hidden: &[usize]) -> Self {
-        Self { embedding, first_order: false, interactions: false, cross: 0, hidden: hidden.to_vec() }
+        Self {
+            embedding,
+            first_order: false,
+            interactions: false,
+            cross: 0,
+            hidden: hidden.to_vec(),
+        }
     }
 
     /// A factorisation machine and hidden layers over the same vectors.
     pub fn deepfm(embedding: usize, hidden: &[usize]) -> Self {
-        Self { first_order: true, interactions: true, ..Self::mlp(embedding, hidden) }
+        Self {
+            first_order: true,
+            interactions: true,
+            ..Self::mlp(embedding, hidden)
+        }
     }
 
     /// Cross layers and hidden layers side by side.
     pub fn dcn(embedding: usize, cross: usize, hidden: &[usize]) -> Self {
-        Self { cross, ..Self::mlp(embedding, hidden) }
+        Self {
+            cross,
+            ..Self::mlp(embedding, hidden)
+        }
     }
 
     pub(crate) fn table_width(&self) -> usize {
@@ -53,7 +72,10 @@ impl Architecture {
         if self.embedding == 0 {
             return 0;
         }
-        [&layout.query, &layout.item].iter().map(|side| side.fields.len() * self.embedding + side.dense.len()).sum()
+        [&layout.query, &layout.item]
+            .iter()
+            .map(|side| side.fields.len() * self.embedding + side.dense.len())
+            .sum()
     }
 
     /// The dense parameters in the order in which [`Architecture::parts`] takes them, and which of them start random.
@@ -85,17 +107,31 @@ impl Architecture {
         // Small enough for the first epoch to look linear, wide enough to break the symmetry between columns.
         const SPREAD: f32 = 0.05;
         let width = self.table_width();
-        let mut draw = |column: usize| if column < self.embedding { SPREAD * (2.0 * random.uniform() - 1.0) } else { 0.0 };
-        (0..rows * width).map(|position| draw(position % width)).collect()
+        let mut draw = |column: usize| {
+            if column < self.embedding {
+                SPREAD * (2.0 * random.uniform() - 1.0)
+            } else {
+                0.0
+            }
+        };
+        (0..rows * width)
+            .map(|position| draw(position % width))
+            .collect()
     }
 
-    pub(super) fn initial_parameters(&self, layout: &Layout, random: &mut Random) -> Vec<Parameter> {
+    pub(super) fn initial_parameters(
+        &self,
+        layout: &Layout,
+        random: &mut Random,
+    ) -> Vec<Parameter> {
         let mut initial = |(shape, start): ([usize; 2], Start)| {
             let bound = match start {
                 Start::Zero => 0.0,
                 Start::Glorot => (6.0 / (shape[0] + shape[1]) as f32).sqrt(),
             };
-            let values = (0..shape[0] * shape[1]).map(|_| bound * (2.0 * random.uniform() - 1.0)).collect();
+            let values = (0..shape[0] * shape[1])
+                .map(|_| bound * (2.0 * random.uniform() - 1.0))
+                .collect();
             Parameter { shape, values }
         };
         self.shapes(layout).into_iter().map(&mut initial).collect()
@@ -104,14 +140,33 @@ impl Architecture {
     /// Names each part's parameters.
     pub(crate) fn parts<'p, P>(&self, parameters: &'p [P]) -> Parts<'p, P> {
         let mut rest = parameters.iter();
-        let mut pair = || Some(Affine { weight: rest.next()?, bias: rest.next()? });
+        let mut pair = || {
+            Some(Affine {
+                weight: rest.next()?,
+                bias: rest.next()?,
+            })
+        };
         let first_order = if self.first_order { pair() } else { None };
         let cross = (0..self.cross).map_while(|_| pair()).collect();
         let cross_head = if self.cross > 0 { rest.next() } else { None };
-        let mut pair = || Some(Affine { weight: rest.next()?, bias: rest.next()? });
-        let layers = if self.hidden.is_empty() { 0 } else { self.hidden.len() + 1 };
+        let mut pair = || {
+            Some(Affine {
+                weight: rest.next()?,
+                bias: rest.next()?,
+            })
+        };
+        let layers = if self.hidden.is_empty() {
+            0
+        } else {
+            self.hidden.len() + 1
+        };
         let hidden = (0..layers).map_while(|_| pair()).collect();
-        Parts { first_order, cross, cross_head, hidden }
+        Parts {
+            first_order,
+            cross,
+            cross_head,
+            hidden,
+        }
     }
 }
 

@@ -23,14 +23,19 @@ impl Average {
             log_decays: vec![0.0],
             table: network.table.values.clone(),
             current: vec![0; network.table.values.len() / network.table.width.max(1)],
-            dense: network.dense.iter().map(|parameter| parameter.values.clone()).collect(),
+            dense: network
+                .dense
+                .iter()
+                .map(|parameter| parameter.values.clone())
+                .collect(),
         })
     }
 
     /// A row is about to change in the step that is under way.
     pub(super) fn before_row(&mut self, row: usize, table: &Table) {
         let done = self.log_decays.len() - 1;
-        let kept = (self.log_decays[done] - self.log_decays[self.current[row] as usize]).exp() as f32;
+        let kept =
+            (self.log_decays[done] - self.log_decays[self.current[row] as usize]).exp() as f32;
         self.current[row] = done as u32;
         let range = row * table.width..(row + 1) * table.width;
         blend(&mut self.table[range.clone()], &table.values[range], kept);
@@ -41,7 +46,8 @@ impl Average {
         let steps = self.log_decays.len() as f64;
         // Early on the average forgets faster, or it would hold on to the weights before training.
         let decay = self.decay.min((1.0 + steps) / (10.0 + steps));
-        self.log_decays.push(self.log_decays[self.log_decays.len() - 1] + decay.ln());
+        self.log_decays
+            .push(self.log_decays[self.log_decays.len() - 1] + decay.ln());
         for (average, parameter) in self.dense.iter_mut().zip(dense) {
             blend(average, &parameter.values, decay as f32);
         }
@@ -100,7 +106,10 @@ mod tests {
         let weights = network.table.values.clone();
         average.swap(&mut network);
         for (got, expected) in network.table.values.iter().zip(&expected) {
-            assert!((got - expected).abs() < 1e-3 * expected.abs().max(1.0), "{got} instead of {expected}");
+            assert!(
+                (got - expected).abs() < 1e-3 * expected.abs().max(1.0),
+                "{got} instead of {expected}"
+            );
         }
         average.swap(&mut network);
         assert_eq!(network.table.values, weights);

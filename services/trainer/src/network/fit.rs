@@ -72,7 +72,9 @@ pub enum FitError {
         network: String,
     },
     /// The loss is no number any more.
-    #[error("`{network}` diverged in epoch {epoch}: its loss is not finite; a lower learning_rate may help")]
+    #[error(
+        "`{network}` diverged in epoch {epoch}: its loss is not finite; a lower learning_rate may help"
+    )]
     Diverged {
         /// The network.
         network: String,
@@ -95,11 +97,18 @@ impl Network {
     ///
     /// # Errors
     /// When there are no examples, the loss diverges, or the observer cancels.
-    pub fn fit(&mut self, fit: Fit<'_>, objective: impl Fn(usize, f32) -> (f32, f32)) -> Result<Fitted, FitError> {
+    pub fn fit(
+        &mut self,
+        fit: Fit<'_>,
+        objective: impl Fn(usize, f32) -> (f32, f32),
+    ) -> Result<Fitted, FitError> {
         let name = || fit.name.to_owned();
         for (examples, which) in [(fit.train, "training"), (fit.validation, "validation")] {
             if examples.is_empty() {
-                return Err(FitError::Empty { network: name(), examples: which });
+                return Err(FitError::Empty {
+                    network: name(),
+                    examples: which,
+                });
             }
         }
         let started = Instant::now();
@@ -117,7 +126,10 @@ impl Network {
             }
             let loss = loss / order.len() as f64;
             if !loss.is_finite() {
-                return Err(FitError::Diverged { network: name(), epoch });
+                return Err(FitError::Diverged {
+                    network: name(),
+                    epoch,
+                });
             }
             trainer.swap_average(self);
             let validation_auc = eval::auc(&self.logits(fit.validation), &fit.validation.labels);
@@ -127,7 +139,8 @@ impl Network {
                 epochs: fit.options.epochs,
                 loss,
                 validation_auc,
-                seconds_left: started.elapsed().as_secs_f64() / epoch as f64 * (fit.options.epochs - epoch) as f64,
+                seconds_left: started.elapsed().as_secs_f64() / epoch as f64
+                    * (fit.options.epochs - epoch) as f64,
             }));
             match &best {
                 Some((fitted, _)) if validation_auc <= fitted.validation_auc => {
@@ -135,12 +148,23 @@ impl Network {
                         break;
                     }
                 }
-                _ => best = Some((Fitted { best_epoch: epoch, validation_auc }, Weights::of(self))),
+                _ => {
+                    best = Some((
+                        Fitted {
+                            best_epoch: epoch,
+                            validation_auc,
+                        },
+                        Weights::of(self),
+                    ))
+                }
             }
             trainer.swap_back(self);
         }
         let Some((fitted, weights)) = best else {
-            return Err(FitError::Empty { network: name(), examples: "epochs of" });
+            return Err(FitError::Empty {
+                network: name(),
+                examples: "epochs of",
+            });
         };
         weights.restore(self);
         fit.observer.event(Event::Fitted {
@@ -178,12 +202,27 @@ impl<'a> Trainer<'a> {
     }
 
     /// One step over the examples at these positions; returns the sum of their losses.
-    fn step(&mut self, network: &mut Network, batch: &[usize], objective: impl Fn(usize, f32) -> (f32, f32)) -> f64 {
+    fn step(
+        &mut self,
+        network: &mut Network,
+        batch: &[usize],
+        objective: impl Fn(usize, f32) -> (f32, f32),
+    ) -> f64 {
         let pooling = network.pooling.clone();
         let pooled = pooling.gather(network, self.train, batch);
         let dense = pooling.dense(self.train, batch);
-        let dropout = Dropout { rate: self.dropout, random: &mut self.random };
-        let pass = Pass::forward(network, pooled, dense, batch.len(), &self.device, Some(dropout));
+        let dropout = Dropout {
+            rate: self.dropout,
+            random: &mut self.random,
+        };
+        let pass = Pass::forward(
+            network,
+            pooled,
+            dense,
+            batch.len(),
+            &self.device,
+            Some(dropout),
+        );
         let (mut loss, mut slopes) = (0.0, Vec::with_capacity(batch.len()));
         for (&position, logit) in batch.iter().zip(pass.logits()) {
             let (value, slope) = objective(position, logit);
@@ -191,9 +230,22 @@ impl<'a> Trainer<'a> {
             slopes.push(slope / batch.len() as f32);
         }
         let gradients = pass.backward(slopes.clone(), &self.device);
-        pooling.scatter(network, self.train, batch, &gradients.input, &slopes, &mut self.gradients);
+        pooling.scatter(
+            network,
+            self.train,
+            batch,
+            &gradients.input,
+            &slopes,
+            &mut self.gradients,
+        );
         let Network { table, dense, .. } = network;
-        self.optimizer.step(dense, &gradients.parameters, table, &mut self.gradients, self.average.as_mut());
+        self.optimizer.step(
+            dense,
+            &gradients.parameters,
+            table,
+            &mut self.gradients,
+            self.average.as_mut(),
+        );
         loss
     }
 
@@ -221,7 +273,10 @@ struct Weights {
 
 impl Weights {
     fn of(network: &Network) -> Self {
-        Self { table: network.table.clone(), dense: network.dense.clone() }
+        Self {
+            table: network.table.clone(),
+            dense: network.dense.clone(),
+        }
     }
 
     fn restore(self, network: &mut Network) {

@@ -46,7 +46,11 @@ impl Pass {
         let training = dropout.is_some();
         let leaf = |values: Vec<f32>, shape: [usize; 2]| {
             let tensor = Tensor::<2>::from_data(TensorData::new(values, shape), device);
-            if training { tensor.require_grad() } else { tensor }
+            if training {
+                tensor.require_grad()
+            } else {
+                tensor
+            }
         };
         let width = architecture.input_width(&network.layout);
         let input = (width > 0).then(|| leaf(pooled.input, [rows, width]));
@@ -59,9 +63,13 @@ impl Pass {
         let mut terms = Vec::new();
         if let Some(Affine { weight, bias }) = parts.first_order {
             let sums = constant(pooled.first_order, [rows, 1], device);
-            terms.push(bias.clone().map_or_else(|| sums.clone(), |bias| sums.clone() + bias));
+            terms.push(
+                bias.clone()
+                    .map_or_else(|| sums.clone(), |bias| sums.clone() + bias),
+            );
             if let Some(weight) = weight {
-                terms.push(constant(dense, [rows, weight.dims()[0]], device).matmul(weight.clone()));
+                terms
+                    .push(constant(dense, [rows, weight.dims()[0]], device).matmul(weight.clone()));
             }
         }
         if let Some(input) = &input {
@@ -84,7 +92,8 @@ impl Pass {
                         && dropout.rate > 0.0
                     {
                         let shape = hidden.dims();
-                        hidden = hidden * constant(dropout.mask(shape[0] * shape[1]), shape, device);
+                        hidden =
+                            hidden * constant(dropout.mask(shape[0] * shape[1]), shape, device);
                     }
                 }
             }
@@ -94,7 +103,11 @@ impl Pass {
         }
         let logits = terms.into_iter().reduce(|sum, term| sum + term);
         let logits = logits.unwrap_or_else(|| constant(vec![0.0; rows], [rows, 1], device));
-        Self { input, parameters, logits }
+        Self {
+            input,
+            parameters,
+            logits,
+        }
     }
 
     pub(super) fn logits(&self) -> Vec<f32> {
@@ -122,7 +135,9 @@ impl Dropout<'_> {
         let mut mask = Vec::with_capacity(length + 1);
         while mask.len() < length {
             let bits = self.random.bits();
-            mask.extend([bits & 0xffff, bits >> 16].map(|draw| if draw < threshold { 0.0 } else { keep }));
+            mask.extend(
+                [bits & 0xffff, bits >> 16].map(|draw| if draw < threshold { 0.0 } else { keep }),
+            );
         }
         mask.truncate(length);
         mask
@@ -143,8 +158,11 @@ pub(super) fn logits(network: &Network, examples: &Examples) -> Vec<f32> {
 
 /// `x weight + bias`. A weight without rows has no tensor, and its input no columns.
 fn affine(input: Tensor<2>, weight: &Option<Tensor<2>>, bias: &Option<Tensor<2>>) -> Tensor<2> {
-    let product = weight.as_ref().map_or(input.clone(), |weight| input.matmul(weight.clone()));
-    bias.as_ref().map_or(product.clone(), |bias| product.clone() + bias.clone())
+    let product = weight
+        .as_ref()
+        .map_or(input.clone(), |weight| input.matmul(weight.clone()));
+    bias.as_ref()
+        .map_or(product.clone(), |bias| product.clone() + bias.clone())
 }
 
 /// Rendle's identity: the sum over pairs of inner products is half of (square of the sum - sum of the squares).
@@ -155,9 +173,15 @@ fn interactions(architecture: &Architecture, network: &Network, input: &Tensor<2
     let item = network.layout.item.fields.len();
     let item_start = query * embedding + network.layout.query.dense.len();
     let sides = [(0, query), (item_start, item)];
-    let sides = sides.into_iter().filter(|(_, fields)| *fields > 0).map(|(start, fields)| {
-        input.clone().slice([0..rows, start..start + fields * embedding]).reshape([rows, fields, embedding])
-    });
+    let sides = sides
+        .into_iter()
+        .filter(|(_, fields)| *fields > 0)
+        .map(|(start, fields)| {
+            input
+                .clone()
+                .slice([0..rows, start..start + fields * embedding])
+                .reshape([rows, fields, embedding])
+        });
     let fields = Tensor::<3>::cat(sides.collect(), 1);
     let square_of_sum = fields.clone().sum_dim(1).square().sum_dim(2);
     let sum_of_squares = fields.square().sum_dim(1).sum_dim(2);

@@ -19,7 +19,11 @@ const FIELDS: [&str; 2] = ["history.liked", "history.disliked"];
 impl History {
     /// The history that these examples are.
     pub fn new(examples: &Examples) -> Self {
-        let users = examples.users.iter().max().map_or(0, |&user| user as usize + 1);
+        let users = examples
+            .users
+            .iter()
+            .max()
+            .map_or(0, |&user| user as usize + 1);
         let mut rated = vec![[Vec::new(), Vec::new()]; users];
         for (pair, label) in examples.pairs.iter().zip(&examples.labels) {
             let user = examples.users[pair.query as usize] as usize;
@@ -29,12 +33,17 @@ impl History {
             items.sort_unstable();
             items.dedup();
         }
-        Self { items: examples.items.rows, rated }
+        Self {
+            items: examples.items.rows,
+            rated,
+        }
     }
 
     /// The liked and the disliked items of a user; both empty for one who has rated nothing.
     pub(super) fn of(&self, user: u32) -> [&[u32]; 2] {
-        self.rated.get(user as usize).map_or([&[], &[]], |[liked, disliked]| [liked, disliked])
+        self.rated
+            .get(user as usize)
+            .map_or([&[], &[]], |[liked, disliked]| [liked, disliked])
     }
 
     /// The first embedding row of each field: items have vectors of their own in either role.
@@ -47,7 +56,13 @@ impl History {
         let mut extended = layout.clone();
         extended.vocabulary += 2 * self.items;
         for (side, first_id) in self.first_ids(extended.vocabulary).into_iter().enumerate() {
-            let slots = self.rated.iter().map(|rated| rated[side].len()).max().unwrap_or(0).max(1);
+            let slots = self
+                .rated
+                .iter()
+                .map(|rated| rated[side].len())
+                .max()
+                .unwrap_or(0)
+                .max(1);
             extended.query.fields.push(Field {
                 name: FIELDS[side].to_owned(),
                 first_slot: extended.query.slots,
@@ -61,8 +76,19 @@ impl History {
     }
 
     /// Calls `visit` with the field (0 or 1), embedding row and weight of each item in the history of a pair.
-    pub(super) fn visit(&self, vocabulary: usize, user: u32, item: u32, mut visit: impl FnMut(usize, usize, f32)) {
-        for (field, (items, first_id)) in self.of(user).into_iter().zip(self.first_ids(vocabulary)).enumerate() {
+    pub(super) fn visit(
+        &self,
+        vocabulary: usize,
+        user: u32,
+        item: u32,
+        mut visit: impl FnMut(usize, usize, f32),
+    ) {
+        for (field, (items, first_id)) in self
+            .of(user)
+            .into_iter()
+            .zip(self.first_ids(vocabulary))
+            .enumerate()
+        {
             let own = items.binary_search(&item).ok();
             let count = items.len() - usize::from(own.is_some());
             let weight = weight(count);
@@ -75,17 +101,40 @@ impl History {
     }
 
     /// The query table of `extended`: each row with its user's whole history in the slots at its end.
-    pub(crate) fn extend_queries(&self, extended: &Layout, queries: &Encoded, users: &[u32]) -> Encoded {
+    pub(crate) fn extend_queries(
+        &self,
+        extended: &Layout,
+        queries: &Encoded,
+        users: &[u32],
+    ) -> Encoded {
         let slots = extended.query.slots;
-        let mut rows = Encoded { slots, ids: Vec::new(), weights: Vec::new(), ..queries.clone() };
+        let mut rows = Encoded {
+            slots,
+            ids: Vec::new(),
+            weights: Vec::new(),
+            ..queries.clone()
+        };
         for (row, &user) in users.iter().enumerate().take(queries.rows) {
-            rows.ids.extend_from_slice(&queries.ids[row * queries.slots..(row + 1) * queries.slots]);
-            rows.weights.extend_from_slice(&queries.weights[row * queries.slots..(row + 1) * queries.slots]);
-            for (items, field) in self.of(user).into_iter().zip(&extended.query.fields[extended.query.fields.len() - 2..]) {
+            rows.ids
+                .extend_from_slice(&queries.ids[row * queries.slots..(row + 1) * queries.slots]);
+            rows.weights.extend_from_slice(
+                &queries.weights[row * queries.slots..(row + 1) * queries.slots],
+            );
+            for (items, field) in self
+                .of(user)
+                .into_iter()
+                .zip(&extended.query.fields[extended.query.fields.len() - 2..])
+            {
                 let padding = field.slots - items.len();
-                rows.ids.extend(items.iter().map(|&item| (field.first_id + item as usize) as i32));
-                rows.ids.extend(std::iter::repeat_n(field.first_id as i32, padding));
-                rows.weights.extend(std::iter::repeat_n(weight(items.len()), items.len()));
+                rows.ids.extend(
+                    items
+                        .iter()
+                        .map(|&item| (field.first_id + item as usize) as i32),
+                );
+                rows.ids
+                    .extend(std::iter::repeat_n(field.first_id as i32, padding));
+                rows.weights
+                    .extend(std::iter::repeat_n(weight(items.len()), items.len()));
                 rows.weights.extend(std::iter::repeat_n(0.0, padding));
             }
         }

@@ -25,7 +25,10 @@ struct Moments {
 
 impl Moments {
     fn new(length: usize) -> Self {
-        Self { first: vec![0.0; length], second: vec![0.0; length] }
+        Self {
+            first: vec![0.0; length],
+            second: vec![0.0; length],
+        }
     }
 }
 
@@ -36,7 +39,10 @@ impl Adam {
             l2: options.l2,
             embedding_l2: options.embedding_l2,
             steps: 0,
-            dense: dense.iter().map(|parameter| Moments::new(parameter.values.len())).collect(),
+            dense: dense
+                .iter()
+                .map(|parameter| Moments::new(parameter.values.len()))
+                .collect(),
             table: Moments::new(table.values.len()),
         }
     }
@@ -53,11 +59,23 @@ impl Adam {
         self.steps += 1;
         let correction = (1.0 - BETA_2.powi(self.steps)).sqrt() / (1.0 - BETA_1.powi(self.steps));
         let rate = self.learning_rate * correction;
-        for ((parameter, gradient), moments) in dense.iter_mut().zip(gradients).zip(&mut self.dense) {
+        for ((parameter, gradient), moments) in dense.iter_mut().zip(gradients).zip(&mut self.dense)
+        {
             if let Some(gradient) = gradient {
                 // Biases are free: shrinking them only moves the mean score.
-                let l2 = if parameter.shape[0] == 1 { 0.0 } else { self.l2 };
-                update(&mut parameter.values, gradient, &mut moments.first, &mut moments.second, rate, l2);
+                let l2 = if parameter.shape[0] == 1 {
+                    0.0
+                } else {
+                    self.l2
+                };
+                update(
+                    &mut parameter.values,
+                    gradient,
+                    &mut moments.first,
+                    &mut moments.second,
+                    rate,
+                    l2,
+                );
             }
         }
         let (width, l2, moments) = (table.width, self.embedding_l2, &mut self.table);
@@ -67,7 +85,14 @@ impl Adam {
             }
             let range = row * width..(row + 1) * width;
             let values = &mut table.values[range.clone()];
-            update(values, gradient, &mut moments.first[range.clone()], &mut moments.second[range], rate, l2);
+            update(
+                values,
+                gradient,
+                &mut moments.first[range.clone()],
+                &mut moments.second[range],
+                rate,
+                l2,
+            );
         });
         if let Some(average) = average {
             average.after_step(dense);
@@ -75,8 +100,16 @@ impl Adam {
     }
 }
 
-fn update(values: &mut [f32], gradient: &[f32], first: &mut [f32], second: &mut [f32], rate: f32, l2: f32) {
-    for (((value, &slope), first), second) in values.iter_mut().zip(gradient).zip(first).zip(second) {
+fn update(
+    values: &mut [f32],
+    gradient: &[f32],
+    first: &mut [f32],
+    second: &mut [f32],
+    rate: f32,
+    l2: f32,
+) {
+    for (((value, &slope), first), second) in values.iter_mut().zip(gradient).zip(first).zip(second)
+    {
         let slope = slope + l2 * *value;
         *first = BETA_1 * *first + (1.0 - BETA_1) * slope;
         *second = BETA_2 * *second + (1.0 - BETA_2) * slope * slope;

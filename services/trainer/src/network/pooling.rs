@@ -40,7 +40,11 @@ const UNTOUCHED: u32 = u32::MAX;
 impl Pooling {
     pub(super) fn new(layout: &Layout) -> Self {
         let slots = |fields: &[decant_features::Field], first: usize| {
-            fields.iter().enumerate().flat_map(|(field, of)| vec![first + field; of.slots]).collect()
+            fields
+                .iter()
+                .enumerate()
+                .flat_map(|(field, of)| vec![first + field; of.slots])
+                .collect()
         };
         let query_fields = layout.query.fields.len();
         Self {
@@ -52,9 +56,18 @@ impl Pooling {
     }
 
     /// Calls `visit` with the field, embedding row and weight of each slot of a pair that counts.
-    fn visit(&self, network: &Network, examples: &Examples, pair: Pair, mut visit: impl FnMut(usize, usize, f32)) {
+    fn visit(
+        &self,
+        network: &Network,
+        examples: &Examples,
+        pair: Pair,
+        mut visit: impl FnMut(usize, usize, f32),
+    ) {
         let (query, item) = (pair.query as usize, pair.item as usize);
-        for (table, row, fields) in [(&examples.queries, query, &self.query), (&examples.items, item, &self.item)] {
+        for (table, row, fields) in [
+            (&examples.queries, query, &self.query),
+            (&examples.items, item, &self.item),
+        ] {
             let slots = row * table.slots..(row + 1) * table.slots;
             let ids_and_weights = table.ids[slots.clone()].iter().zip(&table.weights[slots]);
             for ((&id, &weight), &field) in ids_and_weights.zip(fields) {
@@ -81,7 +94,12 @@ impl Pooling {
     }
 
     /// The input of the examples at these positions.
-    pub(super) fn gather(&self, network: &Network, examples: &Examples, positions: &[usize]) -> Pooled {
+    pub(super) fn gather(
+        &self,
+        network: &Network,
+        examples: &Examples,
+        positions: &[usize],
+    ) -> Pooled {
         let width = network.architecture.input_width(&network.layout);
         let embedding = network.architecture.embedding;
         let first_order = network.architecture.first_order;
@@ -123,7 +141,10 @@ impl Pooling {
     pub(super) fn dense(&self, examples: &Examples, positions: &[usize]) -> Vec<f32> {
         let row = |&position: &usize| {
             let pair = examples.pairs[position];
-            dense(&examples.queries, pair.query).iter().chain(dense(&examples.items, pair.item)).copied()
+            dense(&examples.queries, pair.query)
+                .iter()
+                .chain(dense(&examples.items, pair.item))
+                .copied()
         };
         positions.iter().flat_map(row).collect()
     }
@@ -143,16 +164,22 @@ impl Pooling {
         let embedding = network.architecture.embedding;
         for (row, &position) in positions.iter().enumerate() {
             let input = &input[row * width..(row + 1) * width];
-            self.visit(network, examples, examples.pairs[position], |field, id, weight| {
-                let column = self.column(network, field);
-                let gradient = gradients.row(id);
-                for (sum, value) in gradient.iter_mut().zip(&input[column..column + embedding]) {
-                    *sum += weight * value;
-                }
-                if let Some(first_order) = gradient.get_mut(embedding) {
-                    *first_order += weight * slopes[row];
-                }
-            });
+            self.visit(
+                network,
+                examples,
+                examples.pairs[position],
+                |field, id, weight| {
+                    let column = self.column(network, field);
+                    let gradient = gradients.row(id);
+                    for (sum, value) in gradient.iter_mut().zip(&input[column..column + embedding])
+                    {
+                        *sum += weight * value;
+                    }
+                    if let Some(first_order) = gradient.get_mut(embedding) {
+                        *first_order += weight * slopes[row];
+                    }
+                },
+            );
         }
     }
 }
@@ -164,7 +191,12 @@ fn dense(table: &decant_features::Encoded, row: u32) -> &[f32] {
 impl RowGradients {
     pub(super) fn new(table: &Table) -> Self {
         let rows = table.values.len().checked_div(table.width).unwrap_or(0);
-        Self { width: table.width, position: vec![UNTOUCHED; rows], rows: Vec::new(), values: Vec::new() }
+        Self {
+            width: table.width,
+            position: vec![UNTOUCHED; rows],
+            rows: Vec::new(),
+            values: Vec::new(),
+        }
     }
 
     fn row(&mut self, id: usize) -> &mut [f32] {
@@ -180,7 +212,10 @@ impl RowGradients {
     /// Each touched row with its gradient; afterwards none is touched.
     pub(super) fn drain(&mut self, mut apply: impl FnMut(usize, &[f32])) {
         for (position, &row) in self.rows.iter().enumerate() {
-            apply(row as usize, &self.values[position * self.width..(position + 1) * self.width]);
+            apply(
+                row as usize,
+                &self.values[position * self.width..(position + 1) * self.width],
+            );
             self.position[row as usize] = UNTOUCHED;
         }
         self.rows.clear();

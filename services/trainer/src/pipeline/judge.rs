@@ -42,23 +42,52 @@ enum Scorer<'a> {
 
 pub(super) fn judge(job: &Job<'_>, data: &Split<'_>, learnt: Learnt) -> Result<Outcome, Error> {
     let models = models(job, &learnt);
-    job.observer.event(Event::Stage { stage: Stage::Export, networks: 0 });
+    job.observer.event(Event::Stage {
+        stage: Stage::Export,
+        networks: 0,
+    });
     let rows = parity_examples(data, job.seed);
     let mut exported = Vec::with_capacity(models.len());
     for model in &models {
         let onnx = model.scorer.export(model.name);
         let queries = model.scorer.queries(data.test);
-        let parity = export::verify(model.name, &onnx, job.runtime, &queries, &rows, &model.scorer.logits(&rows))?;
+        let parity = export::verify(
+            model.name,
+            &onnx,
+            job.runtime,
+            &queries,
+            &rows,
+            &model.scorer.logits(&rows),
+        )?;
         exported.push((onnx, queries, parity));
     }
 
-    job.observer.event(Event::Stage { stage: Stage::Evaluation, networks: 0 });
+    job.observer.event(Event::Stage {
+        stage: Stage::Evaluation,
+        networks: 0,
+    });
     let mut subjects = Vec::with_capacity(models.len());
     let mut files = Vec::with_capacity(models.len());
-    for (model, (onnx, queries, Parity { session, golden, .. })) in models.iter().zip(exported) {
+    for (
+        model,
+        (
+            onnx,
+            queries,
+            Parity {
+                session, golden, ..
+            },
+        ),
+    ) in models.iter().zip(exported)
+    {
         let count = queries.rows.min(LATENCY_QUERIES);
-        let queries = (0..count).map(|query| queries.select(&[query * queries.rows / count])).collect();
-        subjects.push(Subject { name: model.name, session, queries });
+        let queries = (0..count)
+            .map(|query| queries.select(&[query * queries.rows / count]))
+            .collect();
+        subjects.push(Subject {
+            name: model.name,
+            session,
+            queries,
+        });
         files.push((onnx, golden));
     }
     let latencies = eval::measure(&mut subjects, &data.test.items, LATENCY_ROUNDS)?;
@@ -69,16 +98,38 @@ pub(super) fn judge(job: &Job<'_>, data: &Split<'_>, learnt: Learnt) -> Result<O
         .map(|((model, (onnx, _)), latency)| model.quality(data, onnx, latency))
         .collect();
 
-    let served = if learnt.distilled.is_empty() { Role::LabelsOnly } else { Role::Distilled };
+    let served = if learnt.distilled.is_empty() {
+        Role::LabelsOnly
+    } else {
+        Role::Distilled
+    };
     let mut students = Vec::new();
-    for ((onnx, golden), row) in files.into_iter().zip(&quality).filter(|(_, row)| row.role == served) {
-        let gain = quality.iter().find(|twin| twin.name == row.name && twin.role == Role::LabelsOnly && served != twin.role);
+    for ((onnx, golden), row) in files
+        .into_iter()
+        .zip(&quality)
+        .filter(|(_, row)| row.role == served)
+    {
+        let gain = quality.iter().find(|twin| {
+            twin.name == row.name && twin.role == Role::LabelsOnly && served != twin.role
+        });
         let users = users(data.test);
         let gain = gain.map(|twin| {
             let runs = [[&twin.scores[..], &row.scores[..]]];
-            eval::paired_gain(&runs, &data.test.labels, &users, BOOTSTRAP_RESAMPLES, job.seed)
+            eval::paired_gain(
+                &runs,
+                &data.test.labels,
+                &users,
+                BOOTSTRAP_RESAMPLES,
+                job.seed,
+            )
         });
-        students.push(Student { name: row.name.clone(), onnx, golden, quality: row.clone(), gain });
+        students.push(Student {
+            name: row.name.clone(),
+            onnx,
+            golden,
+            quality: row.clone(),
+            gain,
+        });
     }
     Ok(Outcome { quality, students })
 }
@@ -86,14 +137,25 @@ pub(super) fn judge(job: &Job<'_>, data: &Split<'_>, learnt: Learnt) -> Result<O
 /// The simplest first.
 fn models<'a>(job: &Job<'a>, learnt: &'a Learnt) -> Vec<Model<'a>> {
     let model = |name: &'a str, role: Role, scorer: Scorer<'a>| Model { name, role, scorer };
-    let mut models = vec![model("lr", Role::Baseline, Scorer::Network(&learnt.baseline))];
+    let mut models = vec![model(
+        "lr",
+        Role::Baseline,
+        Scorer::Network(&learnt.baseline),
+    )];
     for (spec, (_, network)) in job.recipe.teachers.iter().zip(learnt.teachers.members()) {
         models.push(model(&spec.name, Role::Teacher, Scorer::Network(network)));
     }
     if learnt.teachers.members().len() > 1 {
-        models.push(model("ensemble", Role::Ensemble, Scorer::Ensemble(&learnt.teachers)));
+        models.push(model(
+            "ensemble",
+            Role::Ensemble,
+            Scorer::Ensemble(&learnt.teachers),
+        ));
     }
-    for (role, networks) in [(Role::LabelsOnly, &learnt.labels_only), (Role::Distilled, &learnt.distilled)] {
+    for (role, networks) in [
+        (Role::LabelsOnly, &learnt.labels_only),
+        (Role::Distilled, &learnt.distilled),
+    ] {
         for (spec, network) in job.recipe.students.iter().zip(networks) {
             models.push(model(&spec.name, role, Scorer::Network(network)));
         }
@@ -104,7 +166,11 @@ fn models<'a>(job: &Job<'a>, learnt: &'a Learnt) -> Vec<Model<'a>> {
 impl Model<'_> {
     fn quality(&self, data: &Split<'_>, onnx: &[u8], latency: Latency) -> QualityRow {
         let score = |examples: &Examples| -> Vec<f32> {
-            self.scorer.logits(examples).into_iter().map(sigmoid).collect()
+            self.scorer
+                .logits(examples)
+                .into_iter()
+                .map(sigmoid)
+                .collect()
         };
         let threshold = eval::best_threshold(&score(data.validation), &data.validation.labels);
         let scores = score(data.test);
@@ -148,8 +214,14 @@ impl Scorer<'_> {
         match self {
             Scorer::Network(network) => export::queries(network, examples),
             Scorer::Ensemble(ensemble) => {
-                let widest = ensemble.members().iter().max_by_key(|(_, network)| network.layout().query.slots);
-                widest.map_or_else(|| Encoded::clone(&examples.queries), |(_, network)| export::queries(network, examples))
+                let widest = ensemble
+                    .members()
+                    .iter()
+                    .max_by_key(|(_, network)| network.layout().query.slots);
+                widest.map_or_else(
+                    || Encoded::clone(&examples.queries),
+                    |(_, network)| export::queries(network, examples),
+                )
             }
         }
     }
@@ -161,13 +233,28 @@ fn parity_examples(data: &Split<'_>, seed: u64) -> Examples {
     let trained: HashSet<Pair> = data.train.pairs.iter().copied().collect();
     let mut random = Random::new(seed, "parity");
     let (queries, items) = (data.test.queries.rows, data.test.items.rows);
-    let draws = std::iter::repeat_with(|| Pair { query: random.below(queries) as u32, item: random.below(items) as u32 });
-    let pairs = data.test.pairs.iter().copied().chain(draws.take(2 * PARITY_ROWS));
-    let pairs: Vec<Pair> = pairs.filter(|pair| !trained.contains(pair)).take(PARITY_ROWS).collect();
+    let draws = std::iter::repeat_with(|| Pair {
+        query: random.below(queries) as u32,
+        item: random.below(items) as u32,
+    });
+    let pairs = data
+        .test
+        .pairs
+        .iter()
+        .copied()
+        .chain(draws.take(2 * PARITY_ROWS));
+    let pairs: Vec<Pair> = pairs
+        .filter(|pair| !trained.contains(pair))
+        .take(PARITY_ROWS)
+        .collect();
     let labels = vec![0.0; pairs.len()];
     data.test.with_pairs(pairs, labels)
 }
 
 fn users(examples: &Examples) -> Vec<u32> {
-    examples.pairs.iter().map(|pair| examples.users[pair.query as usize]).collect()
+    examples
+        .pairs
+        .iter()
+        .map(|pair| examples.users[pair.query as usize])
+        .collect()
 }

@@ -24,14 +24,23 @@ pub(super) struct Learnt {
 }
 
 pub(super) fn learn(job: &Job<'_>, data: &Split<'_>) -> Result<Learnt, Error> {
-    let Taught { baseline, teachers, lessons } = teach(job, data)?;
+    let Taught {
+        baseline,
+        teachers,
+        lessons,
+    } = teach(job, data)?;
     let labels = Lessons::from_labels(data.train);
     let labels_only = students(job, data, Stage::Baselines, "labels only", &labels)?;
     let distilled = match &lessons {
         Some(lessons) => students(job, data, Stage::Students, "distilled", lessons)?,
         None => Vec::new(),
     };
-    Ok(Learnt { baseline, teachers, labels_only, distilled })
+    Ok(Learnt {
+        baseline,
+        teachers,
+        labels_only,
+        distilled,
+    })
 }
 
 struct Taught {
@@ -46,7 +55,10 @@ enum Work {
     Baseline,
     Teacher(usize),
     /// A teacher again, without one fold of the training examples.
-    Fold { teacher: usize, fold: usize },
+    Fold {
+        teacher: usize,
+        fold: usize,
+    },
 }
 
 enum Done {
@@ -64,11 +76,20 @@ fn teach(job: &Job<'_>, data: &Split<'_>) -> Result<Taught, Error> {
     let fold_count = folds.as_ref().map_or(0, Folds::count);
 
     let mut works: Vec<Work> = (0..specs.len()).map(Work::Teacher).collect();
-    works.extend((0..specs.len()).flat_map(|teacher| (0..fold_count).map(move |fold| Work::Fold { teacher, fold })));
+    works.extend(
+        (0..specs.len())
+            .flat_map(|teacher| (0..fold_count).map(move |fold| Work::Fold { teacher, fold })),
+    );
     works.push(Work::Baseline);
-    job.observer.event(Event::Stage { stage: Stage::Teachers, networks: works.len() });
+    job.observer.event(Event::Stage {
+        stage: Stage::Teachers,
+        networks: works.len(),
+    });
     let folds_ref = folds.as_ref();
-    let tasks = works.iter().map(|&work| move || do_work(job, data, folds_ref, work)).collect();
+    let tasks = works
+        .iter()
+        .map(|&work| move || do_work(job, data, folds_ref, work))
+        .collect();
     let done = parallel::run(threads(job), tasks)?;
 
     let mut baseline = None;
@@ -78,9 +99,14 @@ fn teach(job: &Job<'_>, data: &Split<'_>) -> Result<Taught, Error> {
     for (work, done) in works.into_iter().zip(done) {
         match (work, done) {
             (Work::Baseline, Done::Network(network)) => baseline = Some(*network),
-            (Work::Teacher(teacher), Done::Network(network)) => members.push((specs[teacher].weight, *network)),
+            (Work::Teacher(teacher), Done::Network(network)) => {
+                members.push((specs[teacher].weight, *network))
+            }
             (Work::Fold { teacher, fold }, Done::Logits(logits)) => {
-                let positions = folds.as_ref().map(|folds| folds.inside(fold)).unwrap_or_default();
+                let positions = folds
+                    .as_ref()
+                    .map(|folds| folds.inside(fold))
+                    .unwrap_or_default();
                 for (position, logit) in positions.into_iter().zip(logits) {
                     out_of_fold[position] += specs[teacher].weight / weights * logit;
                 }
@@ -92,27 +118,54 @@ fn teach(job: &Job<'_>, data: &Split<'_>) -> Result<Taught, Error> {
     let teachers = Ensemble::new(members);
     let lessons = match distill {
         Some(distill) if !specs.is_empty() => {
-            let soft = if folds.is_some() { out_of_fold } else { teachers.logits(data.train) };
+            let soft = if folds.is_some() {
+                out_of_fold
+            } else {
+                teachers.logits(data.train)
+            };
             Some(lessons(job, data, distill, &teachers, soft)?)
         }
         _ => None,
     };
-    Ok(Taught { baseline, teachers, lessons })
+    Ok(Taught {
+        baseline,
+        teachers,
+        lessons,
+    })
 }
 
-fn do_work(job: &Job<'_>, data: &Split<'_>, folds: Option<&Folds>, work: Work) -> Result<Done, FitError> {
+fn do_work(
+    job: &Job<'_>,
+    data: &Split<'_>,
+    folds: Option<&Folds>,
+    work: Work,
+) -> Result<Done, FitError> {
     let specs = &job.recipe.teachers;
     match (work, folds) {
         (Work::Fold { teacher, fold }, Some(folds)) => {
             let spec = &specs[teacher];
             let name = format!("{}, fold {} of {}", spec.name, fold + 1, folds.count());
             let (outside, inside) = folds.split(data.train, fold);
-            let (network, _) = teacher::fit(spec, &name, &outside, data.validation, job.seed, job.observer)?;
+            let (network, _) = teacher::fit(
+                spec,
+                &name,
+                &outside,
+                data.validation,
+                job.seed,
+                job.observer,
+            )?;
             Ok(Done::Logits(network.logits(&inside)))
         }
         (Work::Teacher(teacher) | Work::Fold { teacher, .. }, _) => {
             let spec = &specs[teacher];
-            let (network, _) = teacher::fit(spec, &spec.name, data.train, data.validation, job.seed, job.observer)?;
+            let (network, _) = teacher::fit(
+                spec,
+                &spec.name,
+                data.train,
+                data.validation,
+                job.seed,
+                job.observer,
+            )?;
             Ok(Done::Network(Box::new(network)))
         }
         (Work::Baseline, _) => Ok(Done::Network(Box::new(baseline(job, data)?))),
@@ -141,7 +194,9 @@ fn baseline(job: &Job<'_>, data: &Split<'_>) -> Result<Network, FitError> {
         seed,
         observer: job.observer,
     };
-    network.fit(fit, |position, logit| cross_entropy(logit, data.train.labels[position]))?;
+    network.fit(fit, |position, logit| {
+        cross_entropy(logit, data.train.labels[position])
+    })?;
     Ok(network)
 }
 
@@ -157,7 +212,12 @@ fn lessons(
     // labels.
     let more: Examples = unlabelled(&[data.train, data.validation], count, job.seed)?;
     let more_soft = teachers.logits(&more);
-    Ok(Lessons::from_teachers(data.train, soft, (&more, more_soft), distill))
+    Ok(Lessons::from_teachers(
+        data.train,
+        soft,
+        (&more, more_soft),
+        distill,
+    ))
 }
 
 /// Fits every student of the recipe to the same lessons, with each weight decay, and keeps the best by validation.
@@ -172,22 +232,44 @@ fn students(
     let candidates: Vec<(usize, FitOptions)> = specs
         .iter()
         .enumerate()
-        .flat_map(|(student, spec)| spec.fit_options().into_iter().map(move |options| (student, options)))
+        .flat_map(|(student, spec)| {
+            spec.fit_options()
+                .into_iter()
+                .map(move |options| (student, options))
+        })
         .collect();
-    job.observer.event(Event::Stage { stage, networks: candidates.len() });
+    job.observer.event(Event::Stage {
+        stage,
+        networks: candidates.len(),
+    });
     let fit = |(student, options): &(usize, FitOptions)| {
         let spec = &specs[*student];
         let name = format!("{}, {what}, l2 {}", spec.name, options.l2);
-        student::fit(spec, &name, options, lessons, data.validation, job.seed, job.observer)
+        student::fit(
+            spec,
+            &name,
+            options,
+            lessons,
+            data.validation,
+            job.seed,
+            job.observer,
+        )
     };
     let fit = &fit;
-    let tasks = candidates.iter().map(|candidate| move || fit(candidate)).collect();
+    let tasks = candidates
+        .iter()
+        .map(|candidate| move || fit(candidate))
+        .collect();
     let fitted = parallel::run(threads(job), tasks)?;
     let mut by_student: Vec<Vec<(Network, Fitted)>> = specs.iter().map(|_| Vec::new()).collect();
     for ((student, _), fitted) in candidates.iter().zip(fitted) {
         by_student[*student].push(fitted);
     }
-    Ok(by_student.into_iter().filter_map(student::best).map(|(network, _)| network).collect())
+    Ok(by_student
+        .into_iter()
+        .filter_map(student::best)
+        .map(|(network, _)| network)
+        .collect())
 }
 
 fn threads(job: &Job<'_>) -> usize {

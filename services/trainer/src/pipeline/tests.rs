@@ -44,21 +44,44 @@ fn recipe(text: &str) -> Recipe {
 
 fn run_with(recipe: &Recipe, threads: usize, observer: &dyn Observer) -> Result<Outcome, Error> {
     let [train, validation, test] = synthetic::split(true, 1);
-    let job = Job { recipe, seed: 5, threads, runtime: &runtime(), observer };
-    run(&job, &Split { train: &train, validation: &validation, test: &test })
+    let job = Job {
+        recipe,
+        seed: 5,
+        threads,
+        runtime: &runtime(),
+        observer,
+    };
+    run(
+        &job,
+        &Split {
+            train: &train,
+            validation: &validation,
+            test: &test,
+        },
+    )
 }
 
 #[test]
 fn a_job_gives_the_same_models_on_any_number_of_threads() {
     let recipe = recipe(RECIPE);
-    let (one, three) = (run_with(&recipe, 1, &()).unwrap(), run_with(&recipe, 3, &()).unwrap());
+    let (one, three) = (
+        run_with(&recipe, 1, &()).unwrap(),
+        run_with(&recipe, 3, &()).unwrap(),
+    );
     for (left, right) in one.quality.iter().zip(&three.quality) {
-        assert_eq!((&left.name, &left.metrics, &left.scores), (&right.name, &right.metrics, &right.scores));
+        assert_eq!(
+            (&left.name, &left.metrics, &left.scores),
+            (&right.name, &right.metrics, &right.scores)
+        );
     }
     assert_eq!(one.students[0].onnx, three.students[0].onnx);
     assert_eq!(one.students[0].golden, three.students[0].golden);
 
-    let rows: Vec<String> = one.quality.iter().map(|row| format!("{}: {}", row.name, row.role)).collect();
+    let rows: Vec<String> = one
+        .quality
+        .iter()
+        .map(|row| format!("{}: {}", row.name, row.role))
+        .collect();
     assert_eq!(
         rows,
         [
@@ -70,8 +93,15 @@ fn a_job_gives_the_same_models_on_any_number_of_threads() {
             "small: student, distilled"
         ]
     );
-    assert!(one.quality.iter().all(|row| row.metrics.auc > 0.55 && row.bytes > 0 && row.latency.micros_500 > 0.0));
-    assert_eq!(one.quality[3].parameters, one.quality[1].parameters + one.quality[2].parameters);
+    assert!(
+        one.quality
+            .iter()
+            .all(|row| row.metrics.auc > 0.55 && row.bytes > 0 && row.latency.micros_500 > 0.0)
+    );
+    assert_eq!(
+        one.quality[3].parameters,
+        one.quality[1].parameters + one.quality[2].parameters
+    );
     assert!(one.students[0].gain.is_some());
 }
 
@@ -96,13 +126,26 @@ fn progress_names_stages_and_networks() {
                 announced += networks;
             }
             Event::Fitted { .. } => fitted += 1,
-            Event::Epoch(epoch) => assert!(epoch.loss.is_finite() && epoch.epoch <= epoch.epochs && epoch.seconds_left >= 0.0),
+            Event::Epoch(epoch) => assert!(
+                epoch.loss.is_finite() && epoch.epoch <= epoch.epochs && epoch.seconds_left >= 0.0
+            ),
         }
     }
-    assert_eq!(stages, [Stage::Teachers, Stage::Baselines, Stage::Students, Stage::Export, Stage::Evaluation]);
+    assert_eq!(
+        stages,
+        [
+            Stage::Teachers,
+            Stage::Baselines,
+            Stage::Students,
+            Stage::Export,
+            Stage::Evaluation
+        ]
+    );
     // LR, two teachers, each again without one of three folds, and two weight decays for either student.
     assert_eq!((announced, fitted), (1 + 2 + 2 * 3 + 2 + 2, announced));
-    assert!(events.iter().any(|event| matches!(event, Event::Fitted { network, .. } if network == "past, fold 2 of 3")));
+    assert!(events.iter().any(
+        |event| matches!(event, Event::Fitted { network, .. } if network == "past, fold 2 of 3")
+    ));
 }
 
 #[test]
@@ -123,15 +166,40 @@ fn a_job_that_cannot_go_on_says_why() {
             true
         }
     }
-    assert!(run_with(&recipe(RECIPE), 2, &Cancel).unwrap_err().is_cancelled());
+    assert!(
+        run_with(&recipe(RECIPE), 2, &Cancel)
+            .unwrap_err()
+            .is_cancelled()
+    );
     let greedy = recipe(&RECIPE.replace("unlabelled = 0.5", "unlabelled = 2.0"));
     let error = run_with(&greedy, 2, &()).unwrap_err().to_string();
-    assert!(error.starts_with("distill.unlabelled asks for 2400 pairs"), "{error}");
+    assert!(
+        error.starts_with("distill.unlabelled asks for 2400 pairs"),
+        "{error}"
+    );
 
     let [train, validation, test] = synthetic::split(true, 1);
     let recipe = recipe(RECIPE);
-    let job = Job { recipe: &recipe, seed: 5, threads: 1, runtime: &runtime(), observer: &() };
+    let job = Job {
+        recipe: &recipe,
+        seed: 5,
+        threads: 1,
+        runtime: &runtime(),
+        observer: &(),
+    };
     let none = test.select(&[]);
-    let error = run(&job, &Split { train: &train, validation: &validation, test: &none }).unwrap_err().to_string();
-    assert_eq!(error, "there are no test examples, which tell how good the result is");
+    let error = run(
+        &job,
+        &Split {
+            train: &train,
+            validation: &validation,
+            test: &none,
+        },
+    )
+    .unwrap_err()
+    .to_string();
+    assert_eq!(
+        error,
+        "there are no test examples, which tell how good the result is"
+    );
 }
