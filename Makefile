@@ -59,10 +59,11 @@ test: ## Run every test: doc, unit, integration, and the Python peers
 		set -x; cargo test $(LOCKED) --workspace --lib --bins --tests; \
 	fi
 
+# The development profile optimises all that counts here, and the tests have built most of it already.
 .PHONY: bench
 bench: ## Measure what distillation is worth: the example job with five seeds
 	@deploy/bootstrap.sh build runtime data
-	@$(WITH_ENV) set -x; cargo bench $(LOCKED) --package decant-trainer --bench quality
+	@$(WITH_ENV) set -x; cargo bench $(LOCKED) --profile dev --package decant-trainer --bench quality
 
 .PHONY: lint
 lint: ## Check the formatting and run clippy; a warning is an error

@@ -1,5 +1,7 @@
 //! All tests of Decant as a whole, in one binary: linking is what they cost most.
 
+#![allow(clippy::unwrap_used, reason = "a test ends by panicking")]
+
 mod architecture;
 mod wire;
 mod discovery;

@@ -1,6 +1,8 @@
 //! The harness of the tests: all of Decant in this process, or as processes of its own, on free ports and in a folder of
 //! its own, with real stores, real bundles and real ONNX Runtime.
 
+#![allow(clippy::unwrap_used, reason = "a harness ends a test by panicking")]
+
 mod cluster;
 mod movielens;
 mod process;

@@ -18,7 +18,11 @@ fn program(name: &str) -> PathBuf {
     let tests = std::env::current_exe().unwrap();
     let folder = tests.ancestors().nth(2).unwrap();
     let program = folder.join(name);
-    assert!(program.is_file(), "{} is not built; run `make test`", program.display());
+    assert!(
+        program.is_file(),
+        "{} is not built; run `make test`",
+        program.display()
+    );
     program
 }
 
@@ -38,7 +42,10 @@ impl Standalone {
             .arg(data)
             .arg("--datasets")
             .arg(datasets())
-            .envs(["TRAINER", "REGISTRY", "SCORER"].map(|name| (format!("DECANT_LISTEN__{name}"), "127.0.0.1:0")))
+            .envs(
+                ["TRAINER", "REGISTRY", "SCORER"]
+                    .map(|name| (format!("DECANT_LISTEN__{name}"), "127.0.0.1:0")),
+            )
             .env("DECANT_LOG__FORMAT", "json")
             .stderr(Stdio::piped())
             .spawn()
@@ -47,13 +54,20 @@ impl Standalone {
         let mut said = Vec::new();
         // Ends with the process: a standalone that cannot start closes its log.
         let serving = lines.by_ref().map(Result::unwrap).find_map(|line| {
-            let event = serde_json::from_str::<Value>(&line).ok().filter(|event| event["message"] == "serving");
+            let event = serde_json::from_str::<Value>(&line)
+                .ok()
+                .filter(|event| event["message"] == "serving");
             said.push(line);
             event
         });
-        let serving = serving.unwrap_or_else(|| panic!("decant-standalone did not serve: {said:#?}"));
+        let serving =
+            serving.unwrap_or_else(|| panic!("decant-standalone did not serve: {said:#?}"));
         let log = std::thread::spawn(move || lines.map_while(Result::ok).collect());
-        Self { child, log: Some(log), serving }
+        Self {
+            child,
+            log: Some(log),
+            serving,
+        }
     }
 
     /// Runs `decant` against this standalone.
@@ -61,21 +75,31 @@ impl Standalone {
         let address = |name: &str| format!("http://{}", self.serving[name].as_str().unwrap());
         Command::new(program("decant"))
             .args(arguments)
-            .envs(["trainer", "registry", "scorer"].map(|name| (format!("DECANT_{}", name.to_uppercase()), address(name))))
+            .envs(
+                ["trainer", "registry", "scorer"]
+                    .map(|name| (format!("DECANT_{}", name.to_uppercase()), address(name))),
+            )
             .output()
             .unwrap()
     }
 
     /// Sends a signal by its name, waits for the end, and returns what was logged since it served.
     pub fn end(mut self, signal: &str) -> (ExitStatus, Vec<String>) {
-        let sent = Command::new("kill").arg(format!("-{signal}")).arg(self.child.id().to_string()).status().unwrap();
+        let sent = Command::new("kill")
+            .arg(format!("-{signal}"))
+            .arg(self.child.id().to_string())
+            .status()
+            .unwrap();
         assert!(sent.success());
         let begun = Instant::now();
         let status = loop {
             if let Some(status) = self.child.try_wait().unwrap() {
                 break status;
             }
-            assert!(begun.elapsed() < PATIENCE, "decant-standalone does not end after SIG{signal}");
+            assert!(
+                begun.elapsed() < PATIENCE,
+                "decant-standalone does not end after SIG{signal}"
+            );
             std::thread::sleep(Duration::from_millis(10));
         };
         (status, self.log.take().unwrap().join().unwrap())

@@ -25,11 +25,24 @@ pub async fn push_version(
     files: BTreeMap<BundlePath, Bytes>,
 ) -> Result<Version, Status> {
     let digest = Digest::of(&manifest).to_string();
-    let header = Part::Header(PushHeader { model: model.to_string(), manifest, digest });
-    let parts = std::iter::once(header).chain(files.into_iter().flat_map(|(path, bytes)| chunks(path, bytes)));
+    let header = Part::Header(PushHeader {
+        model: model.to_string(),
+        manifest,
+        digest,
+    });
+    let parts = std::iter::once(header).chain(
+        files
+            .into_iter()
+            .flat_map(|(path, bytes)| chunks(path, bytes)),
+    );
     let messages = parts.map(|part| PushVersionRequest { part: Some(part) });
-    let answer = registry.push_version(tokio_stream::iter(messages)).await?.into_inner();
-    answer.version.ok_or_else(|| ErrorCode::Internal.status("the registry answered without a version"))
+    let answer = registry
+        .push_version(tokio_stream::iter(messages))
+        .await?
+        .into_inner();
+    answer
+        .version
+        .ok_or_else(|| ErrorCode::Internal.status("the registry answered without a version"))
 }
 
 /// An empty file is one empty chunk: the registry has to hear of it.
@@ -37,6 +50,9 @@ fn chunks(path: BundlePath, bytes: Bytes) -> impl Iterator<Item = Part> {
     let count = bytes.len().div_ceil(CHUNK).max(1);
     (0..count).map(move |position| {
         let data = bytes.slice(position * CHUNK..bytes.len().min((position + 1) * CHUNK));
-        Part::Chunk(FileChunk { path: path.to_string(), data })
+        Part::Chunk(FileChunk {
+            path: path.to_string(),
+            data,
+        })
     })
 }

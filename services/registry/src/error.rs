@@ -64,7 +64,9 @@ pub(crate) enum CallError {
         winner: Generation,
         issued_by: String,
     },
-    #[error("model `{model}` changed {attempts} times while the version was being added; push again")]
+    #[error(
+        "model `{model}` changed {attempts} times while the version was being added; push again"
+    )]
     Contended { model: ModelName, attempts: usize },
     #[error("{limit} pushes are at work already")]
     Busy { limit: usize, retry_after: Duration },

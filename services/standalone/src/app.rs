@@ -198,7 +198,10 @@ impl App {
         tokio::time::sleep(self.drain.propagation()).await;
         let patience = self.drain.patience();
         let cut_off = |what: &str, tasks: Vec<&'static str>| {
-            anyhow::anyhow!("{what} did not end within {patience:?}: {}", tasks.join(", "))
+            anyhow::anyhow!(
+                "{what} did not end within {patience:?}: {}",
+                tasks.join(", ")
+            )
         };
         let servers = self.servers.stop(patience);
         tokio::pin!(servers);

@@ -1,5 +1,7 @@
 //! The program's configuration, as its users give it.
 
+#![allow(clippy::unwrap_used, reason = "a test ends by panicking")]
+
 use std::path::Path;
 use std::process::{Command, Output};
 
@@ -21,7 +23,10 @@ fn a_bad_configuration_exits_64_and_names_the_key() {
     let cases = [
         (format!("{datasets}job_queue = 0"), "job_queue"),
         (format!("{datasets}job_quue = 1"), "job_quue"),
-        (format!("{datasets}[scorer]\nmax_rows = \"many\""), "scorer.max_rows"),
+        (
+            format!("{datasets}[scorer]\nmax_rows = \"many\""),
+            "scorer.max_rows",
+        ),
         (format!("{datasets}[log]\nfilter = \"=loud=\""), "=loud="),
         ("datasets = \"/nonexistent\"".to_owned(), "/nonexistent"),
         (String::new(), "datasets"),
@@ -30,10 +35,28 @@ fn a_bad_configuration_exits_64_and_names_the_key() {
     for (text_of_config, named) in cases {
         std::fs::write(&config, &text_of_config).unwrap();
         let data = folder.path().join("data");
-        let output = standalone().arg("--config").arg(&config).arg("--data").arg(&data).output().unwrap();
-        assert_eq!(output.status.code(), Some(64), "{text_of_config}: {}", text(&output.stderr));
-        assert!(text(&output.stderr).contains(named), "{text_of_config}: {}", text(&output.stderr));
-        assert!(!data.exists(), "nothing is made before the configuration is known to be good");
+        let output = standalone()
+            .arg("--config")
+            .arg(&config)
+            .arg("--data")
+            .arg(&data)
+            .output()
+            .unwrap();
+        assert_eq!(
+            output.status.code(),
+            Some(64),
+            "{text_of_config}: {}",
+            text(&output.stderr)
+        );
+        assert!(
+            text(&output.stderr).contains(named),
+            "{text_of_config}: {}",
+            text(&output.stderr)
+        );
+        assert!(
+            !data.exists(),
+            "nothing is made before the configuration is known to be good"
+        );
     }
 }
 
@@ -42,11 +65,18 @@ fn the_configuration_that_is_dumped_can_be_read_back() {
     let folder = tempfile::tempdir().unwrap();
     let dump = |config: Option<&Path>| -> String {
         let mut command = standalone();
-        command.arg("--datasets").arg(folder.path()).arg("--dump-config");
+        command
+            .arg("--datasets")
+            .arg(folder.path())
+            .arg("--dump-config");
         if let Some(config) = config {
             command.arg("--config").arg(config);
         }
-        let Output { status, stdout, stderr } = command.output().unwrap();
+        let Output {
+            status,
+            stdout,
+            stderr,
+        } = command.output().unwrap();
         assert!(status.success(), "{}", text(&stderr));
         text(&stdout)
     };

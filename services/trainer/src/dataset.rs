@@ -137,7 +137,10 @@ pub fn load(spec: &Spec, datasets_root: &Path) -> Result<Dataset, DatasetError> 
 fn check_size(interactions: &Table) -> Result<(), DatasetError> {
     let (rows, most) = (interactions.rows(), u32::MAX as usize);
     if rows == 0 {
-        return Err(DatasetError::Unusable(format!("{}: has no rows", interactions.file)));
+        return Err(DatasetError::Unusable(format!(
+            "{}: has no rows",
+            interactions.file
+        )));
     }
     if rows > most {
         return Err(DatasetError::Unusable(format!(

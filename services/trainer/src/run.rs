@@ -69,7 +69,12 @@ pub enum RunError {
 impl Runner {
     /// Jobs read their data below `datasets` and push to `registry`.
     pub fn new(datasets: PathBuf, registry: Channel, runtime: Runtime) -> Self {
-        Self { datasets, registry, runtime, abandoned: AtomicBool::new(false) }
+        Self {
+            datasets,
+            registry,
+            runtime,
+            abandoned: AtomicBool::new(false),
+        }
     }
 
     /// The job that runs ends without a word about its end: the process is stopping.
@@ -86,7 +91,11 @@ impl Runner {
             return;
         }
         match &outcome {
-            Ok(result) => tracing::info!(job = turn.id, versions = result.versions.len(), "job succeeded"),
+            Ok(result) => tracing::info!(
+                job = turn.id,
+                versions = result.versions.len(),
+                "job succeeded"
+            ),
             Err(_) if turn.is_cancelled() => tracing::info!(job = turn.id, "job cancelled"),
             Err(error) => tracing::warn!(job = turn.id, %error, "job failed"),
         }
@@ -99,7 +108,13 @@ impl Runner {
         let mut registry = RegistryServiceClient::new(self.registry.clone());
         publish::ensure_model(&mut registry, &spec.model, &spec.gates).await?;
         let parent = publish::parent(&mut registry, &spec.model).await?;
-        let shared = Shared { spec: &spec, dataset: &dataset, outcome: &outcome, job: turn, parent };
+        let shared = Shared {
+            spec: &spec,
+            dataset: &dataset,
+            outcome: &outcome,
+            job: turn,
+            parent,
+        };
         let mut versions = Vec::new();
         for (student, place) in outcome.students.iter().zip(0_u32..) {
             if turn.is_cancelled() {
@@ -115,7 +130,11 @@ impl Runner {
             let version = shared.publish(&mut registry, student).await?;
             versions.push(pushed_version(student, &version));
         }
-        turn.report(Progress { stage: "done".to_owned(), fraction_done: 1.0, ..Progress::default() });
+        turn.report(Progress {
+            stage: "done".to_owned(),
+            fraction_done: 1.0,
+            ..Progress::default()
+        });
         Ok(JobResult {
             dataset: dataset.digest,
             dataset_report: dataset.report.to_string(),
@@ -125,14 +144,24 @@ impl Runner {
     }
 
     /// Reads the data and learns, on a thread that may be busy for minutes.
-    async fn learn(&self, turn: &Arc<Turn>, spec: &Arc<Spec>) -> Result<(Dataset, Outcome), RunError> {
+    async fn learn(
+        &self,
+        turn: &Arc<Turn>,
+        spec: &Arc<Spec>,
+    ) -> Result<(Dataset, Outcome), RunError> {
         let (turn, spec) = (Arc::clone(turn), Arc::clone(spec));
         let (datasets, runtime) = (self.datasets.clone(), self.runtime.clone());
         let learn = move || {
             let reporter = Reporter::new(&turn, &spec.recipe);
             reporter.dataset("reading, cleaning and splitting the data".to_owned());
             let dataset = dataset::load(&spec, &datasets)?;
-            reporter.dataset(dataset.report.to_string());
+            let (train, validation, test) = (&dataset.train, &dataset.validation, &dataset.test);
+            reporter.dataset(format!(
+                "{} training, {} validation and {} test examples",
+                train.len(),
+                validation.len(),
+                test.len()
+            ));
             if turn.is_cancelled() {
                 return Err(RunError::Cancelled);
             }
@@ -143,7 +172,11 @@ impl Runner {
                 runtime: &runtime,
                 observer: &reporter,
             };
-            let split = Split { train: &dataset.train, validation: &dataset.validation, test: &dataset.test };
+            let split = Split {
+                train,
+                validation,
+                test,
+            };
             let outcome = pipeline::run(&job, &split)?;
             Ok((dataset, outcome))
         };
@@ -178,8 +211,13 @@ impl Shared<'_> {
         student: &Student,
     ) -> Result<Version, RunError> {
         let golden = student.golden.to_json().map_err(unwritable(file::GOLDEN))?;
-        let evaluation = serde_json::to_vec_pretty(&self.outcome.quality).map_err(unwritable(file::EVALUATION))?;
-        let catalog = self.dataset.catalog.to_arrow().map_err(unwritable(file::CATALOG))?;
+        let evaluation = serde_json::to_vec_pretty(&self.outcome.quality)
+            .map_err(unwritable(file::EVALUATION))?;
+        let catalog = self
+            .dataset
+            .catalog
+            .to_arrow()
+            .map_err(unwritable(file::CATALOG))?;
         let files = publish::files([
             (file::MODEL, student.onnx.clone()),
             (file::FEATURES, self.dataset.schema.to_json()),
@@ -188,14 +226,29 @@ impl Shared<'_> {
             (file::EVALUATION, evaluation),
         ])
         .map_err(PublishError::Manifest)?;
-        Ok(publish::publish(registry, &self.spec.model, files, metrics(&student.quality), self.lineage(student)).await?)
+        Ok(publish::publish(
+            registry,
+            &self.spec.model,
+            files,
+            metrics(&student.quality),
+            self.lineage(student),
+        )
+        .await?)
     }
 
     fn lineage(&self, student: &Student) -> Lineage {
         let teachers = self.spec.recipe.teachers.iter().filter_map(|teacher| {
-            let row = self.outcome.quality.iter().find(|row| row.role == Role::Teacher && row.name == teacher.name)?;
+            let row = self
+                .outcome
+                .quality
+                .iter()
+                .find(|row| row.role == Role::Teacher && row.name == teacher.name)?;
             let weight = f64::from(teacher.weight);
-            Some(TeacherRef { name: teacher.name.clone(), digest: row.digest, weight })
+            Some(TeacherRef {
+                name: teacher.name.clone(),
+                digest: row.digest,
+                weight,
+            })
         });
         Lineage {
             student: student.name.clone(),
@@ -210,7 +263,10 @@ impl Shared<'_> {
 }
 
 fn unwritable<E: ToString>(file: &'static str) -> impl FnOnce(E) -> RunError {
-    move |error| RunError::Bundle { file, reason: error.to_string() }
+    move |error| RunError::Bundle {
+        file,
+        reason: error.to_string(),
+    }
 }
 
 fn metrics(row: &QualityRow) -> BTreeMap<String, f64> {
@@ -225,7 +281,10 @@ fn metrics(row: &QualityRow) -> BTreeMap<String, f64> {
         ("recall", metrics.recall),
         ("f1", metrics.f1),
     ];
-    named.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+    named
+        .into_iter()
+        .map(|(name, value)| (name.to_owned(), value))
+        .collect()
 }
 
 fn quality(row: &QualityRow) -> Quality {

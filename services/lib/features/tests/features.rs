@@ -1,6 +1,8 @@
 //! What the encoder promises: the same row gives the same arrays in training and in serving, and odd input has defined
 //! encodings or a clear error.
 
+#![allow(clippy::unwrap_used, reason = "a test ends by panicking")]
+
 use decant_features::{
     Catalog, CatalogError, Column, Columns, Feature, FeatureSpec, Kind, Role, Schema, SchemaError,
     Side, Transform, Values, fit,

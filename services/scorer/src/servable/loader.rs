@@ -33,4 +33,3 @@ pub(crate) fn start(manager: Arc<Manager>, loading: Loading) -> io::Result<JoinH
             }
         })
 }
-

@@ -39,15 +39,23 @@ async fn a_job_is_queued_run_and_watched_to_its_end() {
     let folder = tempfile::tempdir().unwrap();
     let (jobs, mut turns) = open(&folder, 4);
     let job = jobs.submit(SPEC).unwrap();
-    assert_eq!((job.state.clone(), job.model.as_str()), (State::Queued, "movies"));
+    assert_eq!(
+        (job.state.clone(), job.model.as_str()),
+        (State::Queued, "movies")
+    );
     let (_, mut news) = jobs.watch(&job.id).unwrap();
 
     let turn = turns.next().await.unwrap();
     assert_eq!(jobs.get(&job.id).unwrap().state, State::Running);
-    turn.report(Progress { stage: "dataset".to_owned(), ..Progress::default() });
+    turn.report(Progress {
+        stage: "dataset".to_owned(),
+        ..Progress::default()
+    });
     turn.end(Ok(result()));
 
-    assert!(matches!(news.recv().await.unwrap(), News::Progress(progress) if progress.stage == "dataset"));
+    assert!(
+        matches!(news.recv().await.unwrap(), News::Progress(progress) if progress.stage == "dataset")
+    );
     assert!(matches!(news.recv().await.unwrap(), News::Ended));
     let ended = jobs.get(&job.id).unwrap();
     assert_eq!(ended.state, State::Succeeded { result: result() });
@@ -94,7 +102,9 @@ async fn a_restart_keeps_every_job_queues_the_waiting_and_fails_the_interrupted(
         (interrupted, waiting)
     };
     let (jobs, mut turns) = open(&folder, 1);
-    let State::Failed { error } = jobs.get(&interrupted).unwrap().state else { panic!("it cannot go on") };
+    let State::Failed { error } = jobs.get(&interrupted).unwrap().state else {
+        panic!("it cannot go on")
+    };
     assert!(error.contains("stopped while the job was running"));
     assert_eq!(turns.next().await.unwrap().id, waiting);
     assert_eq!(jobs.list().len(), 2);
@@ -104,6 +114,9 @@ async fn a_restart_keeps_every_job_queues_the_waiting_and_fails_the_interrupted(
 fn a_job_file_that_cannot_be_read_is_named_and_not_forgotten() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("broken.json"), "{").unwrap();
-    let error = Jobs::open(Folder::create(folder.path()).unwrap(), 1).err().unwrap().to_string();
+    let error = Jobs::open(Folder::create(folder.path()).unwrap(), 1)
+        .err()
+        .unwrap()
+        .to_string();
     assert!(error.contains("broken.json"), "{error}");
 }

@@ -30,15 +30,34 @@ impl<'a> Reporter<'a> {
     pub(super) fn new(turn: &'a Turn, recipe: &Recipe) -> Self {
         // Each teacher is fitted once on everything and once for each fold, as is the baseline once; each student twice
         // for each weight decay that it tries: with its teachers and without.
-        let folds = recipe.distill.as_ref().map_or(0, |distill| if distill.folds > 1 { distill.folds } else { 0 });
+        let folds =
+            recipe.distill.as_ref().map_or(
+                0,
+                |distill| if distill.folds > 1 { distill.folds } else { 0 },
+            );
         let ways = if recipe.teachers.is_empty() { 1 } else { 2 };
-        let students: usize = recipe.students.iter().map(|student| student.l2.len() * ways).sum();
+        let students: usize = recipe
+            .students
+            .iter()
+            .map(|student| student.l2.len() * ways)
+            .sum();
         let networks = 1 + recipe.teachers.len() * (1 + folds) + students;
-        Self { turn, networks, state: Mutex::new(State { stage: "dataset".to_owned(), fitted: 0 }) }
+        Self {
+            turn,
+            networks,
+            state: Mutex::new(State {
+                stage: "dataset".to_owned(),
+                fitted: 0,
+            }),
+        }
     }
 
     pub(super) fn dataset(&self, message: String) {
-        self.turn.report(Progress { stage: "dataset".to_owned(), message, ..Progress::default() });
+        self.turn.report(Progress {
+            stage: "dataset".to_owned(),
+            message,
+            ..Progress::default()
+        });
     }
 
     fn fraction_done(&self, state: &State) -> f64 {
@@ -54,11 +73,17 @@ impl Observer for Reporter<'_> {
             Event::Stage { stage, networks } => {
                 state.stage = stage.to_string();
                 let message = match stage {
-                    Stage::Teachers | Stage::Baselines | Stage::Students => format!("{networks} networks to fit"),
+                    Stage::Teachers | Stage::Baselines | Stage::Students => {
+                        format!("{networks} networks to fit")
+                    }
                     Stage::Export => "writing ONNX and holding it to the networks".to_owned(),
                     Stage::Evaluation => "measuring on the test examples".to_owned(),
                 };
-                Progress { stage: state.stage.clone(), message, ..Progress::default() }
+                Progress {
+                    stage: state.stage.clone(),
+                    message,
+                    ..Progress::default()
+                }
             }
             Event::Epoch(epoch) => Progress {
                 stage: epoch.network,
@@ -69,15 +94,28 @@ impl Observer for Reporter<'_> {
                 step_seconds_left: epoch.seconds_left,
                 ..Progress::default()
             },
-            Event::Fitted { network, best_epoch, validation_auc, seconds } => {
+            Event::Fitted {
+                network,
+                best_epoch,
+                validation_auc,
+                seconds,
+            } => {
                 state.fitted += 1;
                 let message = format!("fitted in {seconds:.1} s, best after epoch {best_epoch}");
-                Progress { stage: network, message, validation_auc, ..Progress::default() }
+                Progress {
+                    stage: network,
+                    message,
+                    validation_auc,
+                    ..Progress::default()
+                }
             }
         };
         let fraction_done = self.fraction_done(&state);
         // Reported under the lock, so that watchers hear of events in their order.
-        self.turn.report(Progress { fraction_done, ..progress });
+        self.turn.report(Progress {
+            fraction_done,
+            ..progress
+        });
     }
 
     fn cancelled(&self) -> bool {
