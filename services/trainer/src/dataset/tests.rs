@@ -54,6 +54,9 @@ role = "item"
 kind = "category"
 [catalog]
 columns = ["title"]
+
+[[students]]
+name = "small"
 "#;
 
 struct Files {

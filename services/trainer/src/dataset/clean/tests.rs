@@ -21,6 +21,9 @@ kind = "category"
 name = "item"
 role = "item"
 kind = "category"
+
+[[students]]
+name = "small"
 "#;
 
 type Row = (
