@@ -4,6 +4,7 @@
 
 mod architecture;
 mod wire;
+mod documents;
 mod discovery;
 mod bad_jobs;
 mod main_job;
