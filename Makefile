@@ -48,11 +48,9 @@ clean-demo: ## Delete the demo's models and state
 	@test -n "$(DATA)"
 	rm -rf -- "$(DATA)"
 
-# nextest runs no doc tests. They go first, so that the summary on the screen at the end is that of the suite.
 .PHONY: test
-test: ## Run every test: doc, unit, integration, and the Python peers
+test: ## Run every test: unit, integration, processes, and the Python peers
 	@deploy/bootstrap.sh build runtime data etcd pytest
-	@$(WITH_ENV) set -x; cargo test $(LOCKED) --workspace --doc
 	@$(WITH_ENV) if command -v cargo-nextest >/dev/null; then \
 		set -x; cargo nextest run $(LOCKED) --workspace; \
 	else \
