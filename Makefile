@@ -61,7 +61,7 @@ test: ## Run every test: unit, integration, processes, and the Python peers
 .PHONY: bench
 bench: ## Measure what distillation is worth: the example job with five seeds
 	@deploy/bootstrap.sh build runtime data
-	@$(WITH_ENV) set -x; cargo bench $(LOCKED) --profile dev --package decant-trainer --bench quality
+	@$(WITH_ENV) set -x; cargo bench $(LOCKED) --profile dev --workspace --bench quality
 
 .PHONY: lint
 lint: ## Check the formatting and run clippy; a warning is an error

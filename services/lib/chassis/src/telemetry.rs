@@ -1,5 +1,7 @@
 //! Logs: one line an event, on standard error, as text for people or JSON for collectors.
 
+use std::io::IsTerminal;
+
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use tracing_subscriber::EnvFilter;
@@ -61,7 +63,9 @@ pub fn init(config: &Config) -> Result<(), TelemetryError> {
     })?;
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr);
+        .with_writer(std::io::stderr)
+        // A log file is no place for colours.
+        .with_ansi(std::io::stderr().is_terminal());
     let outcome = match config.format {
         Format::Text => builder.with_target(false).try_init(),
         Format::Json => builder.json().flatten_event(true).try_init(),
