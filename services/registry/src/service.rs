@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming, async_trait};
 
 use crate::admission::Admission;
-use crate::catalog::{Catalog, Settings};
+use crate::catalog::{Catalog, Settings, Version};
 use crate::error::CallError;
 use crate::rollout::Slots;
 
@@ -43,6 +43,12 @@ impl RegistryApi {
             bundles,
             tasks,
         }
+    }
+
+    /// A version with the manifest's own bytes, which only its bundle holds.
+    async fn with_manifest(&self, version: Version) -> Result<registry::Version, CallError> {
+        let bundle = self.bundles.open(version.record.digest).await?;
+        Ok(wire::version_with_manifest(version, &bundle))
     }
 }
 
@@ -111,12 +117,7 @@ impl RegistryService for RegistryApi {
         let version = answered
             .await
             .map_err(|_| CallError::Broken("the push ended without an answer"))??;
-        let bundle = self
-            .bundles
-            .open(version.record.digest)
-            .await
-            .map_err(CallError::from)?;
-        let version = wire::version_with_manifest(version, &bundle);
+        let version = self.with_manifest(version).await?;
         Ok(Response::new(registry::PushVersionResponse {
             version: Some(version),
         }))
@@ -132,12 +133,7 @@ impl RegistryService for RegistryApi {
             .catalog
             .version(&model, wire::version_number(request.version))
             .await?;
-        let bundle = self
-            .bundles
-            .open(version.record.digest)
-            .await
-            .map_err(CallError::from)?;
-        let version = wire::version_with_manifest(version, &bundle);
+        let version = self.with_manifest(version).await?;
         Ok(Response::new(registry::GetVersionResponse {
             version: Some(version),
         }))
