@@ -75,6 +75,7 @@ impl Slots {
             issued_by: change.issued_by.clone(),
             reason: change.reason.clone(),
             issued_at_millis: now_millis(),
+            ..DesiredSlot::default()
         };
         self.write(&change, &key, &desired, entry.as_ref(), &version)
             .await?;

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use thiserror::Error;
 
 use crate::txn::{MAX_BYTES, MAX_OPERATIONS};
-use crate::{Conflict, Key, Revision};
+use crate::{Conflict, Key, LeaseId, Revision};
 
 /// Why a store did not do as asked.
 #[derive(Debug, Error)]
@@ -58,6 +58,28 @@ pub enum StoreError {
         /// The file.
         path: PathBuf,
         /// Why.
+        reason: String,
+    },
+    /// A lease has expired or was revoked; nothing was written.
+    #[error("lease {:x} has expired or was revoked", .lease.0)]
+    LeaseLost {
+        /// The lease.
+        lease: LeaseId,
+    },
+    /// The store cannot be reached, has no leader, or did not answer in time. What was asked for may have been done.
+    #[error("the store is unavailable: it could not {action}: {reason}")]
+    Unavailable {
+        /// What it was to do.
+        action: &'static str,
+        /// What happened.
+        reason: String,
+    },
+    /// The store does not let this client do this; nothing was done.
+    #[error("the store refused to {action}: {reason}")]
+    Denied {
+        /// What it was to do.
+        action: &'static str,
+        /// What it said.
         reason: String,
     },
     /// The machinery below failed.

@@ -2,29 +2,49 @@
 //!
 //! ```text
 //! /decant/{cluster}/v1/
-//!   models/{model}                     what a model's versions must reach; how many there are
-//!   versions/{model}/{version:010}     a version's digest and manifest; never changed
-//!   digests/{model}/{sha256}           which version has this digest: no two have the same
-//!   state/{model}/{version:010}        approved or rejected, with the gates' judgement
-//!   desired/{model}/{slot}             what scorers are to serve
+//!   meta/cluster                             which cluster this is
+//!   meta/audit                               the newest audit entry: every mutation moves it
+//!   leader                                   the registry that leads; lease-bound, its create revision is the epoch
+//!   models/{model}                           what a model's versions must reach, who may sign them, how many there are
+//!   versions/{model}/{version:010}           a version's digest and manifest; never changed
+//!   digests/{model}/{sha256}                 which version has this digest: no two have the same
+//!   state/{model}/{version:010}              staged, validated, approved, retired or rejected, with the gates' judgement
+//!   desired/{model}/{slot}                   what scorers are to serve
+//!   history/{model}/{slot}/{generation:020}  what they were to serve at each generation; never changed
+//!   scorers/{scorer}                         a live scorer; lease-bound
+//!   observed/{model}/{slot}/{scorer}         what a live scorer serves; lease-bound
+//!   requests/{sha256}                        what became of a request; lease-bound, for a day
+//!   audit/{number:020}                       who did what, chained by hash; never changed
 //! ```
 //!
-//! Values are JSON. A reader ignores fields that it does not know; a change that old readers would misread takes a new
-//! root, `v2`.
+//! Values are JSON objects with a field `format`. A reader ignores fields that it does not know, and refuses a format newer
+//! than it knows; a change of the keys themselves takes a new root, `v2`.
 
+mod kinds;
 mod records;
 #[cfg(test)]
 mod tests;
 
 use bytes::Bytes;
-use decant_model::{ClusterName, DesiredSlot, Digest, ModelName, ModelVersion, SlotName};
-use serde::Serialize;
+use decant_model::{ClusterName, ModelName, SlotName};
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::{Entry, Key, Prefix};
 
-pub use records::{DigestRecord, ModelRecord, StateRecord, VersionRecord, VersionState};
+pub use kinds::{
+    AuditHeadKey, AuditKey, ClusterKey, DesiredKey, DigestKey, HistoryKey, LeaderKey, ModelKey,
+    ObservedKey, RequestId, RequestKey, ScorerKey, StateKey, VersionKey,
+};
+pub use records::{
+    AuditHead, AuditRecord, ClusterRecord, DigestRecord, LeaderRecord, ModelRecord, ObservedRecord,
+    ObservedState, ObservedVersion, RequestRecord, ScorerRecord, StateRecord, VersionRecord,
+    VersionState,
+};
+
+/// The newest format of values that this build reads, and the one that it writes.
+pub const FORMAT: u64 = 1;
 
 /// A kind of key, and what it holds.
 pub trait Record: Sized {
@@ -38,142 +58,6 @@ pub trait Record: Sized {
 
     /// Reads what follows the kind in the key; `None` when it is no key of this kind.
     fn parse(path: &str) -> Option<Self>;
-}
-
-/// `models/{model}`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ModelKey {
-    /// The model.
-    pub model: ModelName,
-}
-
-/// `versions/{model}/{version:010}`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct VersionKey {
-    /// The model.
-    pub model: ModelName,
-    /// The version.
-    pub version: ModelVersion,
-}
-
-/// `digests/{model}/{sha256}`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DigestKey {
-    /// The model.
-    pub model: ModelName,
-    /// The digest of a version's manifest.
-    pub digest: Digest,
-}
-
-/// `state/{model}/{version:010}`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StateKey {
-    /// The model.
-    pub model: ModelName,
-    /// The version.
-    pub version: ModelVersion,
-}
-
-/// `desired/{model}/{slot}`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DesiredKey {
-    /// The model.
-    pub model: ModelName,
-    /// The slot.
-    pub slot: SlotName,
-}
-
-impl Record for ModelKey {
-    const KIND: &'static str = "models";
-    type Value = ModelRecord;
-
-    fn path(&self) -> String {
-        self.model.to_string()
-    }
-
-    fn parse(path: &str) -> Option<Self> {
-        Some(Self {
-            model: path.parse().ok()?,
-        })
-    }
-}
-
-impl Record for VersionKey {
-    const KIND: &'static str = "versions";
-    type Value = VersionRecord;
-
-    fn path(&self) -> String {
-        format!("{}/{}", self.model, padded(self.version))
-    }
-
-    fn parse(path: &str) -> Option<Self> {
-        let (model, version) = path.split_once('/')?;
-        Some(Self {
-            model: model.parse().ok()?,
-            version: unpadded(version)?,
-        })
-    }
-}
-
-impl Record for DigestKey {
-    const KIND: &'static str = "digests";
-    type Value = DigestRecord;
-
-    fn path(&self) -> String {
-        format!("{}/{}", self.model, self.digest.hex())
-    }
-
-    fn parse(path: &str) -> Option<Self> {
-        let (model, hex) = path.split_once('/')?;
-        Some(Self {
-            model: model.parse().ok()?,
-            digest: format!("sha256:{hex}").parse().ok()?,
-        })
-    }
-}
-
-impl Record for StateKey {
-    const KIND: &'static str = "state";
-    type Value = StateRecord;
-
-    fn path(&self) -> String {
-        format!("{}/{}", self.model, padded(self.version))
-    }
-
-    fn parse(path: &str) -> Option<Self> {
-        let (model, version) = path.split_once('/')?;
-        Some(Self {
-            model: model.parse().ok()?,
-            version: unpadded(version)?,
-        })
-    }
-}
-
-impl Record for DesiredKey {
-    const KIND: &'static str = "desired";
-    type Value = DesiredSlot;
-
-    fn path(&self) -> String {
-        format!("{}/{}", self.model, self.slot)
-    }
-
-    fn parse(path: &str) -> Option<Self> {
-        let (model, slot) = path.split_once('/')?;
-        Some(Self {
-            model: model.parse().ok()?,
-            slot: slot.parse().ok()?,
-        })
-    }
-}
-
-/// Ten digits, so that keys sort as numbers do.
-fn padded(version: ModelVersion) -> String {
-    format!("{:010}", version.get())
-}
-
-fn unpadded(text: &str) -> Option<ModelVersion> {
-    let version = ModelVersion::new(text.parse().ok()?)?;
-    (padded(version) == text).then_some(version)
 }
 
 /// The keys of one cluster.
@@ -198,7 +82,9 @@ impl Keyspace {
 
     /// A key as it is stored.
     pub fn key<R: Record>(&self, record: &R) -> Key {
-        Key::new(format!("{}{}/{}", self.root, R::KIND, record.path()))
+        let path = record.path();
+        let slash = if path.is_empty() { "" } else { "/" };
+        Key::new(format!("{}{}{slash}{path}", self.root, R::KIND))
     }
 
     /// All keys of a kind.
@@ -211,6 +97,16 @@ impl Keyspace {
         Prefix::new(format!("{}{}/{model}/", self.root, R::KIND))
     }
 
+    /// All keys of the cluster.
+    pub fn everything(&self) -> Prefix {
+        Prefix::new(self.root.clone())
+    }
+
+    /// All of a slot's keys of a kind that has several for each slot.
+    pub fn of_slot<R: Record>(&self, model: &ModelName, slot: &SlotName) -> Prefix {
+        Prefix::new(format!("{}{}/{model}/{slot}/", self.root, R::KIND))
+    }
+
     /// Reads a stored key.
     ///
     /// # Errors
@@ -219,7 +115,14 @@ impl Keyspace {
         let path = key
             .as_str()
             .strip_prefix(&self.root)
-            .and_then(|path| path.strip_prefix(R::KIND)?.strip_prefix('/'));
+            .and_then(|path| path.strip_prefix(R::KIND))
+            .and_then(|path| {
+                if path.is_empty() {
+                    Some(path)
+                } else {
+                    path.strip_prefix('/')
+                }
+            });
         path.and_then(R::parse).ok_or_else(|| RecordError::Key {
             key: key.clone(),
             kind: R::KIND,
@@ -238,12 +141,20 @@ impl Keyspace {
 /// Reads an entry's value.
 ///
 /// # Errors
-/// When it does not parse.
+/// When it does not parse, or is of a newer format.
 pub fn value<R: Record>(entry: &Entry) -> Result<R::Value, RecordError> {
-    serde_json::from_slice(&entry.value).map_err(|error| RecordError::Value {
+    let unreadable = |error: serde_json::Error| RecordError::Value {
         key: entry.key.clone(),
         reason: error.to_string(),
-    })
+    };
+    let Format { format } = serde_json::from_slice(&entry.value).map_err(unreadable)?;
+    if format > FORMAT {
+        return Err(RecordError::Format {
+            key: entry.key.clone(),
+            format,
+        });
+    }
+    serde_json::from_slice(&entry.value).map_err(unreadable)
 }
 
 /// Writes a value as it is stored.
@@ -251,12 +162,30 @@ pub fn value<R: Record>(entry: &Entry) -> Result<R::Value, RecordError> {
 /// # Errors
 /// When the value cannot be written as JSON.
 pub fn encode<R: Record>(record: &R, value: &R::Value) -> Result<Bytes, RecordError> {
-    let json = serde_json::to_vec(value).map_err(|error| RecordError::Encode {
+    let formatted = Formatted {
+        format: FORMAT,
+        value,
+    };
+    let json = serde_json::to_vec(&formatted).map_err(|error| RecordError::Encode {
         kind: R::KIND,
         path: record.path(),
         reason: error.to_string(),
     })?;
     Ok(json.into())
+}
+
+#[derive(Deserialize)]
+struct Format {
+    /// Values of the first format may leave it out.
+    #[serde(default)]
+    format: u64,
+}
+
+#[derive(Serialize)]
+struct Formatted<'a, T> {
+    format: u64,
+    #[serde(flatten)]
+    value: &'a T,
 }
 
 /// A record that cannot be read or written.
@@ -277,6 +206,16 @@ pub enum RecordError {
         key: Key,
         /// What is wrong with it.
         reason: String,
+    },
+    /// The value was written by a newer Decant.
+    #[error(
+        "the value of key {key} has format {format}, but this build reads up to format {FORMAT}: upgrade it"
+    )]
+    Format {
+        /// The key.
+        key: Key,
+        /// Its format.
+        format: u64,
     },
     /// The value cannot be written.
     #[error("the value of {kind}/{path} cannot be written: {reason}")]

@@ -16,5 +16,8 @@ pub use embedded::{EmbeddedStore, Options};
 pub use error::StoreError;
 pub use follow::{View, follow};
 pub use keys::Keyspace;
-pub use store::{Changes, Entry, Event, Key, Listing, MetaStore, Prefix, Revision, Watch};
+pub use store::{
+    Changes, Entry, Event, Key, Lease, LeaseId, Listing, MetaStore, Order, Page, Prefix, Revision,
+    StoreIdentity, Watch,
+};
 pub use txn::{Conflict, Expect, MAX_BYTES, MAX_OPERATIONS, Txn, Write};

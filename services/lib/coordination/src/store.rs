@@ -1,6 +1,7 @@
 //! The contract of a store: keys with values, one revision that counts all changes, transactions, and watches.
 
 use std::fmt;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -97,7 +98,8 @@ pub struct Listing {
     pub revision: Revision,
 }
 
-/// All that one transaction did to the watched keys.
+/// All that one transaction did to the watched keys. Without events it is a sign of life: nothing that is watched has
+/// changed up to this revision.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Changes {
     /// The transaction's revision.
@@ -118,6 +120,47 @@ pub enum Event {
 /// The changes of a prefix, in the order of their revisions. It ends after an error, or when nobody can write any more.
 pub type Watch = BoxStream<'static, Result<Changes, StoreError>>;
 
+/// Holds keys as long as it is kept alive; when it expires or is revoked, they are deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct LeaseId(pub i64);
+
+/// A lease as the store granted it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lease {
+    /// What keys are bound to.
+    pub id: LeaseId,
+    /// How long it lives unless it is kept alive. The store may give more than was asked for, never less.
+    pub ttl: Duration,
+}
+
+/// Which store this is, and how far it has come. Another id, or a revision that goes back, means that somebody put another
+/// store, or an older copy of this one, in its place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StoreIdentity {
+    /// etcd's cluster id; drawn at random when an embedded store is made.
+    pub id: u64,
+    /// The last revision taken.
+    pub revision: Revision,
+}
+
+/// Some entries of a prefix, in the order that was asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Page {
+    /// The entries.
+    pub entries: Vec<Entry>,
+    /// Whether there are more.
+    pub more: bool,
+}
+
+/// In which order a page's keys come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// From the first key up.
+    Ascending,
+    /// From the last key down.
+    Descending,
+}
+
 /// A store of keys.
 #[async_trait]
 pub trait MetaStore: Send + Sync + 'static {
@@ -127,13 +170,36 @@ pub trait MetaStore: Send + Sync + 'static {
     /// All entries of a prefix, as of one revision.
     async fn list(&self, prefix: &Prefix) -> Result<Listing, StoreError>;
 
+    /// At most `limit` entries of a prefix, as of one revision: those after the key `after` in the order asked for, or
+    /// the first ones when there is none.
+    async fn page(
+        &self,
+        prefix: &Prefix,
+        after: Option<&Key>,
+        order: Order,
+        limit: usize,
+    ) -> Result<Page, StoreError>;
+
     /// Makes all writes of a transaction, if all that it expects holds, and returns its revision; or makes none of them.
     /// A transaction that changes nothing takes no revision, and returns the current one.
     ///
-    /// When it fails with anything but [`StoreError::Conflict`] or a limit, it may have been made nevertheless.
+    /// When it fails with anything but [`StoreError::Conflict`], [`StoreError::LeaseLost`] or a limit, it may have been made
+    /// nevertheless.
     async fn commit(&self, txn: Txn) -> Result<Revision, StoreError>;
 
     /// Every change of a prefix from a revision on, each once. A revision in the future is waited for; one whose changes
     /// are no longer held gives [`StoreError::Compacted`], here or as the stream's only item.
     async fn watch(&self, prefix: &Prefix, from: Revision) -> Result<Watch, StoreError>;
+
+    /// Which store answers, and its revision.
+    async fn identity(&self) -> Result<StoreIdentity, StoreError>;
+
+    /// A new lease, which lives at least so long.
+    async fn grant(&self, ttl: Duration) -> Result<Lease, StoreError>;
+
+    /// Gives a lease its whole time to live again. [`StoreError::LeaseLost`] when it has expired or was revoked.
+    async fn keep_alive(&self, lease: LeaseId) -> Result<Duration, StoreError>;
+
+    /// Ends a lease and deletes its keys, in one transaction. A lease that is gone is fine.
+    async fn revoke(&self, lease: LeaseId) -> Result<(), StoreError>;
 }

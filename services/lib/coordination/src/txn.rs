@@ -6,7 +6,7 @@ use std::fmt;
 use bytes::Bytes;
 use thiserror::Error;
 
-use crate::{Entry, Key, Revision, StoreError};
+use crate::{Entry, Key, LeaseId, Revision, StoreError};
 
 /// Comparisons and writes that one transaction may have together; etcd takes 128 of each.
 pub const MAX_OPERATIONS: usize = 64;
@@ -20,6 +20,8 @@ pub enum Expect {
     Absent,
     /// The key was last written at this revision.
     WrittenAt(Revision),
+    /// The key came into being at this revision, whatever was written to it since: a leader's epoch.
+    CreatedAt(Revision),
 }
 
 impl Expect {
@@ -30,11 +32,16 @@ impl Expect {
         })
     }
 
-    /// Whether a key that was last written then is as expected.
-    pub fn holds(self, mod_revision: Option<Revision>) -> bool {
+    /// Whether a key that was found so is as expected.
+    pub fn holds(self, found: Option<&Entry>) -> bool {
         match self {
-            Expect::Absent => mod_revision.is_none(),
-            Expect::WrittenAt(expected) => mod_revision == Some(expected),
+            Expect::Absent => found.is_none(),
+            Expect::WrittenAt(expected) => {
+                found.is_some_and(|entry| entry.mod_revision == expected)
+            }
+            Expect::CreatedAt(expected) => {
+                found.is_some_and(|entry| entry.create_revision == expected)
+            }
         }
     }
 }
@@ -44,6 +51,7 @@ impl fmt::Display for Expect {
         match self {
             Expect::Absent => formatter.write_str("absent"),
             Expect::WrittenAt(revision) => write!(formatter, "at revision {revision}"),
+            Expect::CreatedAt(revision) => write!(formatter, "created at revision {revision}"),
         }
     }
 }
@@ -51,8 +59,9 @@ impl fmt::Display for Expect {
 /// One write.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Write {
-    /// Gives a key a value, whether it exists or not.
-    Put(Key, Bytes),
+    /// Gives a key a value, whether it exists or not. With a lease, the key goes when the lease goes; without, it stays,
+    /// also if it was bound to a lease before.
+    Put(Key, Bytes, Option<LeaseId>),
     /// Deletes a key, if it exists.
     Delete(Key),
 }
@@ -61,13 +70,13 @@ impl Write {
     /// The key that is written.
     pub fn key(&self) -> &Key {
         match self {
-            Write::Put(key, _) | Write::Delete(key) => key,
+            Write::Put(key, ..) | Write::Delete(key) => key,
         }
     }
 
     fn value_len(&self) -> usize {
         match self {
-            Write::Put(_, value) => value.len(),
+            Write::Put(_, value, _) => value.len(),
             Write::Delete(_) => 0,
         }
     }
@@ -96,7 +105,15 @@ impl Txn {
     /// Gives a key a value.
     #[must_use]
     pub fn put(mut self, key: Key, value: impl Into<Bytes>) -> Self {
-        self.writes.push(Write::Put(key, value.into()));
+        self.writes.push(Write::Put(key, value.into(), None));
+        self
+    }
+
+    /// Gives a key a value for as long as a lease lives. When the lease is gone already, the whole transaction fails
+    /// with [`StoreError::LeaseLost`].
+    #[must_use]
+    pub fn put_leased(mut self, key: Key, value: impl Into<Bytes>, lease: LeaseId) -> Self {
+        self.writes.push(Write::Put(key, value.into(), Some(lease)));
         self
     }
 

@@ -5,12 +5,14 @@ mod name;
 mod version;
 mod digest;
 mod manifest;
+mod signature;
 mod slot;
 mod gate;
 
 pub use digest::{Digest, DigestError, Hasher};
 pub use gate::{Gate, GateResult};
 pub use manifest::{BundlePath, FileEntry, Lineage, Manifest, ManifestError, TeacherRef, file};
-pub use name::{ClusterName, ModelName, NameError, SlotName};
-pub use slot::{Active, Arm, BASIS_POINTS, DesiredSlot, Generation};
+pub use name::{ClusterName, ModelName, NameError, ScorerName, SlotName};
+pub use signature::{PublicKey, Signature, SignatureError};
+pub use slot::{Active, Arm, BASIS_POINTS, DesiredSlot, Generation, Pending, Prepared};
 pub use version::ModelVersion;

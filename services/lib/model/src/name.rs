@@ -94,6 +94,11 @@ name!(
     SlotName,
     "slot"
 );
+name!(
+    /// A scorer's name, one for each process of a cluster; it outlives the process.
+    ScorerName,
+    "scorer"
+);
 
 name!(
     /// A cluster's name: it sets the keys of one cluster apart from those of others in the same store.

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Digest, ModelVersion};
+use crate::{Digest, ModelVersion, PublicKey};
 
 /// Counts a slot's changes.
 #[derive(
@@ -47,13 +47,44 @@ pub struct Active {
     pub weight_basis_points: u32,
 }
 
-/// The value of a slot's key.
+/// A version that scorers are to have ready.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Prepared {
+    /// Its manifest digest.
+    pub digest: Digest,
+    /// Its number.
+    pub version: ModelVersion,
+}
+
+/// What a slot is to serve next, once enough scorers have it ready.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pending {
+    /// The versions that come into service.
+    pub active: Vec<Active>,
+    /// How many of each hundred live scorers must have them ready; 100 unless an operator said otherwise.
+    pub min_ready_percent: u8,
+}
+
+/// The value of a slot's key. *Prepare* and *activate* are two generations: the first makes every scorer fetch, verify
+/// and warm up, the second only moves a pointer.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DesiredSlot {
-    /// Grows by one with each change.
+    /// Grows with each change, and never goes back.
     pub generation: Generation,
+    /// The epoch of the registry's leader when it made the change by itself; 0 when an operator did.
+    #[serde(default)]
+    pub epoch: u64,
     /// The versions in service.
     pub active: Vec<Active>,
+    /// Further versions to have ready.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub prepare: Vec<Prepared>,
+    /// What the leader activates when the scorers have it ready.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pending: Option<Pending>,
+    /// The keys that may sign this model's versions; when there are none, versions need no signature.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub signers: Vec<PublicKey>,
     /// Who made the change.
     pub issued_by: String,
     /// Why.

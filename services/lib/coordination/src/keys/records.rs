@@ -1,7 +1,38 @@
-//! The values behind the keys, as they are stored. `desired/` holds [`decant_model::DesiredSlot`].
+//! The values behind the keys, as they are stored. `desired/` and `history/` hold [`decant_model::DesiredSlot`].
 
-use decant_model::{Digest, Gate, GateResult, Manifest, ModelVersion};
+use decant_model::{
+    Digest, Gate, GateResult, Generation, Manifest, ModelVersion, PublicKey, Signature,
+};
 use serde::{Deserialize, Serialize};
+
+/// The value of `meta/cluster`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClusterRecord {
+    /// Drawn when the cluster's metadata was first written; a wiped and rebuilt store has another.
+    pub uuid: String,
+    /// Grows by one each time an operator says that a restored store is the truth from now on.
+    pub incarnation: u64,
+    /// When the cluster was made, in milliseconds since 1970.
+    pub created_at_millis: u64,
+}
+
+/// The value of `meta/audit`: the newest audit entry, which every mutation compares and moves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuditHead {
+    /// Its number; 0 while there is none.
+    pub number: u64,
+    /// Its hash.
+    pub hash: Option<Digest>,
+}
+
+/// The value of `leader`. Its create revision is the leader's epoch.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeaderRecord {
+    /// The process that leads, drawn anew at each start.
+    pub boot_id: String,
+    /// Where it can be reached.
+    pub address: String,
+}
 
 /// The value of `models/{model}`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -10,6 +41,9 @@ pub struct ModelRecord {
     pub description: String,
     /// What a version's metrics must reach.
     pub gates: Vec<Gate>,
+    /// The keys that may sign versions; when there are none, versions need no signature.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub signers: Vec<PublicKey>,
     /// When the model was created, in milliseconds since 1970.
     pub created_at_millis: u64,
     /// The newest version. Each new version moves it, and so any two that come at once are told apart.
@@ -23,6 +57,9 @@ pub struct VersionRecord {
     pub digest: Digest,
     /// What the manifest says. Its bytes, which the digest is of, lie in the bundle.
     pub manifest: Manifest,
+    /// Who vouches for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signature: Option<Signature>,
     /// When the version was pushed, in milliseconds since 1970.
     pub created_at_millis: u64,
 }
@@ -39,16 +76,123 @@ pub struct DigestRecord {
 pub struct StateRecord {
     /// Where the version stands.
     pub state: VersionState,
-    /// How the gates of its model judged it.
+    /// How the gates of its model judged it; empty before they did.
     pub gates: Vec<GateResult>,
+    /// Why it is where it is, if that needs words.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub reason: String,
+    /// When it came there, in milliseconds since 1970.
+    #[serde(default)]
+    pub changed_at_millis: u64,
 }
 
-/// The life of a version.
+/// The life of a version. It only moves forward: staged, validated, approved, retired; or rejected from any of the first
+/// two.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum VersionState {
-    /// Complete, and every gate holds: it may be served.
+    /// Its bundle is stored; nothing has been checked since.
+    Staged,
+    /// Every byte was read back and matches, and the signature is by a key of the model's.
+    Validated,
+    /// Every gate holds: it may be served.
     Approved,
-    /// Complete, but a gate does not hold: kept for inspection, never served.
+    /// Taken out of use by an operator: never put into a slot again.
+    Retired,
+    /// A check or a gate does not hold: kept for inspection, never served.
     Rejected,
+}
+
+/// The value of `scorers/{scorer}`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ScorerRecord {
+    /// Where it serves, as `host:port`.
+    pub address: String,
+    /// Where it stands; empty when nobody said.
+    #[serde(default)]
+    pub zone: String,
+    /// The process, drawn anew at each start.
+    pub boot_id: String,
+    /// Which Decant it runs.
+    pub build: String,
+    /// When the process started, in milliseconds since 1970.
+    pub started_at_millis: u64,
+}
+
+/// The value of `observed/{model}/{slot}/{scorer}`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ObservedRecord {
+    /// The process that says so: of an earlier one, nothing counts.
+    pub boot_id: String,
+    /// The newest generation that it has taken in.
+    pub generation: Generation,
+    /// The generation whose active versions answer requests; 0 while none does.
+    pub serving: Generation,
+    /// Every version that it has, wants or failed to load.
+    pub versions: Vec<ObservedVersion>,
+    /// Why it takes in nothing new, if it does not: the store looks like an older copy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub frozen: Option<String>,
+}
+
+/// A version as one scorer has it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ObservedVersion {
+    /// Its manifest digest.
+    pub digest: Digest,
+    /// Its number.
+    pub version: ModelVersion,
+    /// Where it stands.
+    pub state: ObservedState,
+    /// What went wrong, if something did.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub error: String,
+}
+
+/// Where a version stands in a scorer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ObservedState {
+    /// Being fetched, verified, replayed and warmed up.
+    Loading,
+    /// Answers requests, or can at once.
+    Ready,
+    /// Could not be loaded; it is tried again.
+    Failed,
+}
+
+/// The value of `requests/{id}`, kept for a day: what became of a mutation, for those who did not hear the answer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RequestRecord {
+    /// Digest of what was asked for: the same id with another request is refused.
+    pub asked: Digest,
+    /// The answer that was given.
+    pub answer: serde_json::Value,
+}
+
+/// The value of `audit/{number}`. The hash of an entry is the SHA-256 of its stored bytes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AuditRecord {
+    /// The hash of the entry before; none for the first.
+    pub previous: Option<Digest>,
+    /// When, in milliseconds since 1970.
+    pub at_millis: u64,
+    /// Who asked for it; a registry's leader names itself.
+    pub actor: String,
+    /// What was done, such as `slot.set`.
+    pub action: String,
+    /// What it was done to, such as `movies/main`.
+    pub subject: String,
+    /// What was there before.
+    #[serde(default, skip_serializing_if = "serde_json::Value::is_null")]
+    pub before: serde_json::Value,
+    /// What is there now.
+    #[serde(default, skip_serializing_if = "serde_json::Value::is_null")]
+    pub after: serde_json::Value,
+    /// Why, in the words of who asked.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub reason: String,
+    /// The request's id, if it had one.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub request_id: String,
 }
