@@ -3,11 +3,12 @@
 use std::path::PathBuf;
 use std::{env, error::Error, fs};
 
-const PROTOS: [&str; 4] = [
+const PROTOS: [&str; 5] = [
     "decant/trainer/v1/trainer.proto",
     "decant/registry/v1/registry.proto",
     "decant/rollout/v1/rollout.proto",
     "decant/scorer/v1/scorer.proto",
+    "decant/admin/v1/admin.proto",
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {

@@ -37,5 +37,13 @@ pub mod scorer {
     }
 }
 
+/// `decant.admin.v1`: audit, backups and garbage.
+pub mod admin {
+    #[allow(missing_docs, unreachable_pub, clippy::large_enum_variant)]
+    pub mod v1 {
+        tonic::include_proto!("decant.admin.v1");
+    }
+}
+
 /// Descriptors of all services, for gRPC reflection.
 pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/decant.bin"));

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use decant_model::{BundlePath, Digest};
+use decant_model::{BundlePath, Digest, Signature};
 use tonic::Status;
 use tonic::transport::Channel;
 
@@ -14,7 +14,7 @@ use crate::status::ErrorCode;
 /// Bytes of a file in one message; a quarter of what the registry takes.
 const CHUNK: usize = 256 << 10;
 
-/// Pushes a bundle as the model's next version: the manifest, then its files in its order.
+/// Pushes a bundle as the model's next version: the manifest, with a signature if there is one, then the files in order.
 ///
 /// # Errors
 /// The registry's, or the transport's.
@@ -22,13 +22,18 @@ pub async fn push_version(
     registry: &mut RegistryServiceClient<Channel>,
     model: &decant_model::ModelName,
     manifest: Bytes,
+    signature: Option<&Signature>,
     files: BTreeMap<BundlePath, Bytes>,
 ) -> Result<Version, Status> {
     let digest = Digest::of(&manifest).to_string();
     let header = Part::Header(PushHeader {
         model: model.to_string(),
         manifest,
+        // The digest is the push's identity already: pushing again after a lost answer gives the version that it became.
+        request_id: digest.clone(),
         digest,
+        signature: signature.map(Signature::to_string).unwrap_or_default(),
+        issued_by: String::new(),
     });
     let parts = std::iter::once(header).chain(
         files

@@ -1,19 +1,25 @@
 //! The store of one machine: one redb file, durable with each transaction, used by one process at a time.
 
 mod disk;
+mod leases;
 mod changes;
 #[cfg(test)]
 mod tests;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::StreamExt;
 use tokio::sync::watch;
 
 use self::disk::Disk;
-use crate::{Entry, Key, Listing, MetaStore, Prefix, Revision, StoreError, Txn, Watch};
+use self::leases::Expiry;
+use crate::{
+    Entry, Key, Lease, LeaseId, Listing, MetaStore, Order, Page, Prefix, Revision, StoreError,
+    StoreIdentity, Txn, Watch,
+};
 
 /// What can be chosen about an embedded store.
 #[derive(Clone, Copy, Debug)]
@@ -33,9 +39,25 @@ impl Default for Options {
 /// A store in a file. Clones share it; the file is free again when the last clone and the last watch are gone.
 #[derive(Clone)]
 pub struct EmbeddedStore {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
     disk: Arc<Disk>,
     /// Tells watches that there is something to read.
     head: watch::Sender<Revision>,
+    expiry: Arc<Expiry>,
+}
+
+impl Inner {
+    /// Tells the watches. Commits are one after the other, but their threads may come here out of order.
+    fn advance(&self, revision: Revision) {
+        self.head.send_if_modified(|head| {
+            let newer = revision > *head;
+            *head = revision.max(*head);
+            newer
+        });
+    }
 }
 
 impl EmbeddedStore {
@@ -53,45 +75,92 @@ impl EmbeddedStore {
     /// As [`EmbeddedStore::open`].
     pub fn open_with(path: &Path, options: Options) -> Result<Self, StoreError> {
         let (disk, revision) = Disk::open(path, options.held_revisions)?;
-        Ok(Self {
+        let expiry = Expiry::restore(disk.leases()?);
+        let inner = Inner {
             disk: Arc::new(disk),
             head: watch::Sender::new(revision),
+            expiry: Arc::new(expiry),
+        };
+        Ok(Self {
+            inner: Arc::new(inner),
         })
+    }
+
+    /// The file, for one piece of work.
+    fn disk(&self) -> Arc<Disk> {
+        self.inner.expiry.ensure_running(Arc::downgrade(&self.inner));
+        Arc::clone(&self.inner.disk)
     }
 }
 
 #[async_trait]
 impl MetaStore for EmbeddedStore {
     async fn get(&self, key: &Key) -> Result<Option<Entry>, StoreError> {
-        let (disk, key) = (Arc::clone(&self.disk), key.clone());
+        let (disk, key) = (self.disk(), key.clone());
         off_runtime("read a key", move || disk.get(&key)).await
     }
 
     async fn list(&self, prefix: &Prefix) -> Result<Listing, StoreError> {
-        let (disk, prefix) = (Arc::clone(&self.disk), prefix.clone());
+        let (disk, prefix) = (self.disk(), prefix.clone());
         off_runtime("list keys", move || disk.list(&prefix)).await
+    }
+
+    async fn page(
+        &self,
+        prefix: &Prefix,
+        after: Option<&Key>,
+        order: Order,
+        limit: usize,
+    ) -> Result<Page, StoreError> {
+        let (disk, prefix, after) = (self.disk(), prefix.clone(), after.cloned());
+        off_runtime("list a page of keys", move || {
+            disk.page(&prefix, after.as_ref(), order, limit)
+        })
+        .await
     }
 
     async fn commit(&self, txn: Txn) -> Result<Revision, StoreError> {
         txn.check()?;
-        let (disk, head) = (Arc::clone(&self.disk), self.head.clone());
+        let (disk, inner) = (self.disk(), Arc::clone(&self.inner));
         off_runtime("commit a transaction", move || {
             let revision = disk.commit(&txn)?;
-            // Here and not after the await: a caller that goes away does not take the news with it. Commits are one after
-            // the other, but their threads may come here out of order.
-            head.send_if_modified(|head| {
-                let newer = revision > *head;
-                *head = revision.max(*head);
-                newer
-            });
+            // Here and not after the await: a caller that goes away does not take the news with it.
+            inner.advance(revision);
             Ok(revision)
         })
         .await
     }
 
     async fn watch(&self, prefix: &Prefix, from: Revision) -> Result<Watch, StoreError> {
-        let (disk, head) = (Arc::clone(&self.disk), self.head.subscribe());
+        let (disk, head) = (self.disk(), self.inner.head.subscribe());
         Ok(changes::stream(disk, head, prefix.clone(), from).boxed())
+    }
+
+    async fn identity(&self) -> Result<StoreIdentity, StoreError> {
+        let disk = self.disk();
+        off_runtime("read the store's identity", move || disk.identity()).await
+    }
+
+    async fn grant(&self, ttl: Duration) -> Result<Lease, StoreError> {
+        let disk = self.disk();
+        let ttl_millis = u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX);
+        let id = off_runtime("grant a lease", move || disk.grant(ttl_millis)).await?;
+        self.inner.expiry.begin(id, ttl);
+        self.inner.expiry.ensure_running(Arc::downgrade(&self.inner));
+        Ok(Lease { id, ttl })
+    }
+
+    async fn keep_alive(&self, lease: LeaseId) -> Result<Duration, StoreError> {
+        self.disk();
+        self.inner.expiry.renew(lease)
+    }
+
+    async fn revoke(&self, lease: LeaseId) -> Result<(), StoreError> {
+        self.disk();
+        if self.inner.expiry.end(lease) {
+            leases::end(&self.inner, lease).await?;
+        }
+        Ok(())
     }
 }
 

@@ -1,5 +1,6 @@
 //! What lies in the file, and the blocking reads and writes of it.
 
+use std::ops::Bound;
 use std::path::Path;
 
 use bytes::Bytes;
@@ -8,8 +9,10 @@ use redb::{
     WriteTransaction,
 };
 
+use super::leases;
 use crate::{
-    Changes, Conflict, Entry, Event, Key, Listing, Prefix, Revision, StoreError, Txn, Write,
+    Changes, Conflict, Entry, Event, Key, LeaseId, Listing, Order, Page, Prefix, Revision,
+    StoreError, StoreIdentity, Txn, Write,
 };
 
 /// Key -> (create revision, mod revision, value).
@@ -29,6 +32,8 @@ const FORMAT: (&str, u64) = ("format", 1);
 const REVISION: &str = "revision";
 /// The newest revision whose changes are no longer held.
 const COMPACTED: &str = "compacted";
+/// Which store this is.
+const IDENTITY: &str = "identity";
 
 /// redb would take up to 1 GiB; the store holds small facts.
 const CACHE_BYTES: usize = 16 << 20;
@@ -89,6 +94,10 @@ impl Disk {
             }
             writing.open_table(ENTRIES)?;
             writing.open_table(HISTORY)?;
+            leases::prepare(&writing)?;
+            if counters.get(IDENTITY)?.is_none() {
+                counters.insert(IDENTITY, rand::random::<u64>())?;
+            }
             counter(&counters, REVISION)?
         };
         writing.commit()?;
@@ -122,31 +131,112 @@ impl Disk {
         read().map_err(StoreError::failed("list keys"))
     }
 
-    pub(super) fn commit(&self, txn: &Txn) -> Result<Revision, StoreError> {
-        let failed = StoreError::failed("commit a transaction");
-        match self.try_commit(txn) {
-            Ok(Ok(revision)) => Ok(revision),
-            Ok(Err(conflict)) => Err(StoreError::Conflict(Box::new(conflict))),
-            Err(error) => Err(failed(error)),
-        }
+    pub(super) fn page(
+        &self,
+        prefix: &Prefix,
+        after: Option<&Key>,
+        order: Order,
+        limit: usize,
+    ) -> Result<Page, StoreError> {
+        let read = || -> Result<_, redb::Error> {
+            let entries = self.database.begin_read()?.open_table(ENTRIES)?;
+            // No key goes on with the last character that there is, so this lies behind all keys of the prefix.
+            let end = format!("{prefix}{}", char::MAX);
+            let start = prefix.as_str();
+            let mut found = Vec::new();
+            let mut rows: Box<dyn Iterator<Item = _>> = match (order, after.map(Key::as_str)) {
+                (Order::Ascending, None) => Box::new(entries.range(start..&*end)?),
+                (Order::Ascending, Some(after)) => Box::new(entries.range::<&str>((
+                    Bound::Excluded(after.max(start)),
+                    Bound::Excluded(&*end),
+                ))?),
+                (Order::Descending, after) => {
+                    let end = after.unwrap_or(&end).max(start);
+                    Box::new(entries.range(start..end)?.rev())
+                }
+            };
+            for row in rows.by_ref().take(limit) {
+                let (key, stored) = row?;
+                found.push(entry(key.value(), stored.value()));
+            }
+            let more = rows.next().transpose()?.is_some();
+            Ok(Page {
+                entries: found,
+                more,
+            })
+        };
+        read().map_err(StoreError::failed("list a page of keys"))
     }
 
-    fn try_commit(&self, txn: &Txn) -> Result<Result<Revision, Conflict>, redb::Error> {
-        let writing = begin_write(&self.database)?;
+    pub(super) fn identity(&self) -> Result<StoreIdentity, StoreError> {
+        let read = || -> Result<_, redb::Error> {
+            let reading = self.database.begin_read()?;
+            Ok(StoreIdentity {
+                id: counter(&reading.open_table(COUNTERS)?, IDENTITY)?,
+                revision: revision_of(&reading)?,
+            })
+        };
+        read().map_err(StoreError::failed("read the store's identity"))
+    }
+
+    /// The leases, and how long each lives, in milliseconds.
+    pub(super) fn leases(&self) -> Result<Vec<(LeaseId, u64)>, StoreError> {
+        let read = || leases::all(&self.database.begin_read()?);
+        read().map_err(StoreError::failed("read the leases"))
+    }
+
+    pub(super) fn grant(&self, ttl_millis: u64) -> Result<LeaseId, StoreError> {
+        let write = || -> Result<_, redb::Error> {
+            let writing = begin_write(&self.database)?;
+            let lease = leases::grant(&writing, ttl_millis)?;
+            writing.commit()?;
+            Ok(lease)
+        };
+        write().map_err(StoreError::failed("grant a lease"))
+    }
+
+    /// Deletes a lease and its keys, and returns the revision after that.
+    pub(super) fn end_lease(&self, lease: LeaseId) -> Result<Revision, StoreError> {
+        let write = || -> Result<_, redb::Error> {
+            let writing = begin_write(&self.database)?;
+            let keys = leases::end(&writing, lease)?;
+            let txn = keys
+                .into_iter()
+                .fold(Txn::new(), |txn, key| txn.delete(Key::new(key)));
+            self.write(writing, &txn)
+        };
+        write().map_err(StoreError::failed("end a lease"))
+    }
+
+    pub(super) fn commit(&self, txn: &Txn) -> Result<Revision, StoreError> {
+        let write = || -> Result<_, redb::Error> {
+            let writing = begin_write(&self.database)?;
+            if let Some(conflict) = first_conflict(&writing, txn)? {
+                writing.abort()?;
+                return Ok(Err(StoreError::Conflict(Box::new(conflict))));
+            }
+            if let Some(lease) = leases::first_lost(&writing, txn)? {
+                writing.abort()?;
+                return Ok(Err(StoreError::LeaseLost { lease }));
+            }
+            self.write(writing, txn).map(Ok)
+        };
+        write().map_err(StoreError::failed("commit a transaction"))?
+    }
+
+    /// Makes a transaction's writes and commits.
+    fn write(&self, writing: WriteTransaction, txn: &Txn) -> Result<Revision, redb::Error> {
         let current = counter(&writing.open_table(COUNTERS)?, REVISION)?;
-        if let Some(conflict) = first_conflict(&writing, txn)? {
-            writing.abort()?;
-            return Ok(Err(conflict));
-        }
         let revision = current + 1;
         if apply(&writing, txn, revision)? == 0 {
-            writing.abort()?;
-            return Ok(Ok(Revision(current)));
+            // What was done besides the keys, such as ending a lease that has none, stands.
+            writing.commit()?;
+            return Ok(Revision(current));
         }
         writing.open_table(COUNTERS)?.insert(REVISION, revision)?;
         self.forget_old(&writing, revision)?;
         writing.commit()?;
-        Ok(Ok(Revision(revision)))
+        Ok(Revision(revision))
     }
 
     /// Drops the changes that are older than what is held.
@@ -187,7 +277,7 @@ fn first_conflict(writing: &WriteTransaction, txn: &Txn) -> Result<Option<Confli
     let entries = writing.open_table(ENTRIES)?;
     for (key, expected) in &txn.expected {
         let found = read_entry(&entries, key.as_str())?;
-        if !expected.holds(found.as_ref().map(|entry| entry.mod_revision)) {
+        if !expected.holds(found.as_ref()) {
             return Ok(Some(Conflict {
                 key: key.clone(),
                 expected: *expected,
@@ -202,12 +292,14 @@ fn first_conflict(writing: &WriteTransaction, txn: &Txn) -> Result<Option<Confli
 fn apply(writing: &WriteTransaction, txn: &Txn, revision: u64) -> Result<u32, redb::Error> {
     let mut entries = writing.open_table(ENTRIES)?;
     let mut history = writing.open_table(HISTORY)?;
+    let mut bindings = leases::Bindings::open(writing)?;
     let mut changed = 0;
     for write in &txn.writes {
         let key = write.key().as_str();
         let created = entries.get(key)?.map(|stored| stored.value().0);
         match write {
-            Write::Put(_, value) => {
+            Write::Put(_, value, lease) => {
+                bindings.bind(key, *lease)?;
                 let created = created.unwrap_or(revision);
                 entries.insert(key, (created, revision, value.as_ref()))?;
                 history.insert((revision, changed), (key, created, Some(value.as_ref())))?;
@@ -217,6 +309,7 @@ fn apply(writing: &WriteTransaction, txn: &Txn, revision: u64) -> Result<u32, re
                     continue;
                 };
                 entries.remove(key)?;
+                bindings.bind(key, None)?;
                 history.insert((revision, changed), (key, created, None))?;
             }
         }

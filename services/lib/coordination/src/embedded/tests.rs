@@ -200,7 +200,7 @@ async fn run(operations: Vec<Operation>) {
                 assert_eq!(committed, revision);
                 for write in txn.writes {
                     match write {
-                        crate::Write::Put(key, value) => model.insert(key, (revision, value[0])),
+                        crate::Write::Put(key, value, _) => model.insert(key, (revision, value[0])),
                         crate::Write::Delete(key) => model.remove(&key),
                     };
                 }

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use tempfile::TempDir;
 
 use super::*;
-use crate::{EmbeddedStore, Listing, Options, Txn};
+use crate::{EmbeddedStore, Lease, LeaseId, Listing, Options, Order, Page, StoreIdentity, Txn};
 
 /// A store that fails when told to.
 struct Flaky {
@@ -32,6 +32,32 @@ impl MetaStore for Flaky {
         } else {
             self.store.list(prefix).await
         }
+    }
+
+    async fn page(
+        &self,
+        prefix: &Prefix,
+        after: Option<&Key>,
+        order: Order,
+        limit: usize,
+    ) -> Result<Page, StoreError> {
+        self.store.page(prefix, after, order, limit).await
+    }
+
+    async fn identity(&self) -> Result<StoreIdentity, StoreError> {
+        self.store.identity().await
+    }
+
+    async fn grant(&self, ttl: Duration) -> Result<Lease, StoreError> {
+        self.store.grant(ttl).await
+    }
+
+    async fn keep_alive(&self, lease: LeaseId) -> Result<Duration, StoreError> {
+        self.store.keep_alive(lease).await
+    }
+
+    async fn revoke(&self, lease: LeaseId) -> Result<(), StoreError> {
+        self.store.revoke(lease).await
     }
 
     async fn commit(&self, txn: Txn) -> Result<Revision, StoreError> {
