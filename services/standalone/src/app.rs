@@ -1,23 +1,17 @@
 //! The three services, assembled, run and stopped in order.
 
-use std::future::Future;
-use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::Context;
 use decant_artifact::BundleStore;
-use decant_chassis::server::{self, serve};
-use decant_chassis::signal::Signals;
-use decant_chassis::tasks::{Failures, Tasks};
+use decant_chassis::host::{Drain, Host, Stop};
+use decant_chassis::process::{BindError, bind};
+use decant_chassis::server;
 use decant_coordination::{EmbeddedStore, MetaStore};
 use decant_inference::Runtime;
 use tokio::net::TcpListener;
-use tokio::time::timeout;
-use tonic::service::Routes;
-use tonic_health::server::HealthReporter;
 
-use crate::config::{Config, Drain, Listen};
+use crate::config::{Config, Listen};
 
 /// The sockets, bound before anything else is done, so that a taken port is known at once.
 pub struct Listeners {
@@ -31,12 +25,7 @@ impl Listeners {
     ///
     /// # Errors
     /// Names the service and the address.
-    pub async fn bind(listen: &Listen) -> anyhow::Result<Self> {
-        async fn bind(service: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
-            TcpListener::bind(address)
-                .await
-                .with_context(|| format!("the {service} cannot listen on {address}"))
-        }
+    pub async fn bind(listen: &Listen) -> Result<Self, BindError> {
         Ok(Self {
             trainer: bind("trainer", listen.trainer).await?,
             registry: bind("registry", listen.registry).await?,
@@ -57,18 +46,12 @@ impl Listeners {
     }
 }
 
-/// How long calls may take to end before the services behind them are told to.
-const STREAMS_MAY_LAST: Duration = Duration::from_millis(250);
-
 /// The assembled process.
 pub struct App {
     scorer: decant_scorer::App,
     addresses: Listen,
     drain: Drain,
-    health: Vec<HealthReporter>,
-    services: Tasks,
-    servers: Tasks,
-    failures: (Failures, Failures),
+    host: Host,
 }
 
 impl App {
@@ -85,14 +68,8 @@ impl App {
         let store: Arc<dyn MetaStore> = Arc::new(EmbeddedStore::open(&folder("store.redb"))?);
         let bundles = BundleStore::local(&folder("bundles"))?;
 
-        // Two sets, because they stop one after the other: first the servers take no more calls, then the services end.
-        let (services, service_failures) = Tasks::new();
-        let (servers, server_failures) = Tasks::new();
-        let mut health = Vec::new();
-        let start = |name: &'static str, listener: TcpListener, routes: Routes| {
-            servers.spawn(name, serve(listener, routes, servers.stop_token()));
-        };
-
+        let mut host = Host::new();
+        let services = host.services();
         let (reporter, with_common) = server::common()?;
         let registry = decant_registry::App::build(
             decant_registry::Config::default(),
@@ -100,12 +77,12 @@ impl App {
             bundles.clone(),
             services.clone(),
         )?;
-        start(
+        host.serve(
             "registry server",
             listeners.registry,
             with_common(registry.routes()),
+            reporter,
         );
-        health.push(reporter);
 
         let (reporter, with_common) = server::common()?;
         let scorer = decant_scorer::App::build(
@@ -116,12 +93,12 @@ impl App {
             reporter.clone(),
             services.clone(),
         )?;
-        start(
+        host.serve(
             "scorer server",
             listeners.scorer,
             with_common(scorer.routes()),
+            reporter,
         );
-        health.push(reporter);
 
         let (reporter, with_common) = server::common()?;
         let trainer = decant_trainer::Config {
@@ -131,25 +108,18 @@ impl App {
             queue: config.job_queue,
         };
         let trainer = decant_trainer::App::build(trainer, runtime, services.clone())?;
-        start(
+        host.serve(
             "trainer server",
             listeners.trainer,
             with_common(trainer.routes()),
+            reporter,
         );
-        health.push(reporter);
-
-        for reporter in &health {
-            server::set_status(reporter, "", true).await;
-        }
-        let failures = (service_failures, server_failures);
+        host.announce().await;
         Ok(Self {
             scorer,
             addresses,
             drain: config.drain,
-            health,
-            services,
-            servers,
-            failures,
+            host,
         })
     }
 
@@ -163,66 +133,14 @@ impl App {
     ///
     /// # Errors
     /// The task that ended unasked, or those that did not end in time.
-    pub async fn run(mut self, mut stop: impl Stop) -> anyhow::Result<()> {
+    pub async fn run(self, stop: impl Stop) -> anyhow::Result<()> {
         tracing::info!(
             trainer = %self.addresses.trainer,
             registry = %self.addresses.registry,
             scorer = %self.addresses.scorer,
             "serving"
         );
-        let failed = tokio::select! {
-            reason = stop.next() => {
-                tracing::info!(reason, "stopping");
-                None
-            }
-            ended = self.failures.0.next() => Some(ended),
-            ended = self.failures.1.next() => Some(ended),
-        };
-        tokio::select! {
-            drained = self.drain() => drained?,
-            reason = stop.next() => anyhow::bail!("{reason} while stopping: calls and tasks were cut off"),
-        }
-        match failed {
-            Some(ended) => anyhow::bail!("{ended}"),
-            None => Ok(()),
-        }
-    }
-
-    /// In this order: say "not serving", let that be heard, take no more calls and finish those at work, stop the
-    /// services' own tasks.
-    async fn drain(&self) -> anyhow::Result<()> {
-        for reporter in &self.health {
-            server::set_status(reporter, "", false).await;
-        }
-        self.scorer.announce_drain().await;
-        tokio::time::sleep(self.drain.propagation()).await;
-        let patience = self.drain.patience();
-        let cut_off = |what: &str, tasks: Vec<&'static str>| {
-            anyhow::anyhow!(
-                "{what} did not end within {patience:?}: {}",
-                tasks.join(", ")
-            )
-        };
-        let servers = self.servers.stop(patience);
-        tokio::pin!(servers);
-        // Streams that never end by themselves hold their server until the services stop.
-        let ended = match timeout(STREAMS_MAY_LAST, &mut servers).await {
-            Ok(ended) => (ended, self.services.stop(patience).await),
-            Err(_) => tokio::join!(servers, self.services.stop(patience)),
-        };
-        ended.0.map_err(|tasks| cut_off("servers", tasks))?;
-        ended.1.map_err(|tasks| cut_off("tasks", tasks))
-    }
-}
-
-/// Reasons to stop, such as signals.
-pub trait Stop: Send {
-    /// Waits for the next reason.
-    fn next(&mut self) -> impl Future<Output = &'static str> + Send;
-}
-
-impl Stop for Signals {
-    async fn next(&mut self) -> &'static str {
-        Signals::next(self).await
+        let leaving = self.scorer.announce_drain();
+        Ok(self.host.run(self.drain, leaving, stop).await?)
     }
 }

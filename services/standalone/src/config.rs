@@ -2,9 +2,10 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::time::Duration;
 
-use decant_chassis::config::ConfigError;
+use decant_chassis::config::{self, ConfigError};
+use decant_chassis::host::Drain;
+use decant_chassis::process::Settings;
 use decant_chassis::telemetry;
 use serde::{Deserialize, Serialize};
 
@@ -42,26 +43,6 @@ pub struct Listen {
     pub scorer: SocketAddr,
 }
 
-/// How the process stops.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Drain {
-    /// How long to go on serving after saying "not serving", so that load balancers hear of it; milliseconds.
-    pub propagation_millis: u64,
-    /// How long calls and tasks may take to end, milliseconds.
-    pub patience_millis: u64,
-}
-
-impl Drain {
-    pub(crate) fn propagation(&self) -> Duration {
-        Duration::from_millis(self.propagation_millis)
-    }
-
-    pub(crate) fn patience(&self) -> Duration {
-        Duration::from_millis(self.patience_millis)
-    }
-}
-
 impl Default for Config {
     fn default() -> Self {
         Self {
@@ -88,48 +69,23 @@ impl Default for Listen {
     }
 }
 
-impl Default for Drain {
-    fn default() -> Self {
-        // On one machine there is no load balancer to wait for.
-        Self {
-            propagation_millis: 0,
-            patience_millis: 10_000,
-        }
-    }
-}
-
 impl Config {
     /// Checks what types cannot say.
     ///
     /// # Errors
     /// Names the key and the reason.
     pub fn check(&self) -> Result<(), ConfigError> {
-        let not_given = |path: &PathBuf| path.as_os_str().is_empty();
-        if not_given(&self.datasets) {
-            return Err(ConfigError::invalid(
-                "datasets",
-                "not given; name the folder that jobs read their data from",
-            ));
-        }
-        if !self.datasets.is_dir() {
-            return Err(ConfigError::invalid(
-                "datasets",
-                format!("{} is no folder", self.datasets.display()),
-            ));
-        }
-        if not_given(&self.onnx_runtime) {
-            let reason = "not given; name libonnxruntime.so here or in ORT_DYLIB_PATH (deploy/bootstrap.sh env prints it)";
-            return Err(ConfigError::invalid("onnx_runtime", reason));
-        }
-        if !self.onnx_runtime.is_file() {
-            return Err(ConfigError::invalid(
-                "onnx_runtime",
-                format!("{} is no file", self.onnx_runtime.display()),
-            ));
-        }
+        config::check_datasets(&self.datasets)?;
+        config::check_onnx_runtime(&self.onnx_runtime)?;
         if self.job_queue == 0 {
             return Err(ConfigError::invalid("job_queue", "must be at least 1"));
         }
         Ok(())
+    }
+}
+
+impl Settings for Config {
+    fn log(&self) -> &telemetry::Config {
+        &self.log
     }
 }

@@ -3,5 +3,6 @@
 mod config;
 mod app;
 
-pub use app::{App, Listeners, Stop};
+pub use app::{App, Listeners};
 pub use config::{Config, Drain, Listen};
+pub use decant_chassis::host::Stop;

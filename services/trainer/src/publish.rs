@@ -57,7 +57,10 @@ pub async fn ensure_model(
         ..wire::Model::default()
     };
     match registry
-        .create_model(wire::CreateModelRequest { model: Some(model) })
+        .create_model(wire::CreateModelRequest {
+            model: Some(model),
+            ..wire::CreateModelRequest::default()
+        })
         .await
     {
         Ok(_) => Ok(()),
@@ -74,19 +77,25 @@ pub async fn parent(
     registry: &mut RegistryServiceClient<Channel>,
     model: &ModelName,
 ) -> Result<Option<Digest>, PublishError> {
-    let request = wire::ListVersionsRequest {
+    let mut request = wire::ListVersionsRequest {
         model: model.to_string(),
+        ..wire::ListVersionsRequest::default()
     };
-    let versions = registry
-        .list_versions(request)
-        .await
-        .map_err(refused("list the versions"))?
-        .into_inner()
-        .versions;
-    let approved = versions
-        .iter()
-        .find(|version| version.state() == wire::VersionState::Approved);
-    Ok(approved.and_then(|version| version.digest.parse().ok()))
+    loop {
+        let page = registry
+            .list_versions(request.clone())
+            .await
+            .map_err(refused("list the versions"))?
+            .into_inner();
+        let approved = page
+            .versions
+            .iter()
+            .find(|version| version.state() == wire::VersionState::Approved);
+        if approved.is_some() || page.next_page_token.is_empty() {
+            return Ok(approved.and_then(|version| version.digest.parse().ok()));
+        }
+        request.page_token = page.next_page_token;
+    }
 }
 
 /// Describes the files in a manifest and pushes all of it.
@@ -116,7 +125,7 @@ pub async fn publish(
         lineage,
     };
     let manifest = Bytes::from(manifest.to_json()?);
-    push::push_version(registry, model, manifest, files)
+    push::push_version(registry, model, manifest, None, files)
         .await
         .map_err(refused("take the version"))
 }

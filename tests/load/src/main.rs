@@ -213,9 +213,9 @@ async fn promote(
         model: arguments.model.clone(),
         slot: arguments.slot.clone(),
         version,
-        expected_generation: None,
         issued_by: "decant-load".to_owned(),
         reason: "promoted under load".to_owned(),
+        ..SetSlotRequest::default()
     };
     let slot = rollout
         .set_slot(request)

@@ -123,6 +123,7 @@ async fn set(context: &Context, arguments: SetArguments) -> Result<Exit, Failure
         expected_generation: arguments.expect_generation,
         issued_by: arguments.by,
         reason: arguments.reason,
+        ..SetSlotRequest::default()
     };
     let set_at = Instant::now();
     let slot = context.registry.set_slot(change).await?;

@@ -19,7 +19,10 @@ pub(crate) struct Registry(pub(crate) Remote);
 impl Registry {
     /// Creates a model.
     pub(crate) async fn create_model(&self, model: Model) -> Result<Model, Failure> {
-        let request = self.0.bounded(CreateModelRequest { model: Some(model) });
+        let request = self.0.bounded(CreateModelRequest {
+            model: Some(model),
+            ..CreateModelRequest::default()
+        });
         let answer = self.0.call(self.client().create_model(request)).await?;
         self.0.require(answer.model, "model")
     }
@@ -39,7 +42,7 @@ impl Registry {
             .0
             .call(
                 self.client()
-                    .list_models(self.0.bounded(ListModelsRequest {})),
+                    .list_models(self.0.bounded(ListModelsRequest::default())),
             )
             .await?
             .models)
@@ -63,6 +66,7 @@ impl Registry {
     pub(crate) async fn list_versions(&self, model: &str) -> Result<Vec<Version>, Failure> {
         let request = self.0.bounded(ListVersionsRequest {
             model: model.to_owned(),
+            ..ListVersionsRequest::default()
         });
         Ok(self
             .0

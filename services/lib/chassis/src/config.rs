@@ -61,6 +61,47 @@ impl ConfigError {
     }
 }
 
+/// Where ONNX Runtime's shared library is: as configured, or else where the variable that its other users know says.
+pub fn onnx_runtime(configured: &Path) -> PathBuf {
+    if configured.as_os_str().is_empty() {
+        std::env::var_os("ORT_DYLIB_PATH")
+            .map(PathBuf::from)
+            .unwrap_or_default()
+    } else {
+        configured.to_owned()
+    }
+}
+
+/// Checks that ONNX Runtime's shared library is there.
+///
+/// # Errors
+/// When it is not named, or no file.
+pub fn check_onnx_runtime(path: &Path) -> Result<(), ConfigError> {
+    let reason = if path.as_os_str().is_empty() {
+        "not given; name libonnxruntime.so here or in ORT_DYLIB_PATH (deploy/bootstrap.sh env prints it)".to_owned()
+    } else if !path.is_file() {
+        format!("{} is no file", path.display())
+    } else {
+        return Ok(());
+    };
+    Err(ConfigError::invalid("onnx_runtime", reason))
+}
+
+/// Checks that the folder of datasets is there.
+///
+/// # Errors
+/// When it is not named, or no folder.
+pub fn check_datasets(path: &Path) -> Result<(), ConfigError> {
+    let reason = if path.as_os_str().is_empty() {
+        "not given; name the folder that jobs read their data from".to_owned()
+    } else if !path.is_dir() {
+        format!("{} is no folder", path.display())
+    } else {
+        return Ok(());
+    };
+    Err(ConfigError::invalid("datasets", reason))
+}
+
 /// Reads the file, if one is given, and applies the variables to it.
 ///
 /// # Errors

@@ -1,5 +1,5 @@
 //! What every service stands on, in the order in which a process uses it: configuration, telemetry, signals, tasks,
-//! servers, and clients of other services.
+//! servers, the process around them, and clients of other services.
 
 pub mod config;
 pub mod telemetry;
@@ -7,4 +7,6 @@ pub mod signal;
 pub mod tasks;
 pub mod threads;
 pub mod server;
+pub mod host;
+pub mod process;
 pub mod client;

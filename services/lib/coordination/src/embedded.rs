@@ -88,7 +88,9 @@ impl EmbeddedStore {
 
     /// The file, for one piece of work.
     fn disk(&self) -> Arc<Disk> {
-        self.inner.expiry.ensure_running(Arc::downgrade(&self.inner));
+        self.inner
+            .expiry
+            .ensure_running(Arc::downgrade(&self.inner));
         Arc::clone(&self.inner.disk)
     }
 }
@@ -146,7 +148,9 @@ impl MetaStore for EmbeddedStore {
         let ttl_millis = u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX);
         let id = off_runtime("grant a lease", move || disk.grant(ttl_millis)).await?;
         self.inner.expiry.begin(id, ttl);
-        self.inner.expiry.ensure_running(Arc::downgrade(&self.inner));
+        self.inner
+            .expiry
+            .ensure_running(Arc::downgrade(&self.inner));
         Ok(Lease { id, ttl })
     }
 

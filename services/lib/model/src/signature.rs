@@ -148,7 +148,12 @@ mod tests {
         let text = signature.to_string();
         assert_eq!(text.parse(), Ok(signature));
         assert_eq!(signature.key.to_string().parse(), Ok(signature.key));
-        for wrong in ["", "ed25519:", &text.to_uppercase(), &text[..text.len() - 1]] {
+        for wrong in [
+            "",
+            "ed25519:",
+            &text.to_uppercase(),
+            &text[..text.len() - 1],
+        ] {
             assert!(wrong.parse::<Signature>().is_err(), "{wrong}");
             assert!(wrong.parse::<PublicKey>().is_err(), "{wrong}");
         }

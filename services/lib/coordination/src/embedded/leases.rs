@@ -54,7 +54,10 @@ pub(super) fn grant(writing: &WriteTransaction, ttl_millis: u64) -> Result<Lease
 }
 
 /// Deletes a lease, and returns the keys that are to go with it.
-pub(super) fn end(writing: &WriteTransaction, lease: LeaseId) -> Result<Vec<String>, redb::Error> {
+pub(super) fn remove(
+    writing: &WriteTransaction,
+    lease: LeaseId,
+) -> Result<Vec<String>, redb::Error> {
     writing.open_table(LEASES)?.remove(lease.0)?;
     let keys_of_lease = writing.open_multimap_table(KEYS_OF_LEASE)?;
     let mut keys = Vec::new();

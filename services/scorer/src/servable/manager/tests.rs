@@ -36,7 +36,9 @@ fn want(manager: &Manager, generation: u64, versions: &[u64]) {
         active,
         issued_by,
         reason,
-        issued_at_millis: 0, ..DesiredSlot::default() };
+        issued_at_millis: 0,
+        ..DesiredSlot::default()
+    };
     manager.aspire(BTreeMap::from([(place(), desired)]));
 }
 

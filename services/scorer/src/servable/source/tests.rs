@@ -30,7 +30,9 @@ fn desired(generation: u64) -> Vec<u8> {
         active: Vec::new(),
         issued_by: "test".into(),
         reason: String::new(),
-        issued_at_millis: 0, ..DesiredSlot::default() };
+        issued_at_millis: 0,
+        ..DesiredSlot::default()
+    };
     serde_json::to_vec(&desired).unwrap()
 }
 

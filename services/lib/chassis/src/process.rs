@@ -1,0 +1,119 @@
+//! From the command line to a running service: what every `main` does, in the same order.
+
+use std::fmt::Display;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use serde::Serialize;
+use tokio::net::TcpListener;
+
+use crate::config::{ConfigError, EXIT_BAD_CONFIG};
+use crate::signal::Signals;
+use crate::telemetry;
+
+/// The arguments that every service takes.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Arguments {
+    /// A TOML file; see --dump-config for its keys. `DECANT_KEY` and `DECANT_SECTION__KEY` override it.
+    #[arg(long)]
+    pub config: Option<PathBuf>,
+    /// Print the configuration as it would be used, and exit.
+    #[arg(long)]
+    pub dump_config: bool,
+}
+
+/// A service's configuration, as far as every service has one.
+pub trait Settings: Serialize {
+    /// What is logged.
+    fn log(&self) -> &telemetry::Config;
+}
+
+/// Runs a service: a bad configuration exits with 64 before anything starts, an error later with 1.
+pub fn run<C, E, F>(
+    name: &str,
+    config: Result<C, ConfigError>,
+    dump_config: bool,
+    serve: impl FnOnce(C, Signals) -> F,
+) -> ExitCode
+where
+    C: Settings,
+    E: Display,
+    F: Future<Output = Result<(), E>>,
+{
+    let config = match config {
+        Ok(config) => config,
+        Err(error) => return complain(name, &error, EXIT_BAD_CONFIG),
+    };
+    if dump_config {
+        return dump(name, &config);
+    }
+    if let Err(error) = telemetry::init(config.log()) {
+        return complain(name, &error, EXIT_BAD_CONFIG);
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build();
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(error) => return complain(name, &error, 1),
+    };
+    let outcome = runtime.block_on(async {
+        let signals = Signals::listen().map_err(|error| error.to_string())?;
+        // The alternate form is the whole chain of causes, for errors that have one.
+        serve(config, signals)
+            .await
+            .map_err(|error| format!("{error:#}"))
+    });
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => complain(name, &error, 1),
+    }
+}
+
+/// Binds a service's socket, before anything else is done, so that a taken port is known at once.
+///
+/// # Errors
+/// Names the service and the address.
+pub async fn bind(service: &str, address: SocketAddr) -> Result<TcpListener, BindError> {
+    TcpListener::bind(address)
+        .await
+        .map_err(|source| BindError {
+            service: service.to_owned(),
+            address,
+            source,
+        })
+}
+
+/// A socket that could not be bound.
+#[derive(Debug, thiserror::Error)]
+#[error("the {service} cannot listen on {address}: {source}")]
+pub struct BindError {
+    service: String,
+    address: SocketAddr,
+    source: std::io::Error,
+}
+
+#[expect(
+    clippy::print_stderr,
+    reason = "the last words of a process that cannot start have no other place"
+)]
+fn complain(name: &str, error: &dyn Display, code: u8) -> ExitCode {
+    eprintln!("{name}: {error}");
+    ExitCode::from(code)
+}
+
+#[expect(
+    clippy::print_stdout,
+    reason = "printing the configuration is what was asked for"
+)]
+fn dump(name: &str, config: &impl Serialize) -> ExitCode {
+    match toml::to_string_pretty(config) {
+        Ok(text) => {
+            print!("{text}");
+            ExitCode::SUCCESS
+        }
+        Err(error) => complain(name, &error, 1),
+    }
+}
