@@ -1,8 +1,11 @@
 //! Decant as its users run it: processes, signals, exit codes.
 
+use std::ffi::OsStr;
 use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -26,71 +29,98 @@ fn program(name: &str) -> PathBuf {
     program
 }
 
-/// A running `decant-standalone` on ports that the system chose.
-pub struct Standalone {
+/// Runs `decant` with its services at these addresses.
+pub fn decant(addresses: &[(&str, String)], arguments: &[&str]) -> Output {
+    let variables = addresses
+        .iter()
+        .map(|(service, address)| (format!("DECANT_{}", service.to_uppercase()), address));
+    Command::new(program("decant"))
+        .args(arguments)
+        .envs(variables)
+        .output()
+        .unwrap()
+}
+
+/// A running service, in a process of its own.
+pub struct Process {
+    name: String,
     child: Child,
-    log: Option<JoinHandle<Vec<String>>>,
-    /// What it said when it began to serve: `trainer`, `registry` and `scorer` are its addresses.
+    log: Arc<Mutex<Vec<String>>>,
+    reader: Option<JoinHandle<()>>,
+    /// What it said when it began to serve: `address` for a single service, `trainer`, `registry` and `scorer` for all
+    /// in one.
     pub serving: Value,
 }
 
-impl Standalone {
-    /// Starts on a data folder and waits until it serves.
-    pub fn start(data: &Path) -> Self {
-        let mut child = Command::new(program("decant-standalone"))
-            .arg("--data")
-            .arg(data)
-            .arg("--datasets")
-            .arg(datasets())
-            .envs(
-                ["TRAINER", "REGISTRY", "SCORER"]
-                    .map(|name| (format!("DECANT_LISTEN__{name}"), "127.0.0.1:0")),
-            )
+impl Process {
+    /// Starts a program with these variables, and waits until it serves.
+    pub fn start<N: AsRef<OsStr>, V: AsRef<OsStr>>(
+        name: &str,
+        arguments: &[&OsStr],
+        variables: impl IntoIterator<Item = (N, V)>,
+    ) -> Self {
+        let mut child = Command::new(program(name))
+            .args(arguments)
+            .envs(variables)
             .env("DECANT_LOG__FORMAT", "json")
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-        let mut said = Vec::new();
-        // Ends with the process: a standalone that cannot start closes its log.
+        let log = Arc::new(Mutex::new(Vec::new()));
+        // Ends with the process: one that cannot start closes its log.
         let serving = lines.by_ref().map(Result::unwrap).find_map(|line| {
             let event = serde_json::from_str::<Value>(&line)
                 .ok()
                 .filter(|event| event["message"] == "serving");
-            said.push(line);
+            log.lock().unwrap().push(line);
             event
         });
         let serving =
-            serving.unwrap_or_else(|| panic!("decant-standalone did not serve: {said:#?}"));
-        let log = std::thread::spawn(move || lines.map_while(Result::ok).collect());
+            serving.unwrap_or_else(|| panic!("{name} did not serve: {:#?}", log.lock().unwrap()));
+        let kept = Arc::clone(&log);
+        let reader = std::thread::spawn(move || {
+            for line in lines.map_while(Result::ok) {
+                kept.lock().unwrap().push(line);
+            }
+        });
         Self {
+            name: name.to_owned(),
             child,
-            log: Some(log),
+            log,
+            reader: Some(reader),
             serving,
         }
     }
 
-    /// Runs `decant` against this standalone.
-    pub fn decant(&self, arguments: &[&str]) -> Output {
-        let address = |name: &str| format!("http://{}", self.serving[name].as_str().unwrap());
-        Command::new(program("decant"))
-            .args(arguments)
-            .envs(
-                ["trainer", "registry", "scorer"]
-                    .map(|name| (format!("DECANT_{}", name.to_uppercase()), address(name))),
-            )
-            .output()
-            .unwrap()
+    /// Where it serves.
+    pub fn address(&self) -> SocketAddr {
+        self.serving["address"].as_str().unwrap().parse().unwrap()
     }
 
-    /// Sends a signal by its name, waits for the end, and returns what was logged since it served.
-    pub fn end(mut self, signal: &str) -> (ExitStatus, Vec<String>) {
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// What it has logged so far.
+    pub fn log(&self) -> Vec<String> {
+        self.log.lock().unwrap().clone()
+    }
+
+    /// Sends a signal by its name, such as `STOP`.
+    pub fn signal(&self, signal: &str) {
         let sent = Command::new("kill")
             .arg(format!("-{signal}"))
             .arg(self.child.id().to_string())
             .status()
             .unwrap();
         assert!(sent.success());
+    }
+
+    /// Sends a signal, waits for the end, and returns everything that was logged.
+    pub fn end(mut self, signal: &str) -> (ExitStatus, Vec<String>) {
+        self.signal(signal);
         let begun = Instant::now();
         let status = loop {
             if let Some(status) = self.child.try_wait().unwrap() {
@@ -98,18 +128,70 @@ impl Standalone {
             }
             assert!(
                 begun.elapsed() < PATIENCE,
-                "decant-standalone does not end after SIG{signal}"
+                "{} does not end after SIG{signal}",
+                self.name
             );
             std::thread::sleep(Duration::from_millis(10));
         };
-        (status, self.log.take().unwrap().join().unwrap())
+        self.reader.take().unwrap().join().unwrap();
+        (status, self.log())
+    }
+
+    /// A figure of the process's memory from the kernel, such as `VmHWM`, in bytes.
+    pub fn memory(&self, figure: &str) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.id())).unwrap();
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix(figure)?.strip_prefix(':'))
+            .unwrap_or_else(|| panic!("no {figure} in {status}"));
+        let kibibytes: u64 = line.trim().trim_end_matches(" kB").parse().unwrap();
+        kibibytes << 10
     }
 }
 
-impl Drop for Standalone {
+impl Drop for Process {
     fn drop(&mut self) {
         // Fails when it has ended, which is what is wanted.
         let _ = self.child.kill();
         let _ = self.child.wait();
+        if std::thread::panicking() {
+            eprintln!("---- {} ----\n{}", self.name, self.log().join("\n"));
+        }
+    }
+}
+
+/// A running `decant-standalone` on ports that the system chose.
+pub struct Standalone(Process);
+
+impl Standalone {
+    /// Starts on a data folder and waits until it serves.
+    pub fn start(data: &Path) -> Self {
+        let datasets = datasets();
+        let arguments = [
+            "--data".as_ref(),
+            data.as_os_str(),
+            "--datasets".as_ref(),
+            datasets.as_os_str(),
+        ];
+        let listen = ["TRAINER", "REGISTRY", "SCORER"]
+            .map(|name| (format!("DECANT_LISTEN__{name}"), "127.0.0.1:0"));
+        Self(Process::start("decant-standalone", &arguments, listen))
+    }
+
+    /// Where a service listens.
+    pub fn address(&self, service: &str) -> String {
+        format!("http://{}", self.0.serving[service].as_str().unwrap())
+    }
+
+    /// Runs `decant` against this standalone.
+    pub fn decant(&self, arguments: &[&str]) -> Output {
+        let addresses =
+            ["trainer", "registry", "scorer"].map(|service| (service, self.address(service)));
+        decant(&addresses, arguments)
+    }
+
+    /// Sends a signal by its name, waits for the end, and returns everything that was logged.
+    pub fn end(self, signal: &str) -> (ExitStatus, Vec<String>) {
+        self.0.end(signal)
     }
 }

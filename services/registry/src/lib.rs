@@ -4,6 +4,7 @@
 //! it its number, `rollout` points a slot at it.
 
 mod config;
+mod settings;
 mod error;
 mod app;
 mod service;
@@ -13,3 +14,4 @@ mod rollout;
 
 pub use app::App;
 pub use config::Config;
+pub use settings::Settings;

@@ -4,6 +4,7 @@
 //! request; `servable` is where versions come from, and hands it one; `scoring` does the work.
 
 mod config;
+mod settings;
 mod app;
 mod health;
 mod service;
@@ -17,3 +18,4 @@ mod fixture;
 
 pub use app::{App, BuildError};
 pub use config::Config;
+pub use settings::Settings;

@@ -105,6 +105,7 @@ impl App {
             jobs: folder("jobs"),
             datasets: config.datasets,
             registry: format!("http://{}", addresses.registry),
+            signing_key: config.signing_key,
             queue: config.job_queue,
         };
         let trainer = decant_trainer::App::build(trainer, runtime, services.clone())?;

@@ -21,6 +21,8 @@ pub struct Config {
     pub onnx_runtime: PathBuf,
     /// Where the services listen.
     pub listen: Listen,
+    /// The secret key that signs versions, as `decant key generate` makes it; empty means unsigned.
+    pub signing_key: PathBuf,
     /// What is logged.
     pub log: telemetry::Config,
     /// Jobs that may wait for the trainer.
@@ -49,6 +51,7 @@ impl Default for Config {
             data: PathBuf::from("decant-data"),
             datasets: PathBuf::new(),
             onnx_runtime: PathBuf::new(),
+            signing_key: PathBuf::new(),
             listen: Listen::default(),
             log: telemetry::Config::default(),
             job_queue: 16,

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
+use decant_artifact::{KeyError, SigningKey};
 use decant_chassis::client::{self, AddressError};
 use decant_chassis::tasks::Tasks;
 use decant_inference::Runtime;
@@ -12,6 +13,7 @@ use tonic::service::Routes;
 
 use crate::config::Config;
 use crate::jobs::{Folder, FolderError, Jobs, Turns};
+use crate::publish::Publisher;
 use crate::run::Runner;
 use crate::service::Service;
 
@@ -33,6 +35,9 @@ pub enum BuildError {
     /// The registry's address is none.
     #[error(transparent)]
     Registry(#[from] AddressError),
+    /// The key that signs cannot be read.
+    #[error(transparent)]
+    Key(#[from] KeyError),
 }
 
 impl App {
@@ -41,9 +46,17 @@ impl App {
     /// # Errors
     /// When the jobs cannot be read or the registry's address is none.
     pub fn build(config: Config, runtime: Runtime, tasks: Tasks) -> Result<Self, BuildError> {
-        let registry = client::channel("registry", &config.registry)?;
+        let registries = config
+            .registry
+            .split(',')
+            .map(|address| client::channel("registry", address.trim()))
+            .collect::<Result<Vec<_>, _>>()?;
+        let key = (!config.signing_key.as_os_str().is_empty())
+            .then(|| SigningKey::load(&config.signing_key))
+            .transpose()?;
+        let publisher = Publisher::new(registries, key);
         let (jobs, turns) = Jobs::open(Folder::create(&config.jobs)?, config.queue)?;
-        let runner = Runner::new(config.datasets, registry, runtime);
+        let runner = Runner::new(config.datasets, publisher, runtime);
         tasks.spawn("trainer worker", work(turns, runner, tasks.stop_token()));
         Ok(Self { jobs, tasks })
     }

@@ -2,23 +2,47 @@
 
 use std::path::PathBuf;
 
+use decant_chassis::config::{self, ConfigError};
 use serde::{Deserialize, Serialize};
 
 /// The trainer's configuration.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, default)]
 pub struct Config {
     /// Folder of the job files.
     pub jobs: PathBuf,
     /// Folder that the paths in jobs are relative to, and that they cannot leave.
     pub datasets: PathBuf,
-    /// The registry's address, as `http://host:port`.
+    /// The registry's address, as `http://host:port`; several replicas with commas between them.
     pub registry: String,
+    /// The secret key that signs versions, as `decant key generate` makes it; empty means unsigned.
+    pub signing_key: PathBuf,
     /// Jobs that may wait; one more is refused.
-    #[serde(default = "default_queue")]
     pub queue: usize,
 }
 
-fn default_queue() -> usize {
-    16
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            jobs: PathBuf::from("decant-jobs"),
+            datasets: PathBuf::new(),
+            registry: "http://127.0.0.1:7420".to_owned(),
+            signing_key: PathBuf::new(),
+            queue: 16,
+        }
+    }
+}
+
+impl Config {
+    /// Checks what types cannot say.
+    ///
+    /// # Errors
+    /// Names the key and the reason.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        config::check_datasets(&self.datasets)?;
+        if self.queue == 0 {
+            return Err(ConfigError::invalid("queue", "must be at least 1"));
+        }
+        Ok(())
+    }
 }

@@ -4,6 +4,7 @@
 
 mod app;
 mod config;
+mod settings;
 mod service;
 pub mod job;
 pub mod jobs;
@@ -28,3 +29,4 @@ mod synthetic;
 
 pub use app::{App, BuildError};
 pub use config::Config;
+pub use settings::Settings;

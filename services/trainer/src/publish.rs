@@ -1,8 +1,10 @@
 //! A trained student becomes a bundle, and the bundle a version. Before: export. After: registry/admission.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use bytes::Bytes;
+use decant_artifact::SigningKey;
 use decant_model::{
     BundlePath, Digest, FileEntry, Gate, Lineage, Manifest, ManifestError, ModelName,
 };
@@ -29,105 +31,162 @@ pub enum PublishError {
     },
 }
 
-fn refused(action: &'static str) -> impl FnOnce(Status) -> PublishError {
-    move |status| PublishError::Registry {
-        action,
-        status: Box::new(status),
-    }
+/// Who pushes, for the record.
+const ISSUED_BY: &str = "trainer";
+/// How often all registries are asked before a push is given up, and how long is waited in between.
+const ROUNDS: u32 = 5;
+const WAIT: Duration = Duration::from_secs(1);
+
+/// Pushes versions to a registry, signed if there is a key.
+pub struct Publisher {
+    /// Replicas of one registry: any will do.
+    registries: Vec<RegistryServiceClient<Channel>>,
+    key: Option<SigningKey>,
 }
 
-/// Creates the model with these gates, unless it exists: then its own gates hold, because a job must not be able to
-/// lower them.
-///
-/// # Errors
-/// When the registry cannot be reached or refuses.
-pub async fn ensure_model(
-    registry: &mut RegistryServiceClient<Channel>,
-    model: &ModelName,
-    gates: &[Gate],
-) -> Result<(), PublishError> {
-    let gates = gates.iter().map(|gate| wire::Gate {
-        metric: gate.metric.clone(),
-        min: gate.min,
-        max: gate.max,
-    });
-    let model = wire::Model {
-        name: model.to_string(),
-        gates: gates.collect(),
-        ..wire::Model::default()
-    };
-    match registry
-        .create_model(wire::CreateModelRequest {
-            model: Some(model),
+impl Publisher {
+    /// Pushes to any of these replicas.
+    pub fn new(registries: impl IntoIterator<Item = Channel>, key: Option<SigningKey>) -> Self {
+        Self {
+            registries: registries
+                .into_iter()
+                .map(RegistryServiceClient::new)
+                .collect(),
+            key,
+        }
+    }
+
+    /// Creates the model with these gates, unless it exists: then its own gates hold, because a job must not be able to
+    /// lower them.
+    ///
+    /// # Errors
+    /// When no registry can be reached or one refuses.
+    pub async fn ensure_model(
+        &self,
+        model: &ModelName,
+        gates: &[Gate],
+    ) -> Result<(), PublishError> {
+        let gates = gates.iter().map(|gate| wire::Gate {
+            metric: gate.metric.clone(),
+            min: gate.min,
+            max: gate.max,
+        });
+        let request = wire::CreateModelRequest {
+            model: Some(wire::Model {
+                name: model.to_string(),
+                gates: gates.collect(),
+                ..wire::Model::default()
+            }),
+            issued_by: ISSUED_BY.to_owned(),
             ..wire::CreateModelRequest::default()
+        };
+        let created = self
+            .call("create the model", async |registry| {
+                registry.create_model(request.clone()).await
+            })
+            .await;
+        match created {
+            Ok(_) => Ok(()),
+            Err(PublishError::Registry { status, .. }) if status.code() == Code::AlreadyExists => {
+                Ok(())
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The newest approved version's digest, if there is any: what the new version descends from.
+    ///
+    /// # Errors
+    /// When no registry can be reached or one refuses.
+    pub async fn parent(&self, model: &ModelName) -> Result<Option<Digest>, PublishError> {
+        let mut request = wire::ListVersionsRequest {
+            model: model.to_string(),
+            ..wire::ListVersionsRequest::default()
+        };
+        loop {
+            let page = self
+                .call("list the versions", async |registry| {
+                    registry.list_versions(request.clone()).await
+                })
+                .await?
+                .into_inner();
+            let approved = page
+                .versions
+                .iter()
+                .find(|version| version.state() == wire::VersionState::Approved);
+            if approved.is_some() || page.next_page_token.is_empty() {
+                return Ok(approved.and_then(|version| version.digest.parse().ok()));
+            }
+            request.page_token = page.next_page_token;
+        }
+    }
+
+    /// Describes the files in a manifest and pushes all of it.
+    ///
+    /// # Errors
+    /// When the bundle is incomplete, or no registry can be reached or one refuses it.
+    pub async fn publish(
+        &self,
+        model: &ModelName,
+        files: BTreeMap<BundlePath, Bytes>,
+        metrics: BTreeMap<String, f64>,
+        lineage: Lineage,
+    ) -> Result<wire::Version, PublishError> {
+        let entry = |bytes: &Bytes| FileEntry {
+            sha256: Digest::of(bytes),
+            size: bytes.len() as u64,
+        };
+        let entries = files
+            .iter()
+            .map(|(path, bytes)| (path.clone(), entry(bytes)))
+            .collect();
+        let manifest = Manifest {
+            format: Manifest::FORMAT,
+            model: model.clone(),
+            files: entries,
+            metrics,
+            lineage,
+        };
+        let manifest = Bytes::from(manifest.to_json()?);
+        let signature = self.key.as_ref().map(|key| key.sign(&manifest));
+        self.call("take the version", async |registry| {
+            push::push_version(
+                registry,
+                model,
+                manifest.clone(),
+                signature.as_ref(),
+                files.clone(),
+            )
+            .await
         })
         .await
-    {
-        Ok(_) => Ok(()),
-        Err(status) if status.code() == Code::AlreadyExists => Ok(()),
-        Err(status) => Err(refused("create the model")(status)),
     }
-}
 
-/// The newest approved version's digest, if there is any: what the new version descends from.
-///
-/// # Errors
-/// When the registry cannot be reached or refuses.
-pub async fn parent(
-    registry: &mut RegistryServiceClient<Channel>,
-    model: &ModelName,
-) -> Result<Option<Digest>, PublishError> {
-    let mut request = wire::ListVersionsRequest {
-        model: model.to_string(),
-        ..wire::ListVersionsRequest::default()
-    };
-    loop {
-        let page = registry
-            .list_versions(request.clone())
-            .await
-            .map_err(refused("list the versions"))?
-            .into_inner();
-        let approved = page
-            .versions
-            .iter()
-            .find(|version| version.state() == wire::VersionState::Approved);
-        if approved.is_some() || page.next_page_token.is_empty() {
-            return Ok(approved.and_then(|version| version.digest.parse().ok()));
+    /// Asks one replica after the other, as long as they are away. Nothing is done twice: creating and listing are
+    /// idempotent, and a push is named by its digest.
+    async fn call<T>(
+        &self,
+        action: &'static str,
+        call: impl AsyncFn(&mut RegistryServiceClient<Channel>) -> Result<T, Status>,
+    ) -> Result<T, PublishError> {
+        let mut attempts = 0;
+        loop {
+            for registry in &self.registries {
+                attempts += 1;
+                let status = match call(&mut registry.clone()).await {
+                    Ok(answer) => return Ok(answer),
+                    Err(status) => status,
+                };
+                let last = attempts >= ROUNDS as usize * self.registries.len();
+                if last || status.code() != Code::Unavailable {
+                    let status = Box::new(status);
+                    return Err(PublishError::Registry { action, status });
+                }
+                tracing::warn!(action, %status, "the registry is away; asking again");
+            }
+            tokio::time::sleep(WAIT).await;
         }
-        request.page_token = page.next_page_token;
     }
-}
-
-/// Describes the files in a manifest and pushes all of it.
-///
-/// # Errors
-/// When the bundle is incomplete, or the registry cannot be reached or refuses it.
-pub async fn publish(
-    registry: &mut RegistryServiceClient<Channel>,
-    model: &ModelName,
-    files: BTreeMap<BundlePath, Bytes>,
-    metrics: BTreeMap<String, f64>,
-    lineage: Lineage,
-) -> Result<wire::Version, PublishError> {
-    let entry = |bytes: &Bytes| FileEntry {
-        sha256: Digest::of(bytes),
-        size: bytes.len() as u64,
-    };
-    let entries = files
-        .iter()
-        .map(|(path, bytes)| (path.clone(), entry(bytes)))
-        .collect();
-    let manifest = Manifest {
-        format: Manifest::FORMAT,
-        model: model.clone(),
-        files: entries,
-        metrics,
-        lineage,
-    };
-    let manifest = Bytes::from(manifest.to_json()?);
-    push::push_version(registry, model, manifest, None, files)
-        .await
-        .map_err(refused("take the version"))
 }
 
 /// A bundle's files, by the names that they have in every bundle.

@@ -10,7 +10,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use decant_chassis::threads;
 use decant_inference::Runtime;
 use decant_model::{Digest, Lineage, TeacherRef, file};
-use decant_proto::registry::v1::registry_service_client::RegistryServiceClient;
 use decant_proto::registry::v1::{Version, VersionState};
 use thiserror::Error;
 use tokio::sync::oneshot;
@@ -20,14 +19,14 @@ use crate::dataset::{self, Dataset, DatasetError};
 use crate::job::{JobResult, Progress, Pushed, Quality};
 use crate::jobs::Turn;
 use crate::pipeline::{self, Outcome, QualityRow, Role, Split, Student};
-use crate::publish::{self, PublishError};
+use crate::publish::{self, PublishError, Publisher};
 use crate::spec::{Spec, SpecError};
 use progress::Reporter;
 
 /// Runs jobs.
 pub struct Runner {
     datasets: PathBuf,
-    registry: Channel,
+    publisher: Publisher,
     runtime: Runtime,
     abandoned: AtomicBool,
 }
@@ -67,11 +66,11 @@ pub enum RunError {
 }
 
 impl Runner {
-    /// Jobs read their data below `datasets` and push to `registry`.
-    pub fn new(datasets: PathBuf, registry: Channel, runtime: Runtime) -> Self {
+    /// Jobs read their data below `datasets` and push what they make.
+    pub fn new(datasets: PathBuf, publisher: Publisher, runtime: Runtime) -> Self {
         Self {
             datasets,
-            registry,
+            publisher,
             runtime,
             abandoned: AtomicBool::new(false),
         }
@@ -105,9 +104,10 @@ impl Runner {
     async fn attempt(&self, turn: &Arc<Turn>) -> Result<JobResult, RunError> {
         let spec = Arc::new(Spec::parse(&turn.spec_toml)?);
         let (dataset, outcome) = self.learn(turn, &spec).await?;
-        let mut registry = RegistryServiceClient::new(self.registry.clone());
-        publish::ensure_model(&mut registry, &spec.model, &spec.gates).await?;
-        let parent = publish::parent(&mut registry, &spec.model).await?;
+        self.publisher
+            .ensure_model(&spec.model, &spec.gates)
+            .await?;
+        let parent = self.publisher.parent(&spec.model).await?;
         let shared = Shared {
             spec: &spec,
             dataset: &dataset,
@@ -127,7 +127,7 @@ impl Runner {
                 fraction_done: progress::PUSH + (1.0 - progress::PUSH) * pushed,
                 ..Progress::default()
             });
-            let version = shared.publish(&mut registry, student).await?;
+            let version = shared.publish(&self.publisher, student).await?;
             versions.push(pushed_version(student, &version));
         }
         turn.report(Progress {
@@ -205,11 +205,7 @@ struct Shared<'a> {
 }
 
 impl Shared<'_> {
-    async fn publish(
-        &self,
-        registry: &mut RegistryServiceClient<Channel>,
-        student: &Student,
-    ) -> Result<Version, RunError> {
+    async fn publish(&self, publisher: &Publisher, student: &Student) -> Result<Version, RunError> {
         let golden = student.golden.to_json().map_err(unwritable(file::GOLDEN))?;
         let evaluation = serde_json::to_vec_pretty(&self.outcome.quality)
             .map_err(unwritable(file::EVALUATION))?;
@@ -226,14 +222,10 @@ impl Shared<'_> {
             (file::EVALUATION, evaluation),
         ])
         .map_err(PublishError::Manifest)?;
-        Ok(publish::publish(
-            registry,
-            &self.spec.model,
-            files,
-            metrics(&student.quality),
-            self.lineage(student),
-        )
-        .await?)
+        let (metrics, lineage) = (metrics(&student.quality), self.lineage(student));
+        Ok(publisher
+            .publish(&self.spec.model, files, metrics, lineage)
+            .await?)
     }
 
     fn lineage(&self, student: &Student) -> Lineage {

@@ -172,18 +172,18 @@ fn value(text: &str) -> Value {
 }
 
 /// Sets those keys that the configuration knows: a key that alone makes parsing complain of an unknown field is not
-/// one of them.
+/// one of them, nor is a section, since one variable cannot hold one: `DECANT_REGISTRY` is the command line's.
 fn apply_known<T: DeserializeOwned>(table: &mut Table, variables: Vec<(String, String)>) {
     for (key, text) in variables {
         let probe = Table::from_iter([(key.clone(), value(&text))]);
-        let unknown = T::deserialize(Value::Table(probe))
+        let not_ours = T::deserialize(Value::Table(probe))
             .err()
             .is_some_and(|error| {
-                error
-                    .to_string()
-                    .contains(&format!("unknown field `{key}`"))
+                let error = error.to_string();
+                error.contains(&format!("unknown field `{key}`"))
+                    || error.contains("expected struct")
             });
-        if !unknown {
+        if !not_ours {
             table.insert(key, value(&text));
         }
     }
@@ -271,6 +271,7 @@ mod tests {
     #[test]
     fn other_programs_variables_are_left_alone_but_misspelt_ones_are_not() {
         assert!(load_with("", &[("DECANT_PYTHON", "/usr/bin/python3")]).is_ok());
+        assert!(load_with("", &[("DECANT_SCORER", "http://127.0.0.1:7430")]).is_ok());
         let error = load_with("", &[("DECANT_SCORER__THREDS", "8")])
             .unwrap_err()
             .to_string();

@@ -1,0 +1,57 @@
+//! `decant-registry`: arguments, configuration, telemetry, listener, assembly, run.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::Parser;
+use decant_artifact::BundleStore;
+use decant_chassis::config::{self, ConfigError};
+use decant_chassis::host::Host;
+use decant_chassis::process::{self, bind};
+use decant_chassis::server;
+use decant_chassis::signal::Signals;
+use decant_coordination::EtcdStore;
+use decant_registry::{App, Settings};
+
+/// The registry: models, versions and slots, kept in etcd and an object store. Run as many as you like.
+#[derive(Parser)]
+#[command(version)]
+struct Arguments {
+    #[command(flatten)]
+    common: process::Arguments,
+}
+
+fn main() -> ExitCode {
+    let Arguments { common } = Arguments::parse();
+    process::run(
+        "decant-registry",
+        configure(&common),
+        common.dump_config,
+        serve,
+    )
+}
+
+fn configure(arguments: &process::Arguments) -> Result<Settings, ConfigError> {
+    let settings: Settings = config::load(arguments.config.as_deref(), std::env::vars())?;
+    settings.check()?;
+    Ok(settings)
+}
+
+async fn serve(settings: Settings, signals: Signals) -> anyhow::Result<()> {
+    let listener = bind("registry", settings.listen).await?;
+    let address = listener.local_addr()?;
+    let store = Arc::new(EtcdStore::connect(settings.store).await?);
+    let bundles = BundleStore::connect(&settings.bundles)?;
+    let mut host = Host::new();
+    let (reporter, with_common) = server::common()?;
+    let app = App::build(settings.registry, store, bundles, host.services())?;
+    host.serve(
+        "registry server",
+        listener,
+        with_common(app.routes()),
+        reporter,
+    );
+    host.announce().await;
+    tracing::info!(%address, "serving");
+    Ok(host.run(settings.drain, async {}, signals).await?)
+}

@@ -1,0 +1,66 @@
+//! The configuration of a registry in a process of its own.
+
+use std::net::SocketAddr;
+
+use decant_artifact::StoreConfig;
+use decant_chassis::config::ConfigError;
+use decant_chassis::host::Drain;
+use decant_chassis::telemetry;
+use decant_coordination::EtcdConfig;
+use serde::{Deserialize, Serialize};
+
+use crate::Config;
+
+/// Everything that can be set; every key has a default but `store.endpoints` and `bundles.url`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    /// Where the registry listens; port 0 lets the system choose.
+    pub listen: SocketAddr,
+    /// What is logged.
+    pub log: telemetry::Config,
+    /// How the process stops.
+    pub drain: Drain,
+    /// The etcd cluster that keeps the metadata.
+    pub store: EtcdConfig,
+    /// The object store that keeps the bundles.
+    pub bundles: StoreConfig,
+    /// The registry proper.
+    pub registry: Config,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 7420)),
+            log: telemetry::Config::default(),
+            drain: Drain::default(),
+            store: EtcdConfig::default(),
+            bundles: StoreConfig::default(),
+            registry: Config::default(),
+        }
+    }
+}
+
+impl Settings {
+    /// Checks what types cannot say.
+    ///
+    /// # Errors
+    /// Names the key and the reason.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        let below = |section: &'static str| {
+            move |(key, reason): (&'static str, String)| {
+                ConfigError::invalid(format!("{section}.{key}"), reason)
+            }
+        };
+        self.store.check().map_err(below("store"))?;
+        self.bundles.check().map_err(below("bundles"))?;
+        self.registry.check()
+    }
+}
+
+impl decant_chassis::process::Settings for Settings {
+    fn log(&self) -> &telemetry::Config {
+        &self.log
+    }
+}

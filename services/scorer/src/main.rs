@@ -1,0 +1,70 @@
+//! `decant-scorer`: arguments, configuration, telemetry, listener, assembly, run.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::Parser;
+use decant_artifact::BundleStore;
+use decant_chassis::config::{self, ConfigError};
+use decant_chassis::host::Host;
+use decant_chassis::process::{self, bind};
+use decant_chassis::server;
+use decant_chassis::signal::Signals;
+use decant_coordination::EtcdStore;
+use decant_inference::Runtime;
+use decant_scorer::{App, Settings};
+
+/// The scorer: serves what etcd says is wanted, and goes on when etcd is away. Run as many as you need.
+#[derive(Parser)]
+#[command(version)]
+struct Arguments {
+    #[command(flatten)]
+    common: process::Arguments,
+}
+
+fn main() -> ExitCode {
+    let Arguments { common } = Arguments::parse();
+    process::run(
+        "decant-scorer",
+        configure(&common),
+        common.dump_config,
+        serve,
+    )
+}
+
+fn configure(arguments: &process::Arguments) -> Result<Settings, ConfigError> {
+    let mut settings: Settings = config::load(arguments.config.as_deref(), std::env::vars())?;
+    settings.onnx_runtime = config::onnx_runtime(&settings.onnx_runtime);
+    settings.check()?;
+    Ok(settings)
+}
+
+async fn serve(mut settings: Settings, signals: Signals) -> anyhow::Result<()> {
+    let listener = bind("scorer", settings.listen).await?;
+    let address = listener.local_addr()?;
+    settings.scorer.listening_on(address);
+    let runtime = Runtime::load(&settings.onnx_runtime)?;
+    // Not waited for: a scorer starts from its cache when the store is away.
+    let store = Arc::new(EtcdStore::lazy(settings.store)?);
+    let bundles = BundleStore::connect(&settings.bundles)?;
+    let mut host = Host::new();
+    let (reporter, with_common) = server::common()?;
+    let app = App::build(
+        settings.scorer,
+        runtime,
+        store,
+        bundles,
+        reporter.clone(),
+        host.services(),
+    )?;
+    host.serve(
+        "scorer server",
+        listener,
+        with_common(app.routes()),
+        reporter,
+    );
+    host.announce().await;
+    tracing::info!(%address, "serving");
+    let leaving = app.announce_drain();
+    Ok(host.run(settings.drain, leaving, signals).await?)
+}

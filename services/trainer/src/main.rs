@@ -1,0 +1,55 @@
+//! `decant-trainer`: arguments, configuration, telemetry, listener, assembly, run.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use decant_chassis::config::{self, ConfigError};
+use decant_chassis::host::Host;
+use decant_chassis::process::{self, bind};
+use decant_chassis::server;
+use decant_chassis::signal::Signals;
+use decant_inference::Runtime;
+use decant_trainer::{App, Settings};
+
+/// The trainer: runs jobs one after the other, and pushes what they make to the registry.
+#[derive(Parser)]
+#[command(version)]
+struct Arguments {
+    #[command(flatten)]
+    common: process::Arguments,
+}
+
+fn main() -> ExitCode {
+    let Arguments { common } = Arguments::parse();
+    process::run(
+        "decant-trainer",
+        configure(&common),
+        common.dump_config,
+        serve,
+    )
+}
+
+fn configure(arguments: &process::Arguments) -> Result<Settings, ConfigError> {
+    let mut settings: Settings = config::load(arguments.config.as_deref(), std::env::vars())?;
+    settings.onnx_runtime = config::onnx_runtime(&settings.onnx_runtime);
+    settings.check()?;
+    Ok(settings)
+}
+
+async fn serve(settings: Settings, signals: Signals) -> anyhow::Result<()> {
+    let listener = bind("trainer", settings.listen).await?;
+    let address = listener.local_addr()?;
+    let runtime = Runtime::load(&settings.onnx_runtime)?;
+    let mut host = Host::new();
+    let (reporter, with_common) = server::common()?;
+    let app = App::build(settings.trainer, runtime, host.services())?;
+    host.serve(
+        "trainer server",
+        listener,
+        with_common(app.routes()),
+        reporter,
+    );
+    host.announce().await;
+    tracing::info!(%address, "serving");
+    Ok(host.run(settings.drain, async {}, signals).await?)
+}

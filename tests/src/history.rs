@@ -1,0 +1,203 @@
+//! What clients saw, written down while it happened, and what must hold of it afterwards: the invariants of
+//! ARCHITECTURE.md.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime};
+
+use decant_chassis::client::channel;
+use decant_proto::rollout::v1 as rollout;
+use decant_proto::scorer::v1::ServedBy;
+use decant_proto::scorer::v1::scorer_service_client::ScorerServiceClient;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tonic::Code;
+
+use crate::tiny::Tiny;
+
+/// How long one answer may take before the client gives it up.
+const DEADLINE: Duration = Duration::from_secs(5);
+
+/// One request and what became of it.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// Which scorer was asked, by its place among those that the recorder was given.
+    pub scorer: usize,
+    /// When it was asked.
+    pub asked: SystemTime,
+    /// When it answered.
+    pub answered: SystemTime,
+    /// The version that answered, with its scores; or the error.
+    pub outcome: Result<(ServedBy, Vec<f32>), (Code, String)>,
+}
+
+/// Clients that ask scorers without a pause and write down every answer.
+pub struct Recorder {
+    answers: Arc<Mutex<Vec<Answer>>>,
+    stop: CancellationToken,
+    clients: JoinSet<()>,
+}
+
+impl Recorder {
+    /// Starts one client for each scorer, each asking so often.
+    pub fn start(scorers: impl IntoIterator<Item = SocketAddr>, every: Duration) -> Self {
+        let answers = Arc::new(Mutex::new(Vec::new()));
+        let stop = CancellationToken::new();
+        let mut clients = JoinSet::new();
+        for (scorer, address) in scorers.into_iter().enumerate() {
+            clients.spawn(ask(
+                scorer,
+                address,
+                every,
+                Arc::clone(&answers),
+                stop.clone(),
+            ));
+        }
+        Self {
+            answers,
+            stop,
+            clients,
+        }
+    }
+
+    /// How many answers there are so far.
+    pub fn count(&self) -> usize {
+        self.answers.lock().unwrap().len()
+    }
+
+    /// Ends the clients, and returns everything that they saw.
+    pub async fn stop(mut self) -> History {
+        self.stop.cancel();
+        while let Some(ended) = self.clients.join_next().await {
+            ended.unwrap();
+        }
+        History(std::mem::take(&mut *self.answers.lock().unwrap()))
+    }
+}
+
+async fn ask(
+    scorer: usize,
+    address: SocketAddr,
+    every: Duration,
+    answers: Arc<Mutex<Vec<Answer>>>,
+    stop: CancellationToken,
+) {
+    let channel = channel("scorer", &format!("http://{address}")).unwrap();
+    let mut client = ScorerServiceClient::new(channel);
+    let mut ticks = tokio::time::interval(every);
+    loop {
+        tokio::select! {
+            _ = ticks.tick() => {}
+            () = stop.cancelled() => return,
+        }
+        let mut request = tonic::Request::new(Tiny::request());
+        request.set_timeout(DEADLINE);
+        let asked = SystemTime::now();
+        let outcome = match client.rank(request).await {
+            Ok(answer) => {
+                let answer = answer.into_inner();
+                let scores = Tiny::scores_of(&answer);
+                Ok((answer.served_by.unwrap_or_default(), scores))
+            }
+            Err(status) => Err((status.code(), status.message().to_owned())),
+        };
+        let answered = SystemTime::now();
+        answers.lock().unwrap().push(Answer {
+            scorer,
+            asked,
+            answered,
+            outcome,
+        });
+    }
+}
+
+/// Everything that clients saw, in the order in which it was answered.
+pub struct History(pub Vec<Answer>);
+
+impl History {
+    /// NoDrop: every request was answered.
+    pub fn check_no_drop(&self) {
+        let failed: Vec<_> = self
+            .0
+            .iter()
+            .filter(|answer| answer.outcome.is_err())
+            .take(5)
+            .collect();
+        assert!(
+            failed.is_empty(),
+            "of {} requests, some failed: {failed:#?}",
+            self.0.len()
+        );
+    }
+
+    /// NeverUnpromoted: what answered was active in the generation that the answer names, and that generation had been
+    /// made before the answer. MonotoneGeneration: each scorer's generations never go back. `slots` is what the registry
+    /// says was intended.
+    pub fn check_against(&self, slots: &[rollout::Slot]) {
+        let intended: BTreeMap<u64, &rollout::Slot> =
+            slots.iter().map(|slot| (slot.generation, slot)).collect();
+        let mut newest: BTreeMap<usize, u64> = BTreeMap::new();
+        for answer in &self.0 {
+            let Ok((served_by, _)) = &answer.outcome else {
+                continue;
+            };
+            let slot = intended
+                .get(&served_by.generation)
+                .unwrap_or_else(|| panic!("nobody ever intended what answered: {answer:?}"));
+            assert!(
+                slot.active
+                    .iter()
+                    .any(|active| active.digest == served_by.digest),
+                "{answer:?} was not active in {slot:?}"
+            );
+            let made = slot.issue_time.unwrap();
+            let made = SystemTime::try_from(made).unwrap();
+            assert!(
+                made <= answer.answered,
+                "{answer:?} came before its generation, {made:?}"
+            );
+            let newest = newest.entry(answer.scorer).or_default();
+            assert!(
+                served_by.generation >= *newest,
+                "{answer:?} went back from generation {newest}"
+            );
+            *newest = served_by.generation;
+        }
+    }
+
+    /// NeverUnverified, ExactRollback: each answer is, to the last bit, what its version computes. `versions` are the
+    /// bundles by digest.
+    pub fn check_exact<'a>(&self, versions: impl IntoIterator<Item = &'a Tiny>) {
+        let expected: BTreeMap<String, &[f32]> = versions
+            .into_iter()
+            .map(|tiny| (tiny.digest.to_string(), &tiny.scores[..]))
+            .collect();
+        for answer in &self.0 {
+            if let Ok((served_by, scores)) = &answer.outcome {
+                assert_eq!(
+                    expected.get(&served_by.digest),
+                    Some(&&scores[..]),
+                    "{answer:?}"
+                );
+            }
+        }
+    }
+
+    /// The time from `since` until the last of the scorers first answered with this generation or a newer one.
+    pub fn converged(&self, generation: u64, since: SystemTime) -> Option<Duration> {
+        let mut first: BTreeMap<usize, Option<SystemTime>> = BTreeMap::new();
+        for answer in &self.0 {
+            let reached = first.entry(answer.scorer).or_default();
+            if let Ok((served_by, _)) = &answer.outcome
+                && served_by.generation >= generation
+                && reached.is_none()
+            {
+                *reached = Some(answer.answered);
+            }
+        }
+        let last = first.into_values().collect::<Option<Vec<_>>>()?;
+        let last = last.into_iter().max()?;
+        Some(last.duration_since(since).unwrap_or_default())
+    }
+}

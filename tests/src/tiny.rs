@@ -1,0 +1,226 @@
+//! Bundles that need no training: a real graph of a few nodes with golden vectors, made in memory. The bias moves all
+//! scores, so that versions can be told apart by what they answer.
+
+use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
+
+use bytes::Bytes;
+use decant_features::{Catalog, Column, Columns, Feature, Role, Schema, Side, Transform, Values};
+use decant_inference::testing::{Graph, runtime};
+use decant_inference::{Golden, Session, Widths};
+use decant_model::{BundlePath, Digest, FileEntry, Lineage, Manifest, ModelName, file};
+use decant_proto::scorer::v1 as scorer;
+
+/// A bundle, ready to be pushed.
+#[derive(Clone)]
+pub struct Tiny {
+    /// `manifest.json`.
+    pub manifest: Bytes,
+    /// Its digest.
+    pub digest: Digest,
+    /// The files.
+    pub files: BTreeMap<BundlePath, Bytes>,
+    /// What it answers to [`Tiny::request`].
+    pub scores: Vec<f32>,
+}
+
+/// The name of the models that tiny bundles are versions of.
+pub const MODEL: &str = "films";
+
+impl Tiny {
+    /// The bundle of this bias.
+    pub fn new(bias: f32) -> Self {
+        Self::with(bias, true, 0)
+    }
+
+    /// One whose golden vectors are not what its graph computes.
+    pub fn with_wrong_golden(bias: f32) -> Self {
+        Self::with(bias, false, 0)
+    }
+
+    /// One with a further file of so many bytes, which no scorer needs.
+    pub fn with_ballast(bias: f32, bytes: usize) -> Self {
+        Self::with(bias, true, bytes)
+    }
+
+    fn with(bias: f32, golden_is_right: bool, ballast: usize) -> Self {
+        let (schema, catalog) = (schema(), catalog());
+        let layout = schema.layout();
+        let widths = Widths {
+            query_slots: layout.query.slots,
+            query_dense: layout.query.dense.len(),
+            item_slots: layout.item.slots,
+            item_dense: layout.item.dense.len(),
+        };
+        let graph = Graph {
+            widths,
+            vocabulary: layout.vocabulary,
+            bias,
+            ..Graph::default()
+        };
+        let onnx = graph.to_onnx();
+        let query = schema.encode(Side::Query, &query()).unwrap();
+        let item = schema.encode(Side::Item, catalog.columns()).unwrap();
+        let mut scores = Vec::new();
+        Session::open(&runtime(), &onnx, NonZeroUsize::MIN)
+            .unwrap()
+            .score(&query, &item, &mut scores)
+            .unwrap();
+        let off = if golden_is_right { 0.0 } else { 0.25 };
+        let golden = Golden {
+            query,
+            item,
+            expected: scores.iter().map(|score| score + off).collect(),
+            tolerance: 1e-5,
+        };
+        let mut files: Vec<(&str, Bytes)> = vec![
+            (file::MODEL, onnx.into()),
+            (file::FEATURES, schema.to_json().into()),
+            (file::CATALOG, catalog.to_arrow().unwrap().into()),
+            (file::GOLDEN, golden.to_json().unwrap().into()),
+        ];
+        if ballast > 0 {
+            // Not compressible, and not the same in two bundles.
+            let seed = bias.to_bits();
+            let noise = (0..ballast).map(|place| {
+                let mixed = (place as u32 ^ seed).wrapping_mul(0x9E37_79B9);
+                (mixed >> 24) as u8
+            });
+            files.push(("ballast.bin", noise.collect()));
+        }
+        let files: BTreeMap<BundlePath, Bytes> = files
+            .into_iter()
+            .map(|(path, bytes)| (path.parse().unwrap(), bytes))
+            .collect();
+        let manifest = Manifest {
+            format: Manifest::FORMAT,
+            model: model(),
+            files: files
+                .iter()
+                .map(|(path, bytes)| {
+                    let entry = FileEntry {
+                        sha256: Digest::of(bytes),
+                        size: bytes.len() as u64,
+                    };
+                    (path.clone(), entry)
+                })
+                .collect(),
+            metrics: BTreeMap::from([("auc".to_owned(), 0.8)]),
+            lineage: Lineage {
+                student: "tiny".to_owned(),
+                teachers: Vec::new(),
+                dataset: Digest::of(b"films"),
+                job: "none".to_owned(),
+                spec: Digest::of(b"tiny"),
+                code_revision: "test".to_owned(),
+                parent: None,
+            },
+        };
+        let manifest = Bytes::from(manifest.to_json().unwrap());
+        Self {
+            digest: Digest::of(&manifest),
+            manifest,
+            files,
+            scores,
+        }
+    }
+
+    /// Asks for the scores of the whole catalog for one user.
+    pub fn request() -> scorer::RankRequest {
+        let ids = scorer::ItemIds {
+            ids: (0..FILMS).map(|film| (100 + film).to_string()).collect(),
+        };
+        scorer::RankRequest {
+            model: Some(scorer::ModelRef {
+                model: MODEL.to_owned(),
+                slot: String::new(),
+            }),
+            query: vec![
+                column(
+                    "user",
+                    scorer::column::Values::Int64Values(scorer::Int64Values { values: vec![1] }),
+                ),
+                column(
+                    "age",
+                    scorer::column::Values::FloatValues(scorer::FloatValues {
+                        values: vec![AGE],
+                    }),
+                ),
+            ],
+            candidates: Some(scorer::rank_request::Candidates::ItemIds(ids)),
+            top_k: FILMS as u32,
+            ..scorer::RankRequest::default()
+        }
+    }
+
+    /// The scores of an answer to [`Tiny::request`], in the catalog's order.
+    pub fn scores_of(answer: &scorer::RankResponse) -> Vec<f32> {
+        let mut scores: Vec<_> = answer
+            .items
+            .iter()
+            .map(|item| (item.position, item.score))
+            .collect();
+        scores.sort_by_key(|(position, _)| *position);
+        scores.into_iter().map(|(_, score)| score).collect()
+    }
+}
+
+/// The model's name, as a name.
+pub fn model() -> ModelName {
+    MODEL.parse().unwrap()
+}
+
+const FILMS: usize = 8;
+const AGE: f32 = 34.0;
+
+fn column(name: &str, values: scorer::column::Values) -> scorer::Column {
+    scorer::Column {
+        name: name.to_owned(),
+        values: Some(values),
+        ..scorer::Column::default()
+    }
+}
+
+fn schema() -> Schema {
+    let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
+    let feature = |name: &str, role: Role, transform: Transform| Feature {
+        name: name.to_owned(),
+        column: name.to_owned(),
+        role,
+        transform,
+    };
+    let films = (0..FILMS).map(|film| (100 + film).to_string()).collect();
+    Schema::new(vec![
+        feature(
+            "user",
+            Role::User,
+            Transform::Category {
+                vocabulary: words(&["1", "2", "3"]),
+            },
+        ),
+        feature(
+            "age",
+            Role::User,
+            Transform::Standard {
+                mean: 30.0,
+                deviation: 10.0,
+            },
+        ),
+        feature("film", Role::Item, Transform::Category { vocabulary: films }),
+    ])
+    .unwrap()
+}
+
+fn catalog() -> Catalog {
+    let ids = (0..FILMS as i64).map(|film| 100 + film).collect();
+    let columns = Columns::new(vec![Column::new("film", Values::Int(ids))]).unwrap();
+    Catalog::new("film", columns).unwrap()
+}
+
+fn query() -> Columns {
+    Columns::new(vec![
+        Column::new("user", Values::Int(vec![1])),
+        Column::new("age", Values::Float(vec![AGE])),
+    ])
+    .unwrap()
+}
