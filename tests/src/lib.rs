@@ -4,11 +4,19 @@
 #![allow(clippy::unwrap_used, reason = "a harness ends a test by panicking")]
 
 mod cluster;
+mod deployment;
+mod history;
 mod movielens;
 mod process;
+mod proxy;
+pub mod tiny;
 mod wait;
 
 pub use cluster::Cluster;
+pub use deployment::{Deployment, Shape};
+pub use history::{Answer, History, Recorder};
 pub use movielens::{Job, datasets};
-pub use process::Standalone;
+pub use process::{Process, Standalone, decant};
+pub use proxy::{Network, Proxy};
+pub use tiny::Tiny;
 pub use wait::eventually;

@@ -1,0 +1,254 @@
+//! A cluster as it is run in earnest: real etcd, several registries and scorers in processes of their own, and a folder as
+//! the object store.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+
+use decant_chassis::client::channel;
+use decant_coordination::testing::Etcd;
+use decant_proto::admin::v1::admin_service_client::AdminServiceClient;
+use decant_proto::registry::push::push_version;
+use decant_proto::registry::v1 as registry;
+use decant_proto::registry::v1::registry_service_client::RegistryServiceClient;
+use decant_proto::rollout::v1 as rollout;
+use decant_proto::rollout::v1::rollout_service_client::RolloutServiceClient;
+use tempfile::TempDir;
+use tonic::Status;
+use tonic::transport::Channel;
+
+use crate::process::{Process, decant};
+use crate::tiny::{MODEL, Tiny, model};
+use crate::wait::eventually;
+
+/// How long a lease lives in tests: short, so that what follows from its loss comes soon; etcd gives no less than 2 s.
+const LEASE_MILLIS: &str = "2000";
+
+/// How many of each there are.
+#[derive(Clone, Copy, Debug)]
+pub struct Shape {
+    /// etcd's members.
+    pub etcd: usize,
+    /// Registries.
+    pub registries: usize,
+    /// Scorers.
+    pub scorers: usize,
+}
+
+/// A running cluster. What runs ends when it is dropped.
+pub struct Deployment {
+    folder: TempDir,
+    /// etcd.
+    pub etcd: Etcd,
+    /// The registries; a test may end some and start others.
+    pub registries: Vec<Process>,
+    /// The scorers, `scorer-0` and so on.
+    pub scorers: Vec<Process>,
+}
+
+impl Deployment {
+    /// Starts everything and creates the model of the tiny bundles.
+    pub async fn start(shape: Shape) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let etcd = Etcd::start(shape.etcd).await;
+        let mut cluster = Self {
+            folder,
+            etcd,
+            registries: Vec::new(),
+            scorers: Vec::new(),
+        };
+        for _ in 0..shape.registries {
+            let registry = cluster.start_registry([]);
+            cluster.registries.push(registry);
+        }
+        for place in 0..shape.scorers {
+            let scorer = cluster.start_scorer(place, []);
+            cluster.scorers.push(scorer);
+        }
+        cluster.create_model().await;
+        cluster
+    }
+
+    async fn create_model(&self) {
+        let request = registry::CreateModelRequest {
+            model: Some(registry::Model {
+                name: MODEL.to_owned(),
+                ..registry::Model::default()
+            }),
+            ..registry::CreateModelRequest::default()
+        };
+        self.registry(0).create_model(request).await.unwrap();
+    }
+
+    /// A folder for whatever the test needs.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Starts a further registry; these variables come on top of those that all have.
+    pub fn start_registry<'a>(
+        &self,
+        variables: impl IntoIterator<Item = (&'a str, String)>,
+    ) -> Process {
+        let own = [("DECANT_REGISTRY__LEASE_TTL_MILLIS", LEASE_MILLIS.to_owned())];
+        let variables = self.common().into_iter().chain(own).chain(variables);
+        Process::start("decant-registry", &[], variables)
+    }
+
+    /// Starts the scorer of this number, with the cache that it had before; these variables come on top.
+    pub fn start_scorer<'a>(
+        &self,
+        place: usize,
+        variables: impl IntoIterator<Item = (&'a str, String)>,
+    ) -> Process {
+        let cache = self.folder().join(format!("cache-{place}"));
+        let own = [
+            ("DECANT_SCORER__NAME", format!("scorer-{place}")),
+            ("DECANT_SCORER__LEASE_TTL_MILLIS", LEASE_MILLIS.to_owned()),
+            ("DECANT_SCORER__WORKERS", "1".to_owned()),
+            (
+                "DECANT_SCORER__RETRY_FIRST_MILLIS",
+                "200".to_owned(),
+            ),
+            (
+                "DECANT_SCORER__RETRY_LONGEST_MILLIS",
+                "1000".to_owned(),
+            ),
+            (
+                "DECANT_SCORER__CACHE__FOLDER",
+                cache.to_str().unwrap().to_owned(),
+            ),
+        ];
+        let variables = self.common().into_iter().chain(own).chain(variables);
+        Process::start("decant-scorer", &[], variables)
+    }
+
+    fn common(&self) -> Vec<(&'static str, String)> {
+        let bundles = self.folder().join("bundles");
+        std::fs::create_dir_all(&bundles).unwrap();
+        vec![
+            ("DECANT_LISTEN", "127.0.0.1:0".to_owned()),
+            (
+                "DECANT_STORE__ENDPOINTS",
+                format!("{:?}", self.etcd.endpoints()),
+            ),
+            (
+                "DECANT_BUNDLES__URL",
+                format!("file://{}", bundles.display()),
+            ),
+        ]
+    }
+
+    fn channel(&self, place: usize) -> Channel {
+        let address = self.registries[place].address();
+        channel("registry", &format!("http://{address}")).unwrap()
+    }
+
+    /// A client of one registry.
+    pub fn registry(&self, place: usize) -> RegistryServiceClient<Channel> {
+        RegistryServiceClient::new(self.channel(place))
+    }
+
+    /// A client of one registry's rollouts.
+    pub fn rollout(&self, place: usize) -> RolloutServiceClient<Channel> {
+        RolloutServiceClient::new(self.channel(place))
+    }
+
+    /// A client of one registry's administration.
+    pub fn admin(&self, place: usize) -> AdminServiceClient<Channel> {
+        AdminServiceClient::new(self.channel(place))
+    }
+
+    /// Runs `decant` against all registries.
+    pub fn decant(&self, arguments: &[&str]) -> std::process::Output {
+        let addresses: Vec<_> = self
+            .registries
+            .iter()
+            .map(|registry| format!("http://{}", registry.address()))
+            .collect();
+        decant(&[("registry", addresses.join(","))], arguments)
+    }
+
+    /// Where the scorers serve.
+    pub fn scorer_addresses(&self) -> Vec<SocketAddr> {
+        self.scorers.iter().map(Process::address).collect()
+    }
+
+    /// Pushes a bundle to one registry.
+    pub async fn push(&self, place: usize, tiny: &Tiny) -> Result<registry::Version, Status> {
+        push_version(
+            &mut self.registry(place),
+            &model(),
+            tiny.manifest.clone(),
+            None,
+            tiny.files.clone(),
+        )
+        .await
+    }
+
+    /// Asks one registry to serve a version in the slot `main`.
+    pub async fn set(&self, place: usize, version: u64) -> Result<rollout::Slot, Status> {
+        let request = rollout::SetSlotRequest {
+            model: MODEL.to_owned(),
+            version,
+            issued_by: format!("operator {place}"),
+            ..rollout::SetSlotRequest::default()
+        };
+        let answer = self.rollout(place).set_slot(request).await?;
+        Ok(answer.into_inner().slot.unwrap())
+    }
+
+    /// The slot `main` and what scorers make of it, as one registry sees it.
+    pub async fn status(&self, place: usize) -> Result<rollout::SlotStatus, Status> {
+        let request = rollout::GetSlotStatusRequest {
+            model: MODEL.to_owned(),
+            slot: String::new(),
+        };
+        let answer = self.rollout(place).get_slot_status(request).await?;
+        Ok(answer.into_inner().status.unwrap())
+    }
+
+    /// Waits until so many scorers serve a version and nothing else is intended, as one registry sees it.
+    pub async fn converged(&self, place: usize, version: u64, scorers: usize) -> rollout::Slot {
+        eventually("the slot converges", || async {
+            let status = self.status(place).await.map_err(|status| Arc::from(status.to_string()))?;
+            let slot = status.slot.clone().unwrap_or_default();
+            let right = slot.active.len() == 1 && slot.active[0].version == version;
+            if right && status.converged && status.scorers.len() == scorers {
+                Ok(slot)
+            } else {
+                Err(Arc::<str>::from(format!("{status:#?}")))
+            }
+        })
+        .await
+    }
+
+    /// Pushes a bundle, and serves it everywhere.
+    pub async fn serve(&self, tiny: &Tiny) -> rollout::Slot {
+        let version = self.push(0, tiny).await.unwrap().version;
+        self.set(0, version).await.unwrap();
+        self.converged(0, version, self.scorers.len()).await
+    }
+
+    /// Everything that was ever intended for the slot `main`.
+    pub async fn intended(&self, place: usize) -> Vec<rollout::Slot> {
+        let mut request = rollout::ListSlotHistoryRequest {
+            model: MODEL.to_owned(),
+            ..rollout::ListSlotHistoryRequest::default()
+        };
+        let mut slots = Vec::new();
+        loop {
+            let page = self
+                .rollout(place)
+                .list_slot_history(request.clone())
+                .await
+                .unwrap()
+                .into_inner();
+            slots.extend(page.slots);
+            if page.next_page_token.is_empty() {
+                return slots;
+            }
+            request.page_token = page.next_page_token;
+        }
+    }
+}
