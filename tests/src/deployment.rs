@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
+use decant_artifact::testing::S3Server;
 use decant_chassis::client::channel;
 use decant_coordination::testing::Etcd;
 use decant_proto::admin::v1::admin_service_client::AdminServiceClient;
@@ -18,6 +19,7 @@ use tonic::Status;
 use tonic::transport::Channel;
 
 use crate::process::{Process, decant};
+use crate::proxy::Proxy;
 use crate::tiny::{MODEL, Tiny, model};
 use crate::wait::eventually;
 
@@ -35,9 +37,16 @@ pub struct Shape {
     pub scorers: usize,
 }
 
+/// An S3 server, and the way to it that scorers take.
+struct Objects {
+    server: S3Server,
+    network: Arc<Proxy>,
+}
+
 /// A running cluster. What runs ends when it is dropped.
 pub struct Deployment {
     folder: TempDir,
+    objects: Option<Objects>,
     /// etcd.
     pub etcd: Etcd,
     /// The registries; a test may end some and start others.
@@ -47,12 +56,28 @@ pub struct Deployment {
 }
 
 impl Deployment {
-    /// Starts everything and creates the model of the tiny bundles.
+    /// Starts everything, on a folder as the object store, and creates the model of the tiny bundles.
     pub async fn start(shape: Shape) -> Self {
+        Self::start_on(shape, None).await
+    }
+
+    /// The same on a real S3 server; scorers reach it through the proxy.
+    pub async fn start_on_s3(shape: Shape) -> (Self, Arc<Proxy>) {
+        let server = S3Server::start();
+        let network = Arc::new(Proxy::start(server.address()));
+        let objects = Objects {
+            server,
+            network: Arc::clone(&network),
+        };
+        (Self::start_on(shape, Some(objects)).await, network)
+    }
+
+    async fn start_on(shape: Shape, objects: Option<Objects>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let etcd = Etcd::start(shape.etcd).await;
         let mut cluster = Self {
             folder,
+            objects,
             etcd,
             registries: Vec::new(),
             scorers: Vec::new(),
@@ -92,7 +117,8 @@ impl Deployment {
     ) -> Process {
         let own = [("DECANT_REGISTRY__LEASE_TTL_MILLIS", LEASE_MILLIS.to_owned())];
         let variables = self.common().into_iter().chain(own).chain(variables);
-        Process::start("decant-registry", &[], variables)
+        let bundles = self.bundles(|objects| objects.server.address());
+        Process::start("decant-registry", &[], texts(variables).chain(bundles))
     }
 
     /// Starts the scorer of this number, with the cache that it had before; these variables come on top.
@@ -101,40 +127,80 @@ impl Deployment {
         place: usize,
         variables: impl IntoIterator<Item = (&'a str, String)>,
     ) -> Process {
+        let variables = self.scorer_variables(place).into_iter().chain(variables);
+        let bundles = self.bundles(|objects| objects.network.address());
+        Process::start("decant-scorer", &[], texts(variables).chain(bundles))
+    }
+
+    /// The scorer of this number, whose cache has no more than a mebibyte of disk.
+    pub fn start_cramped_scorer(&self, place: usize) -> Process {
+        let cache = self.folder().join(format!("cramped-{place}"));
+        std::fs::create_dir_all(&cache).unwrap();
+        let cache = cache.to_str().unwrap().to_owned();
+        let script = format!("mount -t tmpfs -o size=1m none '{cache}' && exec \"$0\"");
+        let variables = self
+            .scorer_variables(place)
+            .into_iter()
+            .chain([("DECANT_SCORER__CACHE__FOLDER", cache)]);
+        let bundles = self.bundles(|objects| objects.network.address());
+        let wrapper = ["unshare", "--mount", "sh", "-c", &script];
+        Process::start_in(&wrapper, "decant-scorer", texts(variables).chain(bundles))
+    }
+
+    fn scorer_variables(&self, place: usize) -> Vec<(&'static str, String)> {
         let cache = self.folder().join(format!("cache-{place}"));
         let own = [
             ("DECANT_SCORER__NAME", format!("scorer-{place}")),
             ("DECANT_SCORER__LEASE_TTL_MILLIS", LEASE_MILLIS.to_owned()),
             ("DECANT_SCORER__WORKERS", "1".to_owned()),
-            (
-                "DECANT_SCORER__RETRY_FIRST_MILLIS",
-                "200".to_owned(),
-            ),
-            (
-                "DECANT_SCORER__RETRY_LONGEST_MILLIS",
-                "1000".to_owned(),
-            ),
+            ("DECANT_SCORER__RETRY_FIRST_MILLIS", "200".to_owned()),
+            ("DECANT_SCORER__RETRY_LONGEST_MILLIS", "1000".to_owned()),
             (
                 "DECANT_SCORER__CACHE__FOLDER",
                 cache.to_str().unwrap().to_owned(),
             ),
         ];
-        let variables = self.common().into_iter().chain(own).chain(variables);
-        Process::start("decant-scorer", &[], variables)
+        self.common().into_iter().chain(own).collect()
+    }
+
+    /// Where the bundles lie, for a process that reaches an S3 server at this address.
+    fn bundles(&self, address: impl Fn(&Objects) -> SocketAddr) -> Vec<(String, String)> {
+        let Some(objects) = &self.objects else {
+            let bundles = self.folder().join("bundles");
+            std::fs::create_dir_all(&bundles).unwrap();
+            return vec![(
+                "DECANT_BUNDLES__URL".to_owned(),
+                format!("file://{}", bundles.display()),
+            )];
+        };
+        let config = objects.server.config_through(address(objects), "cluster");
+        let mut variables = vec![
+            ("DECANT_BUNDLES__URL".to_owned(), config.url),
+            (
+                "DECANT_BUNDLES__ENDPOINT".to_owned(),
+                config.endpoint.unwrap_or_default(),
+            ),
+            (
+                "DECANT_BUNDLES__REGION".to_owned(),
+                config.region.unwrap_or_default(),
+            ),
+            ("DECANT_BUNDLES__ALLOW_HTTP".to_owned(), "true".to_owned()),
+            // Short, so that a test sees the end of its patience.
+            (
+                "DECANT_BUNDLES__REQUEST_TIMEOUT_MILLIS".to_owned(),
+                "1000".to_owned(),
+            ),
+        ];
+        variables.extend(objects.server.env());
+        variables
     }
 
     fn common(&self) -> Vec<(&'static str, String)> {
-        let bundles = self.folder().join("bundles");
-        std::fs::create_dir_all(&bundles).unwrap();
         vec![
             ("DECANT_LISTEN", "127.0.0.1:0".to_owned()),
             (
                 "DECANT_STORE__ENDPOINTS",
                 format!("{:?}", self.etcd.endpoints()),
-            ),
-            (
-                "DECANT_BUNDLES__URL",
-                format!("file://{}", bundles.display()),
             ),
         ]
     }
@@ -211,7 +277,10 @@ impl Deployment {
     /// Waits until so many scorers serve a version and nothing else is intended, as one registry sees it.
     pub async fn converged(&self, place: usize, version: u64, scorers: usize) -> rollout::Slot {
         eventually("the slot converges", || async {
-            let status = self.status(place).await.map_err(|status| Arc::from(status.to_string()))?;
+            let status = self
+                .status(place)
+                .await
+                .map_err(|status| Arc::from(status.to_string()))?;
             let slot = status.slot.clone().unwrap_or_default();
             let right = slot.active.len() == 1 && slot.active[0].version == version;
             if right && status.converged && status.scorers.len() == scorers {
@@ -251,4 +320,12 @@ impl Deployment {
             request.page_token = page.next_page_token;
         }
     }
+}
+
+fn texts<'a>(
+    variables: impl IntoIterator<Item = (&'a str, String)>,
+) -> impl Iterator<Item = (String, String)> {
+    variables
+        .into_iter()
+        .map(|(name, value)| (name.to_owned(), value))
 }

@@ -59,9 +59,27 @@ impl Process {
         arguments: &[&OsStr],
         variables: impl IntoIterator<Item = (N, V)>,
     ) -> Self {
-        let mut child = Command::new(program(name))
-            .args(arguments)
-            .envs(variables)
+        let mut command = Command::new(program(name));
+        command.args(arguments).envs(variables);
+        Self::run(name, command)
+    }
+
+    /// The same within a command that ends in running the program named by its last argument.
+    pub fn start_in<N: AsRef<OsStr>, V: AsRef<OsStr>>(
+        wrapper: &[&str],
+        name: &str,
+        variables: impl IntoIterator<Item = (N, V)>,
+    ) -> Self {
+        let mut command = Command::new(wrapper[0]);
+        command
+            .args(&wrapper[1..])
+            .arg(program(name))
+            .envs(variables);
+        Self::run(name, command)
+    }
+
+    fn run(name: &str, mut command: Command) -> Self {
+        let mut child = command
             .env("DECANT_LOG__FORMAT", "json")
             .stderr(Stdio::piped())
             .spawn()

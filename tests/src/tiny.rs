@@ -142,9 +142,7 @@ impl Tiny {
                 ),
                 column(
                     "age",
-                    scorer::column::Values::FloatValues(scorer::FloatValues {
-                        values: vec![AGE],
-                    }),
+                    scorer::column::Values::FloatValues(scorer::FloatValues { values: vec![AGE] }),
                 ),
             ],
             candidates: Some(scorer::rank_request::Candidates::ItemIds(ids)),
@@ -206,7 +204,11 @@ fn schema() -> Schema {
                 deviation: 10.0,
             },
         ),
-        feature("film", Role::Item, Transform::Category { vocabulary: films }),
+        feature(
+            "film",
+            Role::Item,
+            Transform::Category { vocabulary: films },
+        ),
     ])
     .unwrap()
 }

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use decant_artifact::StoreConfig;
+use decant_artifact::{ConnectError, StoreConfig};
 use decant_chassis::config::ConfigError;
 use decant_chassis::host::Drain;
 use decant_chassis::telemetry;
@@ -48,13 +48,15 @@ impl Settings {
     /// # Errors
     /// Names the key and the reason.
     pub fn check(&self) -> Result<(), ConfigError> {
-        let below = |section: &'static str| {
-            move |(key, reason): (&'static str, String)| {
-                ConfigError::invalid(format!("{section}.{key}"), reason)
+        self.store
+            .check()
+            .map_err(|(key, reason)| ConfigError::invalid(format!("store.{key}"), reason))?;
+        self.bundles.check().map_err(|error| match error {
+            ConnectError::Key { key, value, reason } => {
+                ConfigError::invalid(format!("bundles.{key}"), format!("`{value}` {reason}"))
             }
-        };
-        self.store.check().map_err(below("store"))?;
-        self.bundles.check().map_err(below("bundles"))?;
+            error => ConfigError::invalid("bundles", error.to_string()),
+        })?;
         self.registry.check()
     }
 }

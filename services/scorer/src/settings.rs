@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use decant_artifact::StoreConfig;
+use decant_artifact::{ConnectError, StoreConfig};
 use decant_chassis::config::{self, ConfigError};
 use decant_chassis::host::Drain;
 use decant_chassis::telemetry;
@@ -52,14 +52,16 @@ impl Settings {
     /// # Errors
     /// Names the key and the reason.
     pub fn check(&self) -> Result<(), ConfigError> {
-        let below = |section: &'static str| {
-            move |(key, reason): (&'static str, String)| {
-                ConfigError::invalid(format!("{section}.{key}"), reason)
-            }
-        };
         config::check_onnx_runtime(&self.onnx_runtime)?;
-        self.store.check().map_err(below("store"))?;
-        self.bundles.check().map_err(below("bundles"))?;
+        self.store
+            .check()
+            .map_err(|(key, reason)| ConfigError::invalid(format!("store.{key}"), reason))?;
+        self.bundles.check().map_err(|error| match error {
+            ConnectError::Key { key, value, reason } => {
+                ConfigError::invalid(format!("bundles.{key}"), format!("`{value}` {reason}"))
+            }
+            error => ConfigError::invalid("bundles", error.to_string()),
+        })?;
         self.scorer.check()
     }
 }

@@ -93,6 +93,14 @@ pub(super) enum Place {
 }
 
 impl StoreConfig {
+    /// Checks every key, without looking at the store.
+    ///
+    /// # Errors
+    /// Names the key, its value and the reason.
+    pub fn check(&self) -> Result<(), ConnectError> {
+        self.place().map(drop)
+    }
+
     /// The place that `url` names, after every key has been looked at.
     pub(super) fn place(&self) -> Result<Place, ConnectError> {
         let url = |reason: String| refused("url", &self.url, reason);
