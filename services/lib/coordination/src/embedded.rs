@@ -161,10 +161,15 @@ impl MetaStore for EmbeddedStore {
 
     async fn revoke(&self, lease: LeaseId) -> Result<(), StoreError> {
         self.disk();
-        if self.inner.expiry.end(lease) {
-            leases::end(&self.inner, lease).await?;
+        if !self.inner.expiry.end(lease) {
+            return Ok(());
         }
-        Ok(())
+        let ended = leases::end(&self.inner, lease).await;
+        if ended.is_err() {
+            // It still is in the file: whoever revokes it again, or the next expiry, must find it.
+            self.inner.expiry.begin(lease, leases::RETRY);
+        }
+        ended
     }
 }
 
