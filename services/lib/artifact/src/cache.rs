@@ -231,9 +231,13 @@ impl Shared {
         let bundle = match self.store.open(digest).await {
             Ok(bundle) => bundle,
             Err(error) => {
-                self.quarantine(&layout::manifest(&digest), &error).await;
-                self.quarantine(&layout::signature(&digest), &error).await;
-                self.shelf().take(digest);
+                if error.is_corruption() {
+                    self.quarantine(&layout::manifest(&digest), &error).await;
+                    self.quarantine(&layout::signature(&digest), &error).await;
+                    self.shelf().take(digest);
+                } else {
+                    tracing::warn!(%digest, %error, "a cached bundle cannot be opened");
+                }
                 return None;
             }
         };

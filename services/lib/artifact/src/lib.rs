@@ -11,6 +11,8 @@ mod upload;
 mod writer;
 mod bundle;
 mod cache;
+#[cfg(test)]
+mod harmed;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 

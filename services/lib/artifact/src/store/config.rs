@@ -24,11 +24,13 @@ pub struct StoreConfig {
     pub allow_http: bool,
     /// S3's bucket is named in the path and not in the host's name.
     pub path_style: bool,
-    /// How long the store may be silent, before its answer and in the middle of it.
+    /// How long the store may be silent, before its answer and in the middle of it. Uploads go in parts of 8 MiB, each of
+    /// which is to be answered in this time.
     pub request_timeout_millis: u64,
     /// How long a connection may take.
     pub connect_timeout_millis: u64,
-    /// How often what failed is tried again. Nothing is tried again after twice the request's timeout.
+    /// How often what failed is tried again; a download that was cut off goes on where it was. A store that hangs is given
+    /// up after this many timeouts and one.
     pub retries: usize,
 }
 

@@ -181,7 +181,8 @@ impl Client<'_> {
                 base: 2.0,
             },
             max_retries: self.config.retries,
-            retry_timeout: 2 * self.config.request_timeout(),
+            // The number of tries is the bound that counts. This one ends with the time for which credentials are good.
+            retry_timeout: Duration::from_secs(290),
         }
     }
 }

@@ -62,6 +62,14 @@ struct Begun {
     at: String,
 }
 
+impl Begun {
+    /// Both times are written alike, so that the order of their text is that of time.
+    fn began_before(&self, timestamp: &str) -> bool {
+        let at = self.at.get(..timestamp.len());
+        at.is_some_and(|at| at < timestamp)
+    }
+}
+
 impl Multipart {
     pub(super) fn new(s3: Arc<AmazonS3>, prefix: Path, timeout: Duration) -> Self {
         Self {
@@ -76,12 +84,7 @@ impl Multipart {
         let mut removed = 0;
         for upload in self.list().await? {
             let path = Path::from(upload.key.as_str());
-            // Both times are written alike, so that the order of their text is that of time.
-            let stale = upload
-                .at
-                .get(..before.len())
-                .is_some_and(|at| *at < *before);
-            if !stale || !self.is_ours(&path) {
+            if !upload.began_before(&before) || !self.is_ours(&path) {
                 continue;
             }
             removed += 1;
@@ -215,5 +218,9 @@ mod tests {
             at: "2026-11-24T02:41:15.000Z".into(),
         };
         assert_eq!(parse(answer), [expected]);
+        let upload = &parse(answer)[0];
+        assert!(upload.began_before("2026-11-24T02:41:16"));
+        assert!(!upload.began_before("2026-11-24T02:41:15"));
+        assert!(!upload.began_before("2025-12-31T23:59:59"));
     }
 }

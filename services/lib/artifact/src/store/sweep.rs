@@ -138,7 +138,7 @@ impl BundleStore {
             .map(|(digest, _)| digest);
         let needed: BTreeSet<Digest> = with_manifest.chain(referenced).copied().collect();
         let mut bundles = stream::iter(needed)
-            .map(|digest| self.open(digest))
+            .map(|digest| self.open_unsigned(digest))
             .buffer_unordered(READERS);
         let mut marked = BTreeSet::new();
         while let Some(bundle) = bundles.try_next().await.map_err(unreadable)? {

@@ -305,7 +305,10 @@ async fn unfinished_uploads_are_swept(place @ Place { store, .. }: &Place) {
         let swept = store.sweep(&BTreeSet::new(), DAY, now, mode).await;
         swept.unwrap().uploads
     };
-    assert_eq!(sweep(SystemTime::now(), Sweep::Delete).await, 0);
+    // The test server says of every upload that it began in 2010.
+    if !place.on_s3 {
+        assert_eq!(sweep(SystemTime::now(), Sweep::Delete).await, 0);
+    }
     assert_eq!(sweep(in_two_days(), Sweep::DryRun).await, 1);
     assert_eq!(sweep(in_two_days(), Sweep::Delete).await, 1);
     assert_eq!(sweep(in_two_days(), Sweep::Delete).await, 0);

@@ -15,6 +15,7 @@ use object_store::prefix::PrefixStore;
 pub(crate) struct Place {
     pub(crate) store: BundleStore,
     pub(crate) objects: Arc<dyn ObjectStore>,
+    pub(crate) on_s3: bool,
 }
 
 impl Place {
@@ -26,6 +27,7 @@ impl Place {
         Self {
             store: BundleStore::connect(&config).unwrap(),
             objects: Arc::new(LocalFileSystem::new_with_prefix(folder).unwrap()),
+            on_s3: false,
         }
     }
 
@@ -43,6 +45,7 @@ impl Place {
         Self {
             store,
             objects: Arc::new(objects),
+            on_s3: true,
         }
     }
 }
