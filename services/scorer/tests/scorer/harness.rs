@@ -225,7 +225,9 @@ impl Scorer {
             active,
             issued_by: "test".into(),
             reason: "test".into(),
-            issued_at_millis: 0, ..DesiredSlot::default() };
+            issued_at_millis: 0,
+            ..DesiredSlot::default()
+        };
         let record = DesiredKey {
             model: "films".parse().unwrap(),
             slot: SlotName::default(),
