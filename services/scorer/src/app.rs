@@ -1,6 +1,7 @@
 //! The scorer, assembled, and taken apart again when it is told to stop.
 
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
@@ -11,15 +12,20 @@ use decant_coordination::{Keyspace, MetaStore};
 use decant_inference::Runtime;
 use decant_proto::scorer::v1::scorer_service_server::ScorerServiceServer;
 use thiserror::Error;
-use tokio_util::sync::CancellationToken;
+use tokio::sync::watch;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tonic::service::Routes;
 use tonic_health::server::HealthReporter;
 
 use crate::config::Config;
 use crate::health::Health;
+use crate::membership::{Identity, Membership, lease};
 use crate::scoring::Pool;
+use crate::servable::bundles::Bundles;
 use crate::servable::loader::{self, Loading};
-use crate::servable::{Manager, reaper, source};
+use crate::servable::snapshot::{self, Snapshot};
+use crate::servable::source::Source;
+use crate::servable::{Manager, reaper};
 use crate::service::Service;
 
 /// A running scorer: it loads what the store says is wanted, and scores once its routes are served. Its tasks own it;
@@ -60,11 +66,18 @@ impl App {
         tasks: Tasks,
     ) -> Result<Self, BuildError> {
         config.check()?;
+        let identity = Identity::new(&config)?;
+        let keyspace = Keyspace::new(&config.cluster);
         let workers = config.workers();
         let (manager, health) = (
             Arc::new(Manager::new(config.retry())),
             Arc::new(Health::new(reporter)),
         );
+        let kept = config.cache.folder();
+        let remembered = kept.as_deref().and_then(remembered);
+        if let Some(snapshot) = &remembered {
+            manager.aspire(snapshot.slots.clone());
+        }
         let mut threads = Threads {
             manager: Arc::clone(&manager),
             pool: Arc::new(Pool::start(workers, config.queue_rows)?),
@@ -75,11 +88,22 @@ impl App {
             Arc::clone(&manager),
             Loading {
                 runtime,
-                bundles,
+                bundles: match &kept {
+                    Some(folder) => {
+                        Bundles::cached(bundles, folder.clone(), config.cache.max_bytes)
+                    }
+                    None => Bundles::uncached(bundles),
+                },
                 workers,
             },
         )?);
-        let max_request_bytes = config.max_request_bytes;
+        let source = Source::new(
+            Arc::clone(&store),
+            keyspace.clone(),
+            Arc::clone(&manager),
+            remembered.map(|snapshot| (snapshot.seen, snapshot.slots)),
+        );
+        let (max_request_bytes, lease_ttl) = (config.max_request_bytes, config.lease_ttl());
         let service = Service::new(Arc::clone(&manager), Arc::clone(&threads.pool), config);
 
         let (readiness, stop) = (manager.readiness(), tasks.stop_token());
@@ -87,9 +111,26 @@ impl App {
         tasks.spawn("scorer health", async move {
             reported.follow(readiness, stop).await
         });
+        if let Some(folder) = kept {
+            tasks.spawn(
+                "scorer snapshot",
+                snapshot::follow(folder, source.seen(), manager.applied(), tasks.stop_token()),
+            );
+        }
+        tasks.spawn("scorer source", source.run(tasks.stop_token()));
+        let drained = CancellationToken::new();
+        let (lease, leases) = watch::channel(None);
         tasks.spawn(
-            "scorer source",
-            source::run(store, Keyspace::default(), manager, tasks.stop_token()),
+            "scorer lease",
+            lease::keep(Arc::clone(&store), lease_ttl, lease, drained.clone()),
+        );
+        tasks.spawn(
+            "scorer membership",
+            Membership::new(store, keyspace, identity).run(
+                leases,
+                manager.observed(),
+                drained.clone(),
+            ),
         );
         tasks.spawn(
             "scorer drain",
@@ -98,6 +139,7 @@ impl App {
                 Arc::clone(&health),
                 threads,
                 tasks.stop_token(),
+                drained.drop_guard(),
             ),
         );
         Ok(Self {
@@ -120,19 +162,33 @@ impl App {
     }
 }
 
-/// Waits for the order to stop, and then lets what has been taken in be answered.
+/// What an earlier process left, if it can be used.
+fn remembered(folder: &Path) -> Option<Snapshot> {
+    match snapshot::load(folder) {
+        Ok(snapshot) => snapshot,
+        Err(error) => {
+            tracing::error!(%error, "ignored: starting from what the store says");
+            None
+        }
+    }
+}
+
+/// Waits for the order to stop, and then lets what has been taken in be answered. Only then does `drained` go, and with it
+/// the lease: as long as calls are answered, the registry is to know of it.
 async fn drain(
     service: Service,
     health: Arc<Health>,
     threads: Threads,
     stop: CancellationToken,
+    drained: DropGuard,
 ) -> Result<(), String> {
     stop.cancelled().await;
     service.refuse();
     health.end().await;
     // Joining blocks until the last queued job is done.
-    let joined = tokio::task::spawn_blocking(move || drop(threads));
-    joined.await.map_err(|error| error.to_string())
+    let joined = tokio::task::spawn_blocking(move || drop(threads)).await;
+    drop(drained);
+    joined.map_err(|error| error.to_string())
 }
 
 /// Everything that does not end by itself when its handle is dropped.

@@ -1,15 +1,31 @@
 //! What can be set.
 
 use std::num::NonZeroUsize;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use decant_chassis::config::ConfigError;
+use decant_model::{ClusterName, ScorerName};
 use serde::{Deserialize, Serialize};
 
-/// The scorer's limits.
+/// Who the scorer is, what it keeps at hand, and its limits.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
+    /// The cluster that it belongs to.
+    pub cluster: ClusterName,
+    /// Its name in the cluster, the same after each start; empty means one made of the host's name and the port of
+    /// `advertise`. Of two live processes with one name, the second serves, but stays out of the registry's sight until
+    /// the first one's lease has ended.
+    pub name: String,
+    /// Where it stands, such as a data centre's zone; for people.
+    pub zone: String,
+    /// Where others reach it, as `host:port`; empty when nobody is to be told.
+    pub advertise: String,
+    /// How long the registry takes it for alive after its last sign of life, milliseconds.
+    pub lease_ttl_millis: u64,
+    /// What it keeps on its own disk, so that it starts without the store and the bundle store.
+    pub cache: CacheConfig,
     /// Threads that score; 0 means one for each core.
     pub workers: usize,
     /// Rows of one request, at most; candidates and excluded items count as rows.
@@ -26,9 +42,46 @@ pub struct Config {
     pub retry_longest_millis: u64,
 }
 
+/// The cache of bundles. The last state that was fully in service lies beside them, in `desired.json`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct CacheConfig {
+    /// Its folder, which no other process may use; empty means that there is no cache, and nothing is kept.
+    pub folder: PathBuf,
+    /// How many bytes of bundles it holds. It must have room for the versions in service, those before, and those that are
+    /// being prepared.
+    pub max_bytes: u64,
+}
+
+impl Default for CacheConfig {
+    fn default() -> Self {
+        Self {
+            folder: PathBuf::new(),
+            max_bytes: 16 << 30,
+        }
+    }
+}
+
+impl CacheConfig {
+    /// The folder, if there is one.
+    pub(crate) fn folder(&self) -> Option<PathBuf> {
+        (!self.folder.as_os_str().is_empty()).then(|| self.folder.clone())
+    }
+}
+
+/// The shortest time that a lease may live. etcd rounds up to whole seconds, and a shorter one would be lost at each
+/// hiccup.
+const SHORTEST_LEASE_MILLIS: u64 = 1_000;
+
 impl Default for Config {
     fn default() -> Self {
         Self {
+            cluster: ClusterName::default(),
+            name: String::new(),
+            zone: String::new(),
+            advertise: String::new(),
+            lease_ttl_millis: 15_000,
+            cache: CacheConfig::default(),
             workers: 0,
             max_rows: 10_000,
             queue_rows: 100_000,
@@ -66,7 +119,37 @@ impl Config {
             let reason = "must be at least 1, and at most retry_longest_millis";
             return Err(ConfigError::invalid("retry_first_millis", reason));
         }
+        if !self.name.is_empty()
+            && let Err(error) = self.name.parse::<ScorerName>()
+        {
+            return Err(ConfigError::invalid("name", error.to_string()));
+        }
+        if !self.advertise.is_empty() && self.advertised_port().is_none() {
+            let reason = format!("`{}` is no `host:port`", self.advertise);
+            return Err(ConfigError::invalid("advertise", reason));
+        }
+        if self.lease_ttl_millis < SHORTEST_LEASE_MILLIS {
+            let reason = format!("must be at least {SHORTEST_LEASE_MILLIS}");
+            return Err(ConfigError::invalid("lease_ttl_millis", reason));
+        }
+        if self.cache.max_bytes == 0 {
+            return Err(ConfigError::invalid(
+                "cache.max_bytes",
+                "must be at least 1",
+            ));
+        }
         Ok(())
+    }
+
+    /// The port of `advertise`; none when it is not `host:port`.
+    pub(crate) fn advertised_port(&self) -> Option<u16> {
+        let (host, port) = self.advertise.rsplit_once(':')?;
+        let port = port.parse().ok().filter(|port| *port != 0)?;
+        (!host.is_empty() && !host.contains(char::is_whitespace)).then_some(port)
+    }
+
+    pub(crate) fn lease_ttl(&self) -> Duration {
+        Duration::from_millis(self.lease_ttl_millis)
     }
 
     pub(crate) fn workers(&self) -> NonZeroUsize {
@@ -111,25 +194,78 @@ mod tests {
     #[test]
     fn senseless_values_are_refused_by_key() {
         assert!(Config::default().check().is_ok());
-        let bad = Config {
-            queue_rows: 10,
-            ..Config::default()
+        let cache = |max_bytes| CacheConfig {
+            max_bytes,
+            ..CacheConfig::default()
         };
-        assert!(
-            bad.check()
-                .unwrap_err()
-                .to_string()
-                .contains("`queue_rows`")
-        );
-        let bad = Config {
-            stream_depth: 0,
-            ..Config::default()
-        };
-        assert!(
-            bad.check()
-                .unwrap_err()
-                .to_string()
-                .contains("`stream_depth`")
-        );
+        let defaults = Config::default;
+        for (key, bad) in [
+            (
+                "queue_rows",
+                Config {
+                    queue_rows: 10,
+                    ..defaults()
+                },
+            ),
+            (
+                "stream_depth",
+                Config {
+                    stream_depth: 0,
+                    ..defaults()
+                },
+            ),
+            (
+                "name",
+                Config {
+                    name: "Films 1".into(),
+                    ..defaults()
+                },
+            ),
+            (
+                "advertise",
+                Config {
+                    advertise: "films".into(),
+                    ..defaults()
+                },
+            ),
+            (
+                "advertise",
+                Config {
+                    advertise: "films:0".into(),
+                    ..defaults()
+                },
+            ),
+            (
+                "advertise",
+                Config {
+                    advertise: ":7430".into(),
+                    ..defaults()
+                },
+            ),
+            (
+                "lease_ttl_millis",
+                Config {
+                    lease_ttl_millis: 999,
+                    ..defaults()
+                },
+            ),
+            (
+                "cache.max_bytes",
+                Config {
+                    cache: cache(0),
+                    ..defaults()
+                },
+            ),
+        ] {
+            let error = bad.check().unwrap_err().to_string();
+            assert!(error.contains(&format!("`{key}`")), "{error}");
+        }
+        for address in ["10.0.0.1:7430", "[::1]:7430", "films-0.films.svc:7430"] {
+            let good = Config {
+                advertise: address.into(),
+                ..defaults()
+            };
+            assert!(good.check().is_ok(), "{address}");
+        }
     }
 }

@@ -1,7 +1,8 @@
 //! The scorer: serves distilled models over gRPC, and pours a new version in without spilling a request.
 //!
 //! Reading order, which is that of a request: [`config`] says what may be set; [`App`] assembles; `service` reads the
-//! request; `servable` is where versions come from, and hands it one; `scoring` does the work.
+//! request; `servable` is where versions come from, and hands it one; `scoring` does the work; `membership` tells the
+//! registry what is there.
 
 mod config;
 mod settings;
@@ -10,6 +11,7 @@ mod health;
 mod service;
 mod servable;
 mod scoring;
+mod membership;
 mod error;
 
 #[cfg(test)]
@@ -17,5 +19,5 @@ mod error;
 mod fixture;
 
 pub use app::{App, BuildError};
-pub use config::Config;
+pub use config::{CacheConfig, Config};
 pub use settings::Settings;

@@ -81,8 +81,9 @@ impl Publisher {
             ..wire::CreateModelRequest::default()
         };
         let created = self
-            .call("create the model", async |registry| {
-                registry.create_model(request.clone()).await
+            .call("create the model", |mut registry| {
+                let request = request.clone();
+                async move { registry.create_model(request).await }
             })
             .await;
         match created {
@@ -105,8 +106,9 @@ impl Publisher {
         };
         loop {
             let page = self
-                .call("list the versions", async |registry| {
-                    registry.list_versions(request.clone()).await
+                .call("list the versions", |mut registry| {
+                    let request = request.clone();
+                    async move { registry.list_versions(request).await }
                 })
                 .await?
                 .into_inner();
@@ -149,31 +151,30 @@ impl Publisher {
         };
         let manifest = Bytes::from(manifest.to_json()?);
         let signature = self.key.as_ref().map(|key| key.sign(&manifest));
-        self.call("take the version", async |registry| {
-            push::push_version(
-                registry,
-                model,
-                manifest.clone(),
-                signature.as_ref(),
-                files.clone(),
-            )
-            .await
+        self.call("take the version", |mut registry| {
+            let (manifest, files) = (manifest.clone(), files.clone());
+            async move {
+                push::push_version(&mut registry, model, manifest, signature.as_ref(), files).await
+            }
         })
         .await
     }
 
     /// Asks one replica after the other, as long as they are away. Nothing is done twice: creating and listing are
     /// idempotent, and a push is named by its digest.
-    async fn call<T>(
+    async fn call<T, F>(
         &self,
         action: &'static str,
-        call: impl AsyncFn(&mut RegistryServiceClient<Channel>) -> Result<T, Status>,
-    ) -> Result<T, PublishError> {
+        call: impl Fn(RegistryServiceClient<Channel>) -> F,
+    ) -> Result<T, PublishError>
+    where
+        F: Future<Output = Result<T, Status>>,
+    {
         let mut attempts = 0;
         loop {
             for registry in &self.registries {
                 attempts += 1;
-                let status = match call(&mut registry.clone()).await {
+                let status = match call(registry.clone()).await {
                     Ok(answer) => return Ok(answer),
                     Err(status) => status,
                 };

@@ -13,7 +13,6 @@ use decant_model::{Digest, Lineage, TeacherRef, file};
 use decant_proto::registry::v1::{Version, VersionState};
 use thiserror::Error;
 use tokio::sync::oneshot;
-use tonic::transport::Channel;
 
 use crate::dataset::{self, Dataset, DatasetError};
 use crate::job::{JobResult, Progress, Pushed, Quality};

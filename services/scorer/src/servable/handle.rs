@@ -82,6 +82,14 @@ impl Handle {
 }
 
 #[cfg(test)]
+impl Entry {
+    /// All versions in service.
+    pub(super) fn handles(&self) -> &[Handle] {
+        &self.handles
+    }
+}
+
+#[cfg(test)]
 impl Handle {
     /// The fixture's version with one session.
     pub(crate) fn for_tests() -> Self {

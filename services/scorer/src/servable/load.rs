@@ -1,19 +1,25 @@
 //! From a bundle to a servable, step by step. The first step that fails ends it.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::num::NonZeroUsize;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use decant_artifact::{Bundle, BundleStore};
+use decant_artifact::{Bundle, check_signer};
 use decant_features::{Catalog, Encoded, Schema, Side, SideLayout};
 use decant_inference::{Golden, Runtime, Session, Widths};
 use decant_model::{BundlePath, Digest, Manifest, file};
 use thiserror::Error;
 
+use super::bundles::Bundles;
 use super::manager::Load;
 use super::version::Items;
 use super::{LoadTimes, Servable};
+
+/// Log targets that checks of the order of events read: a version's bytes are verified before a session sees them.
+const VERIFIED: &str = "decant::verified";
+const OPENED: &str = "decant::opened";
 
 /// Why a version is not served.
 #[derive(Debug, Error)]
@@ -39,6 +45,8 @@ pub(crate) enum LoadError {
 pub(crate) enum Step {
     /// Getting the bundle's bytes, and comparing them with the digests.
     Fetch,
+    /// One of the slot's signers vouches for the bundle.
+    Signature,
     /// The bundle is one of this model's.
     Manifest,
     /// Reading `features.json`.
@@ -61,6 +69,7 @@ impl fmt::Display for Step {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
             Step::Fetch => "fetching and verifying the bundle",
+            Step::Signature => "checking the signature",
             Step::Manifest => "checking manifest.json",
             Step::Features => "reading features.json",
             Step::Catalog => "reading catalog.arrow",
@@ -85,23 +94,31 @@ impl Step {
 /// What loading needs besides the version's name.
 pub(crate) struct Loading {
     pub(crate) runtime: Runtime,
-    pub(crate) bundles: BundleStore,
+    pub(crate) bundles: Bundles,
     /// How many sessions to open.
     pub(crate) workers: NonZeroUsize,
 }
 
 impl Loading {
-    /// Loads a version. Between any two steps it looks whether the version is still wanted.
+    /// Loads a version. Between any two steps it looks whether the version is still wanted. The `pinned` bundles are
+    /// those that a full cache must not give up for it.
+    ///
+    /// A session is opened only after the digest of every byte was compared and the signature was checked. Both are told to
+    /// the log under the target `decant::verified`, and the opening under `decant::opened`, in the order in which they happen.
     ///
     /// # Errors
     /// Names the step that failed, or says that the version is not wanted any more.
-    pub(crate) async fn load(&self, load: &Load) -> Result<Servable, LoadError> {
-        let digest = load.active.digest;
+    pub(crate) async fn load(
+        &self,
+        load: &Load,
+        pinned: BTreeSet<Digest>,
+    ) -> Result<Servable, LoadError> {
+        let digest = load.prepared.digest;
         let mut times = LoadTimes::default();
         let mut clock = Clock::start(load);
 
         let files = tokio::select! {
-            files = Files::fetch(&self.bundles, digest) => files?,
+            files = self.fetch(load, pinned) => files?,
             () = load.superseded.wait() => return Err(LoadError::Superseded),
         };
         if files.manifest.model != load.place.model {
@@ -121,6 +138,7 @@ impl Loading {
             .transpose()?;
         times.fetch = clock.lap()?;
 
+        tracing::info!(target: OPENED, %digest, sessions = self.workers, "opening");
         let mut sessions = Vec::with_capacity(self.workers.get());
         for _ in 0..self.workers.get() {
             let session = Session::open(&self.runtime, &files.model, NonZeroUsize::MIN);
@@ -145,6 +163,18 @@ impl Loading {
         }
         times.warm_up = clock.lap()?;
         Ok(Servable::new(digest, schema, items, sessions, times))
+    }
+
+    /// Every byte has been compared with its digest, and somebody who may has vouched for them, when this returns.
+    async fn fetch(&self, load: &Load, pinned: BTreeSet<Digest>) -> Result<Files, LoadError> {
+        let digest = load.prepared.digest;
+        let bundle = self.bundles.fetch(digest, pinned).await;
+        let bundle = bundle.map_err(|error| Step::Fetch.failed(error))?;
+        let files = Files::read(&bundle).await?;
+        check_signer(&bundle, &load.signers).map_err(|error| Step::Signature.failed(error))?;
+        let signer = bundle.signature().map(|signature| signature.key);
+        tracing::info!(target: VERIFIED, %digest, ?signer, required = !load.signers.is_empty(), "verified");
+        Ok(files)
     }
 }
 
@@ -255,17 +285,13 @@ fn warm_up(
 
 impl Files {
     /// Every byte has been compared with its digest when this returns.
-    async fn fetch(bundles: &BundleStore, digest: Digest) -> Result<Self, LoadError> {
-        let bundle = bundles
-            .open(digest)
-            .await
-            .map_err(|error| Step::Fetch.failed(error))?;
+    async fn read(bundle: &Bundle) -> Result<Self, LoadError> {
         Ok(Self {
-            model: read(&bundle, file::MODEL).await?,
-            features: read(&bundle, file::FEATURES).await?,
-            golden: read(&bundle, file::GOLDEN).await?,
+            model: read(bundle, file::MODEL).await?,
+            features: read(bundle, file::FEATURES).await?,
+            golden: read(bundle, file::GOLDEN).await?,
             catalog: match bundle.manifest().file(file::CATALOG) {
-                Some(_) => Some(read(&bundle, file::CATALOG).await?),
+                Some(_) => Some(read(bundle, file::CATALOG).await?),
                 None => None,
             },
             manifest: bundle.manifest().clone(),

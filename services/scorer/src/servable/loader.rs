@@ -26,9 +26,11 @@ pub(crate) fn start(manager: Arc<Manager>, loading: Loading) -> io::Result<JoinH
         .spawn(move || {
             threads::lower_priority();
             while let Some(load) = manager.next_load() {
+                let pinned = manager.pinned();
                 // A version must not be able to end the loader, whatever its bytes make some parser do.
-                let outcome =
-                    catch_unwind(AssertUnwindSafe(|| runtime.block_on(loading.load(&load))));
+                let outcome = catch_unwind(AssertUnwindSafe(|| {
+                    runtime.block_on(loading.load(&load, pinned))
+                }));
                 manager.loaded(&load, outcome.unwrap_or(Err(LoadError::Panicked)));
             }
         })

@@ -1,11 +1,12 @@
 //! Compares what is wanted with what is there, says what to load next, and publishes what has been loaded.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::{ArcSwap, Guard};
-use decant_model::{Active, DesiredSlot, Digest, Generation};
+use decant_coordination::keys::ObservedVersion;
+use decant_model::{Arm, DesiredSlot, Digest, Generation, Prepared, PublicKey};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -19,6 +20,8 @@ use crate::config::Retry;
 pub(crate) struct Manager {
     table: ArcSwap<Table>,
     readiness: watch::Sender<Readiness>,
+    observed: watch::Sender<Observed>,
+    applied: watch::Sender<BTreeMap<Place, DesiredSlot>>,
     retry: Retry,
     state: Mutex<Shared>,
     /// Woken when there may be something to load, something to free, or an end.
@@ -29,6 +32,8 @@ pub(crate) struct Manager {
 struct Shared {
     places: BTreeMap<Place, PlaceState>,
     retired: Vec<Retired>,
+    /// Why nothing new is taken in, if it is not.
+    frozen: Option<String>,
     /// Whether the source has spoken at all.
     synced: bool,
     stopped: bool,
@@ -41,6 +46,25 @@ pub(crate) struct Readiness {
     pub(crate) settled: bool,
     /// Whether a place has a version to answer.
     pub(crate) places: BTreeMap<Place, bool>,
+}
+
+/// What the registry is told.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Observed {
+    pub(crate) places: BTreeMap<Place, ObservedPlace>,
+    /// Why nothing new is taken in, if it is not.
+    pub(crate) frozen: Option<String>,
+}
+
+/// What the registry is told of one place.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct ObservedPlace {
+    /// The newest generation that was taken in.
+    pub(crate) generation: Generation,
+    /// The generation whose active versions answer; 0 while none does.
+    pub(crate) serving: Generation,
+    /// By number.
+    pub(crate) versions: Vec<ObservedVersion>,
 }
 
 /// The life of a version here.
@@ -56,7 +80,9 @@ pub(crate) enum State {
 /// A version as operators see it.
 pub(crate) struct Status {
     pub(crate) place: Place,
-    pub(crate) active: Active,
+    pub(crate) prepared: Prepared,
+    /// None when it only was prepared.
+    pub(crate) arm: Option<Arm>,
     pub(crate) generation: Generation,
     pub(crate) state: State,
     pub(crate) since: SystemTime,
@@ -68,7 +94,9 @@ pub(crate) struct Status {
 /// A version that the loader is to load.
 pub(crate) struct Load {
     pub(crate) place: Place,
-    pub(crate) active: Active,
+    pub(crate) prepared: Prepared,
+    /// Who may have signed it; anybody or nobody, when there are none.
+    pub(crate) signers: Vec<PublicKey>,
     pub(crate) superseded: Superseded,
 }
 
@@ -96,6 +124,8 @@ impl Manager {
         Self {
             table: ArcSwap::default(),
             readiness: watch::Sender::default(),
+            observed: watch::Sender::default(),
+            applied: watch::Sender::default(),
             retry,
             state: Mutex::default(),
             changed: Condvar::new(),
@@ -110,6 +140,33 @@ impl Manager {
     /// What health checks are told, and each change of it.
     pub(crate) fn readiness(&self) -> watch::Receiver<Readiness> {
         self.readiness.subscribe()
+    }
+
+    /// What the registry is told, and each change of it.
+    pub(crate) fn observed(&self) -> watch::Receiver<Observed> {
+        self.observed.subscribe()
+    }
+
+    /// What is fully in service, and each change of it.
+    pub(crate) fn applied(&self) -> watch::Receiver<BTreeMap<Place, DesiredSlot>> {
+        self.applied.subscribe()
+    }
+
+    /// Says why nothing new is taken in; nothing, when it is. Whoever calls [`aspire`](Self::aspire) keeps to it.
+    pub(crate) fn set_frozen(&self, reason: Option<String>) {
+        let mut shared = self.lock();
+        shared.frozen = reason;
+        self.publish(&shared);
+    }
+
+    /// Versions that may be needed at once, with or without the bundle store: in service, before that, or wanted.
+    pub(super) fn pinned(&self) -> BTreeSet<Digest> {
+        let shared = self.lock();
+        shared
+            .places
+            .values()
+            .flat_map(PlaceState::pinned)
+            .collect()
     }
 
     /// Takes in everything that is wanted; a place that is left out is not wanted any more. Versions that are
@@ -238,17 +295,27 @@ impl Manager {
             .map(|(place, entry)| (place.clone(), entry.is_ready()))
             .collect();
         self.table.store(Arc::new(table));
+        self.report(shared);
         let settled = shared.synced && shared.places.values().all(PlaceState::is_settled);
-        self.readiness.send_if_modified(|readiness| {
-            let next = Readiness {
-                settled: readiness.settled || settled,
-                places,
-            };
-            let differs = next != *readiness;
-            *readiness = next;
-            differs
-        });
+        let settled = self.readiness.borrow().settled || settled;
+        replace(&self.readiness, Readiness { settled, places });
         self.changed.notify_all();
+    }
+
+    /// Tells those who pass it on; only what changed wakes them.
+    fn report(&self, shared: &Shared) {
+        let places = shared.places.iter();
+        let observed = Observed {
+            places: places
+                .clone()
+                .map(|(place, state)| (place.clone(), state.observed()))
+                .collect(),
+            frozen: shared.frozen.clone(),
+        };
+        replace(&self.observed, observed);
+        let applied =
+            places.filter_map(|(place, state)| Some((place.clone(), state.applied()?.clone())));
+        replace(&self.applied, applied.collect());
     }
 
     fn wait<'a>(
@@ -272,6 +339,15 @@ impl Manager {
     fn lock(&self) -> MutexGuard<'_, Shared> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whoever watches is woken only by what differs.
+fn replace<T: PartialEq>(watched: &watch::Sender<T>, next: T) {
+    watched.send_if_modified(|known| {
+        let differs = next != *known;
+        *known = next;
+        differs
+    });
 }
 
 #[cfg(test)]

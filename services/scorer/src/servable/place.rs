@@ -1,21 +1,26 @@
 //! One place's versions: which are wanted, which are here, which answer.
 
-use std::collections::BTreeMap;
+mod report;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
-use decant_model::{Active, DesiredSlot, Digest, Generation};
+use decant_model::{Arm, DesiredSlot, Digest, Generation, Prepared};
 
 use super::handle::{Entry, Handle, Part};
 use super::load::LoadError;
-use super::manager::{Load, State, Status, Superseded};
+use super::manager::{Load, Superseded};
 use super::{LoadTimes, Place, Servable};
 use crate::config::Retry;
 
 /// What is known of one place. Pure bookkeeping: no clock of its own, no I/O, no lock.
 #[derive(Default)]
 pub(super) struct PlaceState {
+    /// The newest that was taken in.
     desired: Option<DesiredSlot>,
+    /// The newest whose active versions were all here: what requests are answered by.
+    applied: Option<DesiredSlot>,
     entry: Entry,
     /// Digests in service, and those that were before: the latter stay resident, so that going back is a pointer move.
     current: Vec<Digest>,
@@ -24,11 +29,16 @@ pub(super) struct PlaceState {
 }
 
 struct Version {
-    active: Active,
+    prepared: Prepared,
+    /// The part that it plays or played last; none when it only was prepared.
+    arm: Option<Arm>,
+    /// The last generation that wanted it.
     generation: Generation,
     phase: Phase,
     since: SystemTime,
+    /// Since it was asked for last.
     failures: u32,
+    last_error: String,
 }
 
 enum Phase {
@@ -40,7 +50,6 @@ enum Phase {
         load_times: LoadTimes,
     },
     Failed {
-        error: String,
         retry_at: Instant,
     },
 }
@@ -89,33 +98,56 @@ impl PlaceState {
             }
         }
         let generation = desired.generation;
-        tracing::info!(%place, generation = generation.0, versions = desired.active.len(), "slot changed");
-        for active in &desired.active {
+        tracing::info!(
+            %place,
+            generation = generation.0,
+            active = desired.active.len(),
+            prepare = desired.prepare.len(),
+            pending = desired.pending.is_some(),
+            "slot changed"
+        );
+        let other_signers = self
+            .desired
+            .as_ref()
+            .is_some_and(|known| known.signers != desired.signers);
+        let arms = desired
+            .active
+            .iter()
+            .map(|active| (active.digest, active.arm));
+        let arms: BTreeMap<Digest, Arm> = arms.collect();
+        let wanted = wanted(&desired);
+        for prepared in &wanted {
             let fresh = || Version {
-                active: active.clone(),
+                prepared: *prepared,
+                arm: None,
                 generation,
                 phase: Phase::Start,
                 since: SystemTime::now(),
                 failures: 0,
+                last_error: String::new(),
             };
-            let version = self.versions.entry(active.digest).or_insert_with(fresh);
-            version.active = active.clone();
+            let version = self.versions.entry(prepared.digest).or_insert_with(fresh);
+            version.prepared = *prepared;
+            version.arm = arms.get(&prepared.digest).copied();
             version.generation = generation;
-            match version.phase {
+            match &version.phase {
                 // Asked for anew: tried at once, not when its last failure would have it.
                 Phase::Failed { .. } | Phase::Unloading { .. } => {
                     version.failures = 0;
                     version.enter(Phase::Start);
                 }
+                // Begun under other rules; what comes of it is given up, and it begins again.
+                Phase::Loading(superseded) if other_signers => superseded.set(),
                 _ => {}
             }
         }
-        let wanted = |digest: &Digest| desired.active.iter().any(|active| active.digest == *digest);
+        let wanted: BTreeSet<Digest> = wanted.iter().map(|prepared| prepared.digest).collect();
         self.versions.retain(|digest, version| {
-            if let (false, Phase::Loading(superseded)) = (wanted(digest), &version.phase) {
+            let wanted = wanted.contains(digest);
+            if let (false, Phase::Loading(superseded)) = (wanted, &version.phase) {
                 superseded.set();
             }
-            wanted(digest) || !matches!(version.phase, Phase::Start | Phase::Failed { .. })
+            wanted || !matches!(version.phase, Phase::Start | Phase::Failed { .. })
         });
         self.desired = Some(desired);
     }
@@ -124,68 +156,70 @@ impl PlaceState {
     /// back.
     #[must_use]
     pub(super) fn settle(&mut self, place: &Place) -> Vec<Retired> {
+        self.activate(place);
+        let keep: BTreeSet<Digest> = self.pinned().collect();
+        self.retire(place, &keep)
+    }
+
+    /// Moves the pointer, if all of the active versions are here; if not, what answers goes on.
+    fn activate(&mut self, place: &Place) {
         let Some(desired) = &self.desired else {
-            return Vec::new();
+            return;
         };
-        let resident = |active: &Active| {
-            Some((
-                active.clone(),
-                Arc::clone(self.versions.get(&active.digest)?.servable()?),
-            ))
+        let resident = |digest: &Digest| self.versions.get(digest)?.servable().cloned();
+        let part = |active: &decant_model::Active| Part {
+            place: place.clone(),
+            active: active.clone(),
+            generation: desired.generation,
         };
-        let here: Vec<(Active, Arc<Servable>)> =
-            desired.active.iter().filter_map(resident).collect();
-        if here.len() < desired.active.len() {
+        let handles: Option<Vec<Handle>> = desired
+            .active
+            .iter()
+            .map(|active| Some(Handle::new(resident(&active.digest)?, part(active))))
+            .collect();
+        let Some(handles) = handles else {
             if self.current.is_empty() {
                 self.entry = Entry::not_ready("it is being loaded, or failed to load".to_owned());
             }
-            return Vec::new();
-        }
-        let generation = desired.generation;
-        let next: Vec<Digest> = here.iter().map(|(active, _)| active.digest).collect();
-        self.entry = if here.is_empty() {
-            Entry::not_ready("the slot is empty".to_owned())
-        } else {
-            let part = |active| Part {
-                place: place.clone(),
-                active,
-                generation,
-            };
-            Entry::ready(
-                here.into_iter()
-                    .map(|(active, servable)| Handle::new(servable, part(active)))
-                    .collect(),
-            )
+            return;
         };
+        if self.applied.as_ref() == Some(desired) {
+            return;
+        }
+        self.entry = if !handles.is_empty() {
+            Entry::ready(handles)
+        } else if desired.pending.is_some() {
+            Entry::not_ready("its first version is being prepared".to_owned())
+        } else {
+            Entry::not_ready("the slot is empty".to_owned())
+        };
+        let next: Vec<Digest> = desired.active.iter().map(|active| active.digest).collect();
         if next != self.current {
-            tracing::info!(%place, generation = generation.0, versions = ?next, "in service");
+            let generation = desired.generation.0;
+            tracing::info!(%place, generation, versions = ?next, "in service");
             self.previous = std::mem::replace(&mut self.current, next);
         }
-        self.retire(place, |place, digest| {
-            place.current.contains(digest) || place.previous.contains(digest)
-        })
+        self.applied = Some(desired.clone());
+    }
+
+    /// Versions that must stay: those in service, those that were before, and those that are wanted.
+    pub(super) fn pinned(&self) -> impl Iterator<Item = Digest> {
+        let wanted = self.desired.iter().flat_map(wanted);
+        let wanted = wanted.map(|prepared| prepared.digest);
+        wanted.chain(self.current.iter().chain(&self.previous).copied())
     }
 
     /// Takes everything out of service.
     #[must_use]
     pub(super) fn retire_all(&mut self, place: &Place) -> Vec<Retired> {
         self.supersede_loads();
-        self.retire(place, |_, _| false)
+        self.retire(place, &BTreeSet::new())
     }
 
-    fn retire(&mut self, place: &Place, keep: impl Fn(&Self, &Digest) -> bool) -> Vec<Retired> {
-        let leaving: Vec<Digest> = self
-            .versions
-            .keys()
-            .filter(|digest| !keep(self, digest))
-            .copied()
-            .collect();
+    fn retire(&mut self, place: &Place, keep: &BTreeSet<Digest>) -> Vec<Retired> {
         let mut retired = Vec::new();
-        for digest in leaving {
-            let Some(version) = self.versions.get_mut(&digest) else {
-                continue;
-            };
-            if let Phase::Available(servable) = &version.phase {
+        for (digest, version) in &mut self.versions {
+            if let (false, Phase::Available(servable)) = (keep.contains(digest), &version.phase) {
                 let servable = Arc::clone(servable);
                 version.enter(Phase::Unloading {
                     answered: servable.answered(),
@@ -206,26 +240,25 @@ impl PlaceState {
         }
     }
 
-    /// A wanted version that is due to be loaded; marks it as loading.
+    /// A wanted version that is due to be loaded, those that are to answer first; marks it as loading.
     pub(super) fn next_load(&mut self, place: &Place, now: Instant) -> Option<Load> {
         let desired = self.desired.as_ref()?;
         let due = |version: &Version| match version.phase {
             Phase::Start => true,
-            Phase::Failed { retry_at, .. } => retry_at <= now,
+            Phase::Failed { retry_at } => retry_at <= now,
             _ => false,
         };
-        let active = desired
-            .active
-            .iter()
-            .find(|active| self.versions.get(&active.digest).is_some_and(due))?
-            .clone();
+        let prepared = wanted(desired)
+            .into_iter()
+            .find(|prepared| self.versions.get(&prepared.digest).is_some_and(due))?;
         let superseded = Superseded::default();
         self.versions
-            .get_mut(&active.digest)?
+            .get_mut(&prepared.digest)?
             .enter(Phase::Loading(superseded.clone()));
         Some(Load {
             place: place.clone(),
-            active,
+            prepared,
+            signers: desired.signers.clone(),
             superseded,
         })
     }
@@ -236,7 +269,7 @@ impl PlaceState {
             .versions
             .values()
             .filter_map(|version| match version.phase {
-                Phase::Failed { retry_at, .. } => Some(retry_at),
+                Phase::Failed { retry_at } => Some(retry_at),
                 _ => None,
             });
         due.min()
@@ -250,7 +283,7 @@ impl PlaceState {
         outcome: Result<Servable, LoadError>,
         retry: Retry,
     ) -> Option<Retired> {
-        let (place, digest) = (&load.place, load.active.digest);
+        let (place, digest) = (&load.place, load.prepared.digest);
         let wanted = !load.superseded.is_set();
         let Some(version) = self.versions.get_mut(&digest) else {
             return outcome
@@ -259,7 +292,7 @@ impl PlaceState {
         };
         match outcome {
             Ok(servable) if wanted => {
-                tracing::info!(%place, version = %version.active.version, %digest, times = ?servable.load_times(), "loaded");
+                tracing::info!(%place, version = %version.prepared.version, %digest, times = ?servable.load_times(), "loaded");
                 version.failures = 0;
                 version.enter(Phase::Available(Arc::new(servable)));
                 None
@@ -267,9 +300,9 @@ impl PlaceState {
             Err(error) if wanted => {
                 version.failures += 1;
                 let wait = retry.after(version.failures);
-                tracing::warn!(%place, version = %version.active.version, %digest, %error, ?wait, "not loaded");
+                tracing::warn!(%place, version = %version.prepared.version, %digest, %error, ?wait, "not loaded");
+                version.last_error = error.to_string();
                 version.enter(Phase::Failed {
-                    error: error.to_string(),
                     retry_at: Instant::now() + wait,
                 });
                 None
@@ -293,11 +326,8 @@ impl PlaceState {
 
     /// Drops a version whose load was superseded, or begins it anew if it is wanted after all.
     fn forget(&mut self, digest: Digest) {
-        let wanted = self
-            .desired
-            .iter()
-            .flat_map(|desired| &desired.active)
-            .any(|active| active.digest == digest);
+        let mut wanted = self.desired.iter().flat_map(wanted);
+        let wanted = wanted.any(|prepared| prepared.digest == digest);
         match self.versions.get_mut(&digest) {
             Some(version) if wanted => version.enter(Phase::Start),
             _ => {
@@ -318,36 +348,23 @@ impl PlaceState {
         };
         self.entry.is_ready() || !self.versions.values().any(pending)
     }
-
-    pub(super) fn statuses(&self, place: &Place) -> impl Iterator<Item = Status> {
-        self.versions.values().map(|version| {
-            let (state, error, answered, load_times) = match &version.phase {
-                Phase::Start => (State::Start, None, 0, LoadTimes::default()),
-                Phase::Loading(_) => (State::Loading, None, 0, LoadTimes::default()),
-                Phase::Available(servable) => (
-                    State::Available,
-                    None,
-                    servable.answered(),
-                    servable.load_times(),
-                ),
-                Phase::Unloading {
-                    answered,
-                    load_times,
-                } => (State::Unloading, None, *answered, *load_times),
-                Phase::Failed { error, .. } => {
-                    (State::End, Some(error.clone()), 0, LoadTimes::default())
-                }
-            };
-            Status {
-                place: place.clone(),
-                active: version.active.clone(),
-                generation: version.generation,
-                state,
-                since: version.since,
-                error,
-                answered,
-                load_times,
-            }
-        })
-    }
 }
+
+/// What a slot wants to be here: what answers, then what is to answer next, then what is to be ready.
+fn wanted(desired: &DesiredSlot) -> Vec<Prepared> {
+    let pending = desired.pending.iter().flat_map(|pending| &pending.active);
+    let parts = desired.active.iter().chain(pending).map(|active| Prepared {
+        digest: active.digest,
+        version: active.version,
+    });
+    let mut wanted: Vec<Prepared> = Vec::new();
+    for prepared in parts.chain(desired.prepare.iter().copied()) {
+        if !wanted.iter().any(|known| known.digest == prepared.digest) {
+            wanted.push(prepared);
+        }
+    }
+    wanted
+}
+
+#[cfg(test)]
+mod tests;

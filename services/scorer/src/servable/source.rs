@@ -1,67 +1,179 @@
-//! Watches what is wanted.
+//! Watches what is wanted, and decides whether to believe it.
 
 use std::collections::BTreeMap;
 use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
-use decant_coordination::keys::DesiredKey;
-use decant_coordination::{Keyspace, MetaStore, Revision, View, follow};
-use decant_model::DesiredSlot;
+use decant_coordination::keys::{ClusterKey, DesiredKey, RecordError};
+use decant_coordination::{Entry, Keyspace, MetaStore, Prefix, StoreError, View, follow};
+use decant_model::{DesiredSlot, Generation};
 use futures::StreamExt;
+use thiserror::Error;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use super::trust::{Seen, Trust};
 use super::{Manager, Place};
 
-/// Tells the manager what is wanted, now and after each change, until it is told to stop. While the store is away, what
-/// was wanted last stands.
-pub(crate) async fn run(
+/// How long to wait before a store that is doubted, or could not be read, is read again.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+/// How long reading it may take.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Tells the manager what is wanted. While the store is away, or is not to be believed, what was wanted last stands.
+pub(crate) struct Source {
     store: Arc<dyn MetaStore>,
     keyspace: Keyspace,
     manager: Arc<Manager>,
-    stop: CancellationToken,
-) -> Result<(), String> {
-    let mut views = pin!(follow(store, keyspace.all::<DesiredKey>()));
-    let mut wanted = Wanted {
-        keyspace,
-        revision: Revision::default(),
-        slots: BTreeMap::new(),
-    };
-    loop {
+    trust: Trust,
+    slots: BTreeMap<Place, DesiredSlot>,
+    seen: watch::Sender<Option<Seen>>,
+}
+
+/// Why the store could not be judged.
+#[derive(Debug, Error)]
+enum ReadError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Record(#[from] RecordError),
+    #[error("it was exchanged while it was read")]
+    Exchanged,
+    #[error("it did not answer within {PATIENCE:?}")]
+    Late,
+}
+
+impl Source {
+    /// Goes on from what an earlier process remembered, if there is anything.
+    pub(crate) fn new(
+        store: Arc<dyn MetaStore>,
+        keyspace: Keyspace,
+        manager: Arc<Manager>,
+        remembered: Option<(Seen, BTreeMap<Place, DesiredSlot>)>,
+    ) -> Self {
+        let (seen, slots) = remembered.unzip();
+        Self {
+            store,
+            keyspace,
+            manager,
+            slots: slots.unwrap_or_default(),
+            seen: watch::Sender::new(seen.clone()),
+            trust: Trust::remembering(seen),
+        }
+    }
+
+    /// What was believed last, and each change of it.
+    pub(crate) fn seen(&self) -> watch::Receiver<Option<Seen>> {
+        self.seen.subscribe()
+    }
+
+    /// Passes on what is wanted, now and after each change, until it is told to stop.
+    pub(crate) async fn run(mut self, stop: CancellationToken) -> Result<(), String> {
         tokio::select! {
-            () = stop.cancelled() => return Ok(()),
-            view = views.next() => {
-                let view = view.ok_or("the store's view ended")?;
-                if wanted.update(&view) {
-                    manager.aspire(wanted.slots.clone());
+            () = stop.cancelled() => Ok(()),
+            ended = self.watch() => ended,
+        }
+    }
+
+    async fn watch(&mut self) -> Result<(), String> {
+        let cluster = Prefix::new(self.keyspace.key(&ClusterKey {}).as_str());
+        let slots = self.keyspace.all::<DesiredKey>();
+        let mut clusters = pin!(follow(Arc::clone(&self.store), cluster));
+        let mut views = pin!(follow(Arc::clone(&self.store), slots));
+        loop {
+            let is_plain = tokio::select! {
+                view = views.next() => self.take(&view.ok_or("the store's view ended")?),
+                cluster = clusters.next() => {
+                    cluster.ok_or("the cluster's view ended")?;
+                    false
                 }
+                () = tokio::time::sleep(LOOK_AGAIN), if self.trust.doubt().is_some() => false,
+            };
+            if !is_plain {
+                self.examine().await;
             }
         }
     }
-}
 
-/// What is wanted, as far as it could be read.
-struct Wanted {
-    keyspace: Keyspace,
-    revision: Revision,
-    slots: BTreeMap<Place, DesiredSlot>,
-}
-
-impl Wanted {
-    /// Takes in a view; false when it is not to be believed.
-    fn update(&mut self, view: &View) -> bool {
-        if view.revision < self.revision {
-            // An older copy of the store was put in place: what it wants was overtaken, or is of another cluster.
-            let (found, known) = (view.revision.0, self.revision.0);
-            tracing::error!(
-                found,
-                known,
-                "the store's revision went backwards; nothing is changed until it has caught up"
-            );
-            return false;
+    /// Takes in a view; false when it does not plainly go on from what is known.
+    fn take(&mut self, view: &View) -> bool {
+        let slots = self.read(view.entries.values());
+        let follows = self
+            .trust
+            .follows(self.store_of(view), view.revision, &generations(&slots));
+        if follows {
+            self.accept(slots);
         }
-        self.revision = view.revision;
+        follows
+    }
+
+    fn store_of(&self, _view: &View) -> u64 {
+        self.trust.known().map_or(0, |known| known.store)
+    }
+
+    /// Reads all that there is to know of the store, and judges it; again and again until it could be read.
+    async fn examine(&mut self) {
+        loop {
+            let read = tokio::time::timeout(PATIENCE, self.read_all()).await;
+            match read.unwrap_or(Err(ReadError::Late)) {
+                Ok((seen, slots)) => return self.judge(seen, slots),
+                Err(error) => {
+                    tracing::warn!(%error, "the store cannot be judged; what is in service goes on")
+                }
+            }
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+    }
+
+    /// Reads the slots after the cluster's record, so that slots are never taken for those of a later incarnation; and
+    /// makes sure that it was one store that answered.
+    async fn read_all(&self) -> Result<(Seen, BTreeMap<Place, DesiredSlot>), ReadError> {
+        let before = self.store.identity().await?;
+        let cluster = self.store.get(&self.keyspace.key(&ClusterKey {})).await?;
+        let listing = self.store.list(&self.keyspace.all::<DesiredKey>()).await?;
+        if self.store.identity().await?.id != before.id {
+            return Err(ReadError::Exchanged);
+        }
+        let cluster = cluster
+            .map(|entry| self.keyspace.read::<ClusterKey>(&entry))
+            .transpose()?;
+        let slots = self.read(listing.entries.iter());
+        let seen = Seen {
+            store: before.id,
+            cluster: cluster.map(|(_, record)| record.into()),
+            revision: listing.revision,
+            generations: generations(&slots),
+        };
+        Ok((seen, slots))
+    }
+
+    fn judge(&mut self, seen: Seen, slots: BTreeMap<Place, DesiredSlot>) {
+        let before = self.trust.doubt().cloned();
+        if self.trust.judge(seen) {
+            if let Some(doubt) = before {
+                tracing::warn!(%doubt, "the store is believed again");
+                self.manager.set_frozen(None);
+            }
+            self.accept(slots);
+        } else if self.trust.doubt() != before.as_ref()
+            && let Some(doubt) = self.trust.doubt()
+        {
+            tracing::error!(%doubt, "frozen: what is in service goes on, and nothing new is taken in");
+            self.manager.set_frozen(Some(doubt.to_string()));
+        }
+    }
+
+    fn accept(&mut self, slots: BTreeMap<Place, DesiredSlot>) {
+        self.slots.clone_from(&slots);
+        self.manager.aspire(slots);
+        self.seen.send_replace(self.trust.known().cloned());
+    }
+
+    /// What is wanted, as far as it can be read.
+    fn read<'a>(&self, entries: impl Iterator<Item = &'a Entry>) -> BTreeMap<Place, DesiredSlot> {
         let mut slots = BTreeMap::new();
-        for entry in view.entries.values() {
+        for entry in entries {
             let DesiredKey { model, slot } = match self.keyspace.parse(&entry.key) {
                 Ok(key) => key,
                 Err(error) => {
@@ -77,15 +189,19 @@ impl Wanted {
                 // Leaving it out would take the slot out of service.
                 Err(error) => {
                     tracing::error!(%place, %error, "what is wanted cannot be read; what was wanted before stands");
-                    if let Some(before) = self.slots.remove(&place) {
-                        slots.insert(place, before);
+                    if let Some(before) = self.slots.get(&place) {
+                        slots.insert(place, before.clone());
                     }
                 }
             }
         }
-        self.slots = slots;
-        true
+        slots
     }
+}
+
+fn generations(slots: &BTreeMap<Place, DesiredSlot>) -> BTreeMap<Place, Generation> {
+    let generation = |(place, desired): (&Place, &DesiredSlot)| (place.clone(), desired.generation);
+    slots.iter().map(generation).collect()
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use decant_model::{Active, Arm, Generation};
+use decant_model::{Arm, Generation, Prepared};
 use decant_proto::rollout::v1::Arm as WireArm;
 use decant_proto::scorer::v1 as wire;
 use tonic::Status as GrpcStatus;
@@ -93,7 +93,12 @@ pub(super) fn servable(status: Status) -> wire::Servable {
         State::End => wire::ServableState::End,
     };
     wire::Servable {
-        served_by: Some(part(&status.place, &status.active, status.generation)),
+        served_by: Some(part(
+            &status.place,
+            status.prepared,
+            status.arm,
+            status.generation,
+        )),
         state: state.into(),
         error: status.error.unwrap_or_default(),
         state_time: Some(timestamp(status.since)),
@@ -104,20 +109,31 @@ pub(super) fn servable(status: Status) -> wire::Servable {
 
 fn served_by(handle: &Handle) -> wire::ServedBy {
     let known = handle.part();
-    part(&known.place, &known.active, known.generation)
+    let prepared = Prepared {
+        digest: known.active.digest,
+        version: known.active.version,
+    };
+    let arm = Some(known.active.arm);
+    part(&known.place, prepared, arm, known.generation)
 }
 
-fn part(place: &Place, active: &Active, generation: Generation) -> wire::ServedBy {
-    let arm = match active.arm {
-        Arm::Stable => WireArm::Stable,
-        Arm::Canary => WireArm::Canary,
-        Arm::Shadow => WireArm::Shadow,
+fn part(
+    place: &Place,
+    prepared: Prepared,
+    arm: Option<Arm>,
+    generation: Generation,
+) -> wire::ServedBy {
+    let arm = match arm {
+        None => WireArm::Unspecified,
+        Some(Arm::Stable) => WireArm::Stable,
+        Some(Arm::Canary) => WireArm::Canary,
+        Some(Arm::Shadow) => WireArm::Shadow,
     };
     wire::ServedBy {
         model: place.model.to_string(),
         slot: place.slot.to_string(),
-        version: active.version.get(),
-        digest: active.digest.to_string(),
+        version: prepared.version.get(),
+        digest: prepared.digest.to_string(),
         arm: arm.into(),
         generation: generation.0,
     }

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use decant_model::{Arm, BASIS_POINTS, ModelVersion};
+use decant_model::{Active, BASIS_POINTS, ModelVersion};
 
 use super::*;
 use crate::fixture;
@@ -50,7 +50,7 @@ fn servable(load: &Load) -> Servable {
         .unwrap();
     let items = Items::new(catalog, encoded);
     Servable::new(
-        load.active.digest,
+        load.prepared.digest,
         schema,
         Some(items),
         vec![fixture::session(0.0)],
@@ -61,7 +61,7 @@ fn servable(load: &Load) -> Servable {
 fn load_next(manager: &Manager) -> u64 {
     let load = manager.next_load().unwrap();
     manager.loaded(&load, Ok(servable(&load)));
-    load.active.version.get()
+    load.prepared.version.get()
 }
 
 fn failure() -> LoadError {
@@ -82,7 +82,7 @@ fn states(manager: &Manager) -> Vec<(u64, State)> {
     let mut states: Vec<_> = manager
         .statuses()
         .iter()
-        .map(|status| (status.active.version.get(), status.state))
+        .map(|status| (status.prepared.version.get(), status.state))
         .collect();
     states.sort_by_key(|(version, _)| *version);
     states
@@ -167,7 +167,7 @@ fn a_failed_version_is_reported_and_tried_again_while_the_old_one_answers() {
         let failed = manager
             .statuses()
             .into_iter()
-            .find(|status| status.active.version.get() == 2)
+            .find(|status| status.prepared.version.get() == 2)
             .unwrap();
         assert_eq!(failed.state, State::End);
         assert_eq!(

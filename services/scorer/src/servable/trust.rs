@@ -1,0 +1,195 @@
+//! Whether to believe a store. One that was wiped, or put back to an older copy, says things that were overtaken or never
+//! meant: acting on them would take good versions out of service all over the cluster. So a scorer remembers how far its
+//! store had come, and when the store looks older than that, it freezes: what is in service goes on, nothing new is taken in.
+//!
+//! It goes on when the store has caught up by itself, or when an operator said that the store is the truth as it is now
+//! (the cluster's incarnation grew).
+
+use std::collections::BTreeMap;
+
+use decant_coordination::Revision;
+use decant_coordination::keys::ClusterRecord;
+use decant_model::Generation;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use super::Place;
+
+/// What a store was seen to hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Seen {
+    /// The store's own id.
+    pub(crate) store: u64,
+    /// None in a cluster whose metadata has not been written yet.
+    pub(crate) cluster: Option<Cluster>,
+    pub(crate) revision: Revision,
+    pub(crate) generations: BTreeMap<Place, Generation>,
+}
+
+/// Which cluster it is, and how often an operator said that its store is the truth.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Cluster {
+    pub(crate) uuid: String,
+    pub(crate) incarnation: u64,
+}
+
+impl From<ClusterRecord> for Cluster {
+    fn from(record: ClusterRecord) -> Self {
+        Self {
+            uuid: record.uuid,
+            incarnation: record.incarnation,
+        }
+    }
+}
+
+/// Why a store is not believed.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub(crate) enum Doubt {
+    #[error("the store does not say any more which cluster it is of; it was {known}")]
+    NoCluster { known: String },
+    #[error("the store is of cluster {found}, not of {known}")]
+    OtherCluster { known: String, found: String },
+    #[error("another store answers: {found:x}, not {known:x}")]
+    OtherStore { known: u64, found: u64 },
+    #[error("the store's revision went back from {known} to {found}")]
+    RevisionBack { known: Revision, found: Revision },
+    #[error("the generation of {place} went back from {} to {}", .known.0, .found.0)]
+    GenerationBack {
+        place: Place,
+        known: Generation,
+        found: Generation,
+    },
+    #[error("{place} is gone from a store that looks like another or an older one")]
+    SlotGone { place: Place },
+}
+
+/// What is remembered of the store, and whether it is believed now.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Trust {
+    known: Option<Seen>,
+    doubt: Option<Doubt>,
+}
+
+impl Trust {
+    /// Goes on from what an earlier process remembered.
+    pub(crate) fn remembering(known: Option<Seen>) -> Self {
+        Self { known, doubt: None }
+    }
+
+    /// What was believed last.
+    pub(crate) fn known(&self) -> Option<&Seen> {
+        self.known.as_ref()
+    }
+
+    /// Why the store is not believed, if it is not.
+    pub(crate) fn doubt(&self) -> Option<&Doubt> {
+        self.doubt.as_ref()
+    }
+
+    /// Takes in what the watch shows, if it plainly goes on from what is known. If not, the store is to be read again, and
+    /// [judged](Self::judge): a watch of slots says nothing of the cluster.
+    pub(crate) fn follows(
+        &mut self,
+        store: u64,
+        revision: Revision,
+        generations: &BTreeMap<Place, Generation>,
+    ) -> bool {
+        let (None, Some(known)) = (&self.doubt, &mut self.known) else {
+            return false;
+        };
+        let goes_on = store == known.store
+            && revision >= known.revision
+            && first_lost(&known.generations, generations).is_none();
+        if goes_on {
+            known.revision = revision;
+            known.generations.clone_from(generations);
+        }
+        goes_on
+    }
+
+    /// Takes in what the store holds, all of it read after the cluster's record; false when it is not believed.
+    pub(crate) fn judge(&mut self, found: Seen) -> bool {
+        let doubt = match &self.known {
+            None => None,
+            Some(known) if is_adopted(known, &found) => None,
+            Some(known) => self.doubt_of(known, &found),
+        };
+        if doubt.is_none() {
+            self.known = Some(found);
+        }
+        self.doubt = doubt;
+        self.doubt.is_none()
+    }
+
+    fn doubt_of(&self, known: &Seen, found: &Seen) -> Option<Doubt> {
+        match (&known.cluster, &found.cluster) {
+            (Some(known), None) => {
+                return Some(Doubt::NoCluster {
+                    known: known.uuid.clone(),
+                });
+            }
+            (Some(known), Some(found)) if known.uuid != found.uuid => {
+                return Some(Doubt::OtherCluster {
+                    known: known.uuid.clone(),
+                    found: found.uuid.clone(),
+                });
+            }
+            // Nothing but the store's own id says whether it is the same.
+            (None, _) if known.store != found.store => {
+                return Some(Doubt::OtherStore {
+                    known: known.store,
+                    found: found.store,
+                });
+            }
+            _ => {}
+        }
+        if found.revision < known.revision {
+            return Some(Doubt::RevisionBack {
+                known: known.revision,
+                found: found.revision,
+            });
+        }
+        // A slot that is gone from a sound store was removed. From one that was doubted a moment ago, or that has another
+        // id, it may be gone because the copy is older than the slot.
+        let is_sound = self.doubt.is_none() && known.store == found.store;
+        first_lost(&known.generations, &found.generations).and_then(|(place, known, found)| {
+            let place = place.clone();
+            match found {
+                Some(found) => Some(Doubt::GenerationBack {
+                    place,
+                    known,
+                    found,
+                }),
+                None if is_sound => None,
+                None => Some(Doubt::SlotGone { place }),
+            }
+        })
+    }
+}
+
+/// Whether an operator said, after what is known, that the store is the truth.
+fn is_adopted(known: &Seen, found: &Seen) -> bool {
+    let incarnation = |seen: &Seen| seen.cluster.as_ref().map(|cluster| cluster.incarnation);
+    match (incarnation(known), incarnation(found)) {
+        (Some(known), Some(found)) => found > known,
+        _ => false,
+    }
+}
+
+/// A slot that went back, or else one that is gone.
+fn first_lost<'a>(
+    known: &'a BTreeMap<Place, Generation>,
+    found: &BTreeMap<Place, Generation>,
+) -> Option<(&'a Place, Generation, Option<Generation>)> {
+    let mut lost: Vec<_> = known
+        .iter()
+        .map(|(place, known)| (place, *known, found.get(place).copied()))
+        .filter(|(_, known, found)| found.is_none_or(|found| found < *known))
+        .collect();
+    // A generation that went back is the clearer sign.
+    lost.sort_by_key(|(_, _, found)| found.is_none());
+    lost.into_iter().next()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,168 @@
+//! What the control plane costs: how soon a fleet follows an activation, what the loss of etcd's leader costs, and how much
+//! memory a large bundle takes on its way. Real processes on real etcd, all on this machine, so its load is part of
+//! every figure and is printed beside them.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a benchmark prints its table, and ends when something is wrong"
+)]
+
+use std::time::{Duration, SystemTime};
+
+use decant_tests::{Deployment, Recorder, Shape, Tiny, eventually};
+
+const SWAPS: usize = 100;
+const KILLS: usize = 5;
+const LARGE: usize = 200 << 20;
+
+fn main() {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    println!("| measure | n | p50 | p99 | max | load |");
+    println!("|---|---|---|---|---|---|");
+    runtime.block_on(async {
+        activations().await;
+        leaders().await;
+    });
+    println!();
+    runtime.block_on(memory());
+}
+
+/// The machine's load over the last minute.
+fn load() -> String {
+    let loads = std::fs::read_to_string("/proc/loadavg").unwrap();
+    loads.split(' ').next().unwrap().to_owned()
+}
+
+fn row(measure: &str, mut times: Vec<Duration>) {
+    times.sort();
+    let at = |share: f64| {
+        let place = ((times.len() as f64 * share).ceil() as usize).clamp(1, times.len()) - 1;
+        format!("{:.1} ms", times[place].as_secs_f64() * 1e3)
+    };
+    println!(
+        "| {measure} | {} | {} | {} | {} | {} |",
+        times.len(),
+        at(0.5),
+        at(0.99),
+        at(1.0),
+        load()
+    );
+}
+
+/// Activation committed -> the last of ten scorers answers with it. Both versions are resident: what is measured is the
+/// pointer's way through etcd, and not the loading.
+async fn activations() {
+    let shape = Shape {
+        etcd: 1,
+        registries: 1,
+        scorers: 10,
+    };
+    let cluster = Deployment::start(shape).await;
+    for tiny in [Tiny::new(0.25), Tiny::new(-0.5)] {
+        cluster.serve(&tiny).await;
+    }
+    let mut times = Vec::new();
+    let mut requests = 0;
+    for swap in 0..SWAPS {
+        let clients = Recorder::start(cluster.scorer_addresses(), Duration::from_millis(4));
+        eventually("all scorers are asked", || async {
+            (clients.count() > 50).then_some(()).ok_or(())
+        })
+        .await;
+        let slot = cluster.set(0, 1 + swap as u64 % 2).await.unwrap();
+        let committed = SystemTime::now();
+        cluster
+            .converged(0, 1 + swap as u64 % 2, shape.scorers)
+            .await;
+        let seen = clients.count();
+        eventually("all scorers answered since", || async {
+            (clients.count() > seen + 50).then_some(()).ok_or(())
+        })
+        .await;
+        let history = clients.stop().await;
+        history.check_no_drop();
+        requests += history.0.len();
+        times.push(history.converged(slot.generation, committed).unwrap());
+    }
+    row(
+        &format!("activation -> last of 10 scorers answers with it ({requests} requests, 0 failed)"),
+        times,
+    );
+}
+
+/// etcd's leader is killed; a generation is written as soon as etcd takes it.
+async fn leaders() {
+    let shape = Shape {
+        etcd: 3,
+        registries: 2,
+        scorers: 4,
+    };
+    let mut cluster = Deployment::start(shape).await;
+    for tiny in [Tiny::new(0.25), Tiny::new(-0.5)] {
+        cluster.serve(&tiny).await;
+    }
+    let clients = Recorder::start(cluster.scorer_addresses(), Duration::from_millis(5));
+    let (mut written, mut reached) = (Vec::new(), Vec::new());
+    let mut generations = Vec::new();
+    for kill in 0..KILLS {
+        let version = 1 + kill as u64 % 2;
+        let leader = cluster.etcd.leader().await;
+        let killed = SystemTime::now();
+        cluster.etcd.kill(leader);
+        let slot = eventually("the slot can be set", || async {
+            cluster.set(0, version).await.map_err(|status| status.to_string())
+        })
+        .await;
+        let committed = SystemTime::now();
+        written.push(committed.duration_since(killed).unwrap());
+        generations.push((slot.generation, committed));
+        cluster.converged(0, version, shape.scorers).await;
+        cluster.etcd.restart(leader).await;
+    }
+    let history = clients.stop().await;
+    history.check_no_drop();
+    for (generation, committed) in generations {
+        reached.push(history.converged(generation, committed).unwrap());
+    }
+    row("etcd's leader killed -> a generation is written", written);
+    row(
+        &format!(
+            "that generation -> last of 4 scorers answers with it ({} requests, 0 failed)",
+            history.0.len()
+        ),
+        reached,
+    );
+}
+
+/// The peak of resident memory while a bundle of 200 MiB streams through a registry and into a scorer's cache.
+async fn memory() {
+    let shape = Shape {
+        etcd: 1,
+        registries: 1,
+        scorers: 1,
+    };
+    let cluster = Deployment::start(shape).await;
+    cluster.serve(&Tiny::new(0.25)).await;
+    let large = Tiny::with_ballast(-0.5, LARGE);
+    let peaks = || {
+        [&cluster.registries[0], &cluster.scorers[0]].map(|process| process.memory("VmHWM"))
+    };
+    let before = peaks();
+    cluster.serve(&large).await;
+    let after = peaks();
+    println!("| a bundle of 200 MiB passes through | peak memory before | after | growth |");
+    println!("|---|---|---|---|");
+    for (place, name) in ["registry", "scorer"].into_iter().enumerate() {
+        let mebibytes = |bytes: u64| format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20));
+        println!(
+            "| {name} | {} | {} | {} |",
+            mebibytes(before[place]),
+            mebibytes(after[place]),
+            mebibytes(after[place] - before[place])
+        );
+    }
+}
