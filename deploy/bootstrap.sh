@@ -19,7 +19,7 @@ readonly RECBOLE_SHA256=9c9948202011f37eb0a7c6768129313f00d6403ad221ec940d5e2d5d
 readonly ML_100K_FILES=(ml-100k.inter ml-100k.user ml-100k.item)
 readonly ML_100K_SIZES=(1979230 22697 66632)
 
-readonly ALL_PARTS=(build runtime data etcd pytest)
+readonly ALL_PARTS=(build runtime data etcd s3 pytest)
 readonly DEFAULT_PARTS=(build runtime data etcd)
 
 usage() {
@@ -34,11 +34,12 @@ parts:
   runtime   ONNX Runtime's shared library, which every process that scores a model opens
   data      the MovieLens 100K ratings, which the demo and some tests train on
   etcd      etcd and etcdctl, which the coordination tests start for themselves (apt)
+  s3        a Python environment with an S3 server, which the tests of the bundle store start for themselves
   pytest    a Python environment with ONNX Runtime and NumPy, which the tests use as an independent peer
 
 environment:
   DECANT_CACHE   where downloads are kept (default: ${XDG_CACHE_HOME:-~/.cache}/decant)
-  PYTHON         the Python 3 to use (default: python3; `pytest` needs 3.11 to 3.14)
+  PYTHON         the Python 3 to use (default: python3; `s3` and `pytest` need 3.11 to 3.14)
 TEXT
 }
 
@@ -250,37 +251,38 @@ etcd_setup() {
   fi
 }
 
-# ---- pytest ---------------------------------------------------------------------------------------------------------
+# ---- Python environments --------------------------------------------------------------------------------------------
 
 # The stamp is written last, so a half-made environment is never taken for a whole one. The second look catches an
 # environment whose Python was upgraded under it: its packages then lie in a folder that nobody reads.
-pytest_ready() {
-  [[ -e $venv/.complete ]] || return 1
+# venv_ready FOLDER PACKAGE
+venv_ready() {
+  [[ -e $1/.complete ]] || return 1
   local version
-  version=$("$venv/bin/python" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null) || return 1
-  [[ -d $venv/lib/python$version/site-packages/onnxruntime ]]
+  version=$("$1/bin/python" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null) || return 1
+  [[ -d $1/lib/python$version/site-packages/$2 ]]
 }
 
-pytest_setup() {
-  local log=$stage/venv.log why='the tests open our models in plain ONNX Runtime, from Python'
+# venv_setup FOLDER REQUIREMENTS WHY PART
+venv_setup() {
+  local folder=$1 requirements=$2 why=$3 part=$4 log=$stage/venv.log
   if ! find_venv_python; then
     install_packages 'the tests need a Python environment' python3 python3-venv
     find_venv_python || die 'there is no Python 3.11 to 3.14 here that can make a virtual environment' "$why" \
-      'install one and name it: PYTHON=/path/to/python3 deploy/bootstrap.sh pytest'
+      "install one and name it: PYTHON=/path/to/python3 deploy/bootstrap.sh $part"
   fi
-  say 'making the Python environment of the tests (wheels of some 50 MB)'
   # Not staged and moved, as a virtual environment knows its own path; the stamp does that work.
-  rm -rf "$venv"
-  "$venv_python" -m venv "$venv" >"$log" 2>&1 ||
+  rm -rf "$folder"
+  "$venv_python" -m venv "$folder" >"$log" 2>&1 ||
     die "$venv_python could not make a virtual environment" "$why" \
-      'see its message, then: deploy/bootstrap.sh pytest' "$log"
-  if ! "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-cache-dir --retries 2 \
+      "see its message, then: deploy/bootstrap.sh $part" "$log"
+  if ! "$folder/bin/python" -m pip install --quiet --disable-pip-version-check --no-cache-dir --retries 2 \
     --no-deps --only-binary=:all: --require-hashes --requirement "$requirements" >"$log" 2>&1; then
-    rm -rf "$venv"
-    die 'pip could not install the pinned packages of tests/python/requirements.txt' "$why" \
-      'see that pip reaches its index and read its message; then: deploy/bootstrap.sh pytest' "$log"
+    rm -rf "$folder"
+    die "pip could not install the pinned packages of ${requirements#"$root/"}" "$why" \
+      "see that pip reaches its index and read its message; then: deploy/bootstrap.sh $part" "$log"
   fi
-  touch "$venv/.complete"
+  touch "$folder/.complete"
 }
 
 find_venv_python() {
@@ -295,11 +297,30 @@ find_venv_python() {
   return 1
 }
 
+# ---- s3 -------------------------------------------------------------------------------------------------------------
+
+s3_ready() { venv_ready "$s3_venv" moto; }
+
+s3_setup() {
+  say 'making the Python environment of the S3 server (wheels of some 35 MB)'
+  venv_setup "$s3_venv" "$s3_requirements" 'the tests of the bundle store run against an S3 server' s3
+}
+
+# ---- pytest ---------------------------------------------------------------------------------------------------------
+
+pytest_ready() { venv_ready "$venv" onnxruntime; }
+
+pytest_setup() {
+  say 'making the Python environment of the tests (wheels of some 50 MB)'
+  venv_setup "$venv" "$requirements" 'the tests open our models in plain ONNX Runtime, from Python' pytest
+}
+
 # ---- The commands ---------------------------------------------------------------------------------------------------
 
 print_env() {
   printf 'export ORT_DYLIB_PATH=%q\n' "$runtime/libonnxruntime.so"
   printf 'export DECANT_DATASETS=%q\n' "$datasets"
+  if [[ -e $s3_venv/.complete ]]; then printf 'export DECANT_S3_SERVER=%q\n' "$s3_venv/bin/moto_server"; fi
   if [[ -e $venv/.complete ]]; then printf 'export DECANT_PYTHON=%q\n' "$venv/bin/python"; fi
 }
 
@@ -391,10 +412,13 @@ main() {
   runtime=$cache/onnxruntime-$ORT_VERSION
   datasets=$cache/datasets
   requirements=$root/tests/python/requirements.txt
+  s3_requirements=$root/deploy/s3-requirements.txt
   # Named by what is in it: another checkout with other pins gets another environment.
   local digest
   digest=$(sha256sum <"$requirements")
   venv=$cache/python-${digest:0:12}
+  digest=$(sha256sum <"$s3_requirements")
+  s3_venv=$cache/s3-${digest:0:12}
 
   stage='' our_policy=0 service_policy=/usr/sbin/policy-rc.d
   trap clean_up EXIT

@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use decant_model::{BundlePath, Digest, FileEntry, Hasher, Manifest};
+use decant_model::{BundlePath, Digest, FileEntry, Hasher, Manifest, Signature};
 use futures::stream::BoxStream;
 use futures::{Stream, StreamExt, TryStreamExt, stream};
 use object_store::{ObjectStore, ObjectStoreExt};
 
 use crate::layout;
-use crate::{ReadError, StorageError};
+use crate::{BundleStore, ReadError, StorageError};
 
 /// Size of the chunks in which files are handed out. Object stores have their own, which may be tiny.
 pub const CHUNK_BYTES: usize = 256 << 10;
@@ -22,6 +22,7 @@ pub struct Bundle {
     digest: Digest,
     manifest: Arc<Manifest>,
     manifest_bytes: Bytes,
+    signature: Option<Signature>,
 }
 
 impl Bundle {
@@ -36,7 +37,20 @@ impl Bundle {
             digest,
             manifest: Arc::new(manifest),
             manifest_bytes,
+            signature: None,
         }
+    }
+
+    /// The same bundle, its files read from another store.
+    pub(crate) fn lying_in(&self, store: &BundleStore) -> Self {
+        Self {
+            objects: store.shared_objects(),
+            ..self.clone()
+        }
+    }
+
+    pub(crate) fn set_signature(&mut self, signature: Option<Signature>) {
+        self.signature = signature;
     }
 
     /// The digest of the manifest's bytes: the bundle's identity.
@@ -52,6 +66,31 @@ impl Bundle {
     /// `manifest.json`, byte for byte.
     pub fn manifest_bytes(&self) -> &Bytes {
         &self.manifest_bytes
+    }
+
+    /// Who vouches for the bundle. It is only text until [`check_signer`] has looked at it.
+    ///
+    /// [`check_signer`]: crate::check_signer
+    pub fn signature(&self) -> Option<&Signature> {
+        self.signature.as_ref()
+    }
+
+    /// Reads every file and compares its size and digest; memory holds a few chunks of one.
+    ///
+    /// # Errors
+    /// The first file that is not as the manifest says, or that the store failed.
+    pub async fn verify(&self) -> Result<(), ReadError> {
+        for path in self.manifest.files.keys() {
+            self.verify_file(path).await?;
+        }
+        Ok(())
+    }
+
+    /// Reads a file and compares its size and digest.
+    pub(crate) async fn verify_file(&self, path: &BundlePath) -> Result<(), ReadError> {
+        let mut chunks = self.stream_file(path);
+        while chunks.try_next().await?.is_some() {}
+        Ok(())
     }
 
     /// A file, whole.

@@ -1,9 +1,10 @@
 //! What can go wrong with a bundle, by whose fault it is.
 
-use decant_model::{BundlePath, Digest, ManifestError};
+use decant_model::{BundlePath, Digest, ManifestError, PublicKey};
 use thiserror::Error;
 
 use crate::limits::MAX_MANIFEST_BYTES;
+use crate::{SignatureRejection, StorageError};
 
 /// The uploaded bytes are not the bundle that was announced.
 #[derive(Clone, Debug, PartialEq, Error)]
@@ -93,6 +94,19 @@ pub enum Rejection {
         /// The digest of what came.
         found: Digest,
     },
+    /// The signature that came with the bundle is not one of its manifest.
+    #[error(transparent)]
+    Signature(#[from] SignatureRejection),
+    /// The bundle is there already, and somebody else vouches for it.
+    #[error(
+        "bundle {digest} is already signed by {}, and a signature is never replaced", .by.short()
+    )]
+    SignedByOther {
+        /// The bundle.
+        digest: Digest,
+        /// Whose signature lies beside it.
+        by: PublicKey,
+    },
 }
 
 fn expected_words(expected: Option<&BundlePath>) -> String {
@@ -101,23 +115,6 @@ fn expected_words(expected: Option<&BundlePath>) -> String {
             format!("it was `{path}`'s turn, since files come in the order of their paths")
         }
         None => "all files were complete".to_owned(),
-    }
-}
-
-/// The object store failed.
-#[derive(Debug, Error)]
-#[error("the bundle store failed to {action}: {source}")]
-pub struct StorageError {
-    action: String,
-    source: object_store::Error,
-}
-
-impl StorageError {
-    pub(crate) fn at(action: impl Into<String>) -> impl FnOnce(object_store::Error) -> Self {
-        move |source| Self {
-            action: action.into(),
-            source,
-        }
     }
 }
 
@@ -193,7 +190,29 @@ pub enum ReadError {
         /// What is wrong with it.
         reason: String,
     },
+    /// What lies beside the manifest is no signature.
+    #[error("manifest.sig of bundle {digest} is corrupt: {reason}")]
+    Signature {
+        /// The bundle.
+        digest: Digest,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// The object store failed.
     #[error(transparent)]
     Storage(#[from] StorageError),
+}
+
+impl ReadError {
+    /// Whether the bundle itself is at fault, so that reading it once more from the same place brings the same.
+    pub fn is_corruption(&self) -> bool {
+        match self {
+            Self::Missing { .. }
+            | Self::Size { .. }
+            | Self::Digest { .. }
+            | Self::Manifest { .. }
+            | Self::Signature { .. } => true,
+            Self::NotFound { .. } | Self::NoFile { .. } | Self::Storage(_) => false,
+        }
+    }
 }

@@ -4,14 +4,23 @@
 mod layout;
 mod limits;
 mod error;
+mod storage_error;
+mod signature;
 mod store;
+mod upload;
 mod writer;
 mod bundle;
+mod cache;
 #[cfg(test)]
-mod fixture;
+mod harmed;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 
 pub use bundle::{Bundle, CHUNK_BYTES};
-pub use error::{ReadError, Rejection, StorageError, WriteError};
+pub use cache::{BundleCache, CacheError};
+pub use error::{ReadError, Rejection, WriteError};
 pub use limits::{Limits, MAX_MANIFEST_BYTES};
-pub use store::BundleStore;
+pub use signature::{KeyError, SignatureRejection, SigningKey, check_signer, verify};
+pub use storage_error::StorageError;
+pub use store::{BundleStore, ConnectError, StoreConfig, Sweep, SweepError, Swept};
 pub use writer::BundleWriter;

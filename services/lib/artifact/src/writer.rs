@@ -5,18 +5,17 @@ use std::sync::Arc;
 use std::vec;
 
 use bytes::Bytes;
-use decant_model::{BundlePath, FileEntry, Hasher};
-use object_store::{MultipartUpload, ObjectStore, ObjectStoreExt, PutMode, PutPayload};
+use decant_model::{BundlePath, FileEntry, Signature};
+use object_store::{ObjectStore, ObjectStoreExt};
 
-use crate::layout;
-use crate::{Bundle, Rejection, StorageError, WriteError};
-
-/// Bytes that go to the object store at once; S3 takes no parts under 5 MiB, but for the last.
-const PART_BYTES: usize = 8 << 20;
+use crate::store::{Creation, create};
+use crate::upload::{PART_BYTES, Upload};
+use crate::{Bundle, Rejection, StorageError, WriteError, layout, signature};
 
 /// A bundle being written. Dropped, it leaves nothing behind in a local folder; [`BundleWriter::abort`] does so anywhere.
 pub struct BundleWriter {
     objects: Arc<dyn ObjectStore>,
+    creation: Arc<Creation>,
     bundle: Bundle,
     /// The files whose turn is still to come.
     rest: vec::IntoIter<(BundlePath, FileEntry)>,
@@ -25,20 +24,12 @@ pub struct BundleWriter {
     proved: Vec<Upload>,
 }
 
-/// One file on its way.
-struct Upload {
-    path: BundlePath,
-    entry: FileEntry,
-    object: Box<dyn MultipartUpload>,
-    hasher: Hasher,
-    received: u64,
-    part: Vec<Bytes>,
-    part_bytes: usize,
-    parts: usize,
-}
-
 impl BundleWriter {
-    pub(crate) fn new(objects: Arc<dyn ObjectStore>, bundle: Bundle) -> Self {
+    pub(crate) fn new(
+        objects: Arc<dyn ObjectStore>,
+        creation: Arc<Creation>,
+        bundle: Bundle,
+    ) -> Self {
         let files: Vec<_> = bundle
             .manifest()
             .files
@@ -47,11 +38,24 @@ impl BundleWriter {
             .collect();
         Self {
             objects,
+            creation,
             bundle,
             rest: files.into_iter(),
             current: None,
             proved: Vec::new(),
         }
+    }
+
+    /// Adds who vouches for the bundle; it is written together with the manifest.
+    ///
+    /// # Errors
+    /// When it is not a signature of this manifest. Whether the key may sign is for [`check_signer`] to say.
+    ///
+    /// [`check_signer`]: crate::check_signer
+    pub fn signed(mut self, signature: Signature) -> Result<Self, Rejection> {
+        signature::verify(self.bundle.manifest_bytes(), &signature)?;
+        self.bundle.set_signature(Some(signature));
+        Ok(self)
     }
 
     /// The bundle that is being written; its files cannot be read yet.
@@ -84,11 +88,8 @@ impl BundleWriter {
 
     /// Takes everything back that was uploaded.
     pub async fn abort(mut self) {
-        for mut upload in self.proved.drain(..).chain(self.current.take()) {
-            if let Err(error) = upload.object.abort().await {
-                // The caller has a better error to report, and what remains is out of sight.
-                tracing::warn!(path = %upload.path, %error, "an upload could not be taken back");
-            }
+        for upload in self.proved.drain(..).chain(self.current.take()) {
+            upload.abort().await;
         }
     }
 
@@ -100,13 +101,13 @@ impl BundleWriter {
         while self
             .current
             .as_ref()
-            .is_none_or(|current| current.path != *path && current.is_whole())
+            .is_none_or(|current| current.path() != path && current.is_whole())
         {
             if !self.begin_next().await? {
                 break;
             }
         }
-        let turn = self.current.as_ref().map(|current| current.path.clone());
+        let turn = self.current.as_ref().map(|current| current.path().clone());
         match &mut self.current {
             Some(current) if turn.as_ref() == Some(path) => Ok(current),
             _ => Err(Rejection::OutOfOrder {
@@ -126,119 +127,57 @@ impl BundleWriter {
         let Some((path, entry)) = self.rest.next() else {
             return Ok(false);
         };
-        let object = self
-            .objects
-            .put_multipart(&layout::blob(&entry.sha256))
-            .await;
-        let object = object.map_err(StorageError::at(format!("begin the upload of `{path}`")))?;
-        self.current = Some(Upload {
-            path,
-            entry,
-            object,
-            hasher: Hasher::default(),
-            received: 0,
-            part: Vec::new(),
-            part_bytes: 0,
-            parts: 0,
-        });
+        self.creation.prove(&*self.objects).await?;
+        // Always written, even if a file with this content is there already. It then counts as new, and a sweep that goes
+        // on at this moment lets it be, though no manifest lists it yet; and one that had become corrupt is whole again.
+        self.current = Some(Upload::begin(&*self.objects, path, entry, PART_BYTES).await?);
         Ok(true)
     }
 
     async fn complete_files(&mut self) -> Result<(), WriteError> {
         while self.begin_next().await? {}
         while let Some(upload) = self.proved.last_mut() {
-            let action = format!("complete the upload of `{}`", upload.path);
-            upload
-                .object
-                .complete()
-                .await
-                .map_err(StorageError::at(action))?;
+            upload.complete().await?;
             self.proved.pop();
         }
+        self.write_signature().await?;
         let digest = self.bundle.digest();
-        let payload = PutPayload::from_bytes(self.bundle.manifest_bytes().clone());
-        match self
-            .objects
-            .put_opts(&layout::manifest(&digest), payload, PutMode::Create.into())
-            .await
-        {
-            // The address is the content's digest, so it is the same bundle.
-            Ok(_) | Err(object_store::Error::AlreadyExists { .. }) => Ok(()),
-            Err(error) => Err(
-                StorageError::at(format!("write the manifest of bundle {digest}"))(error).into(),
-            ),
-        }
-    }
-}
-
-impl Upload {
-    fn is_whole(&self) -> bool {
-        self.received == self.entry.size
-    }
-
-    async fn take(&mut self, bytes: Bytes) -> Result<(), WriteError> {
-        let received = self.received.saturating_add(bytes.len() as u64);
-        if received > self.entry.size {
-            return Err(Rejection::TooLong {
-                path: self.path.clone(),
-                expected: self.entry.size,
-            }
-            .into());
-        }
-        self.received = received;
-        self.hasher.update(&bytes);
-        self.part_bytes += bytes.len();
-        self.part.push(bytes);
-        if self.part_bytes >= PART_BYTES {
-            self.send_part().await?;
-        }
-        // At once and not with the next file: the sender hears of it sooner.
-        if self.is_whole() {
-            self.check_digest()
-        } else {
-            Ok(())
-        }
-    }
-
-    async fn send_part(&mut self) -> Result<(), StorageError> {
-        let part = PutPayload::from_iter(std::mem::take(&mut self.part));
-        self.part_bytes = 0;
-        self.parts += 1;
-        let sent = self.object.put_part(part).await;
-        sent.map_err(StorageError::at(format!("upload `{}`", self.path)))
-    }
-
-    fn check_digest(&self) -> Result<(), WriteError> {
-        let found = self.hasher.clone().finish();
-        if found != self.entry.sha256 {
-            let (path, expected) = (self.path.clone(), self.entry.sha256);
-            return Err(Rejection::FileDigest {
-                path,
-                expected,
-                found,
-            }
-            .into());
+        let manifest = self.bundle.manifest_bytes().clone();
+        let action = format!("write the manifest of bundle {digest}");
+        let address = layout::manifest(&digest);
+        let found = create(&*self.objects, &address, manifest.clone(), &action).await?;
+        // The address is the content's digest, so what is there and differs was damaged.
+        if found.is_some_and(|found| found != manifest) {
+            tracing::warn!(%digest, "replacing a manifest that is damaged");
+            let put = self.objects.put(&address, manifest.into()).await;
+            put.map_err(StorageError::at(action))?;
         }
         Ok(())
     }
 
-    /// Checks that the whole file is there and right, and sends the rest of it.
-    async fn prove(&mut self) -> Result<(), WriteError> {
-        if !self.is_whole() {
-            let (found, expected) = (self.received, self.entry.size);
-            return Err(Rejection::Incomplete {
-                path: self.path.clone(),
-                found,
-                expected,
+    async fn write_signature(&self) -> Result<(), WriteError> {
+        let Some(signature) = self.bundle.signature() else {
+            return Ok(());
+        };
+        let digest = self.bundle.digest();
+        let text = Bytes::from(format!("{signature}\n"));
+        let action = format!("write the signature of bundle {digest}");
+        let address = layout::signature(&digest);
+        let Some(found) = create(&*self.objects, &address, text.clone(), &action).await? else {
+            return Ok(());
+        };
+        if found == text {
+            return Ok(());
+        }
+        // Ed25519 signs the same bytes in the same way each time, so another text is another signer, or damage.
+        match signature::from_file(&found) {
+            Ok(other) => Err(Rejection::SignedByOther {
+                digest,
+                by: other.key,
             }
-            .into());
+            .into()),
+            Err(reason) => Err(StorageError::corrupt(action, reason).into()),
         }
-        self.check_digest()?;
-        // An object needs a part, even if it is empty.
-        if self.part_bytes > 0 || self.parts == 0 {
-            self.send_part().await?;
-        }
-        Ok(())
     }
 }
 

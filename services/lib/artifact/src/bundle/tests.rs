@@ -4,7 +4,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::BundleStore;
-use crate::fixture::{files, written};
+use crate::testing::{files, written};
 
 async fn bundle(extra: &[u8]) -> (TempDir, BundleStore, Bundle) {
     let folder = tempfile::tempdir().unwrap();

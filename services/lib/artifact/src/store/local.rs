@@ -14,36 +14,38 @@ const STALE: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Opens the folder, and makes it if there is none.
 pub(super) fn open(folder: &Path) -> Result<LocalFileSystem, StorageError> {
-    let failed = |source: io::Error| object_store::Error::Generic {
-        store: "local folder",
-        source: source.into(),
-    };
     let action = |verb: &str| format!("{verb} {}", folder.display());
-    fs::create_dir_all(folder)
-        .map_err(failed)
-        .map_err(StorageError::at(action("make")))?;
-    remove_stale_uploads(folder, SystemTime::now() - STALE)
-        .map_err(failed)
-        .map_err(StorageError::at(action("tidy")))?;
+    fs::create_dir_all(folder).map_err(StorageError::of_folder(action("make")))?;
+    remove_stale_uploads(folder, SystemTime::now() - STALE, false)
+        .map_err(StorageError::of_folder(action("tidy")))?;
     let objects =
         LocalFileSystem::new_with_prefix(folder).map_err(StorageError::at(action("open")))?;
     Ok(objects.with_fsync(true))
 }
 
 /// Removes uploads that a crash cut off. They lie beside their destination, with `#` in the name, and no reader sees them.
-fn remove_stale_uploads(folder: &Path, before: SystemTime) -> io::Result<()> {
+/// Returns how many; in a dry run, how many it would be.
+pub(super) fn remove_stale_uploads(
+    folder: &Path,
+    before: SystemTime,
+    dry_run: bool,
+) -> io::Result<u64> {
+    let mut removed = 0;
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
         if entry.file_type()?.is_dir() {
-            remove_stale_uploads(&entry.path(), before)?;
+            removed += remove_stale_uploads(&entry.path(), before, dry_run)?;
         } else if entry.file_name().to_string_lossy().contains('#')
             && entry.metadata()?.modified()? < before
         {
-            tracing::info!(path = %entry.path().display(), "removing an upload that was cut off long ago");
-            fs::remove_file(entry.path())?;
+            removed += 1;
+            if !dry_run {
+                tracing::info!(path = %entry.path().display(), "removing an upload that was cut off long ago");
+                fs::remove_file(entry.path())?;
+            }
         }
     }
-    Ok(())
+    Ok(removed)
 }
 
 #[cfg(test)]

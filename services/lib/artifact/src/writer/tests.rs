@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use tempfile::TempDir;
 
 use super::*;
-use crate::fixture::{files, json, listed, manifest, written};
+use crate::testing::{files, json, listed, manifest, written};
 use crate::{BundleStore, Limits};
 
 type Files = BTreeMap<BundlePath, Bytes>;

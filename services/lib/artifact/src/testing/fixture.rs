@@ -9,7 +9,7 @@ use decant_model::{BundlePath, Digest, FileEntry, Lineage, Manifest};
 use crate::{Bundle, BundleStore, Limits};
 
 /// The files that every bundle needs, and one of a given content.
-pub(crate) fn files(extra: &[u8]) -> BTreeMap<BundlePath, Bytes> {
+pub fn files(extra: &[u8]) -> BTreeMap<BundlePath, Bytes> {
     let fixed: [(&str, &[u8]); 4] = [
         ("extra.bin", extra),
         ("features.json", b"{}"),
@@ -22,7 +22,7 @@ pub(crate) fn files(extra: &[u8]) -> BTreeMap<BundlePath, Bytes> {
 }
 
 /// The manifest of some files.
-pub(crate) fn manifest(files: &BTreeMap<BundlePath, Bytes>) -> Manifest {
+pub fn manifest(files: &BTreeMap<BundlePath, Bytes>) -> Manifest {
     let entry = |bytes: &Bytes| FileEntry {
         sha256: Digest::of(bytes),
         size: bytes.len() as u64,
@@ -48,13 +48,13 @@ pub(crate) fn manifest(files: &BTreeMap<BundlePath, Bytes>) -> Manifest {
 }
 
 /// The bytes of a manifest, and their digest.
-pub(crate) fn json(manifest: &Manifest) -> (Digest, Bytes) {
+pub fn json(manifest: &Manifest) -> (Digest, Bytes) {
     let bytes = Bytes::from(manifest.to_json().unwrap());
     (Digest::of(&bytes), bytes)
 }
 
 /// Writes some files as a bundle.
-pub(crate) async fn written(store: &BundleStore, files: &BTreeMap<BundlePath, Bytes>) -> Bundle {
+pub async fn written(store: &BundleStore, files: &BTreeMap<BundlePath, Bytes>) -> Bundle {
     let (digest, json) = json(&manifest(files));
     let mut writer = store.write(digest, json, &Limits::default()).unwrap();
     for (path, bytes) in files {
@@ -64,7 +64,7 @@ pub(crate) async fn written(store: &BundleStore, files: &BTreeMap<BundlePath, By
 }
 
 /// The files of a folder, relative to it, without folders.
-pub(crate) fn listed(folder: &Path) -> Vec<String> {
+pub fn listed(folder: &Path) -> Vec<String> {
     let mut found = Vec::new();
     let mut folders = vec![folder.to_owned()];
     while let Some(next) = folders.pop() {
