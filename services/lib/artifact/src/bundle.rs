@@ -1,5 +1,7 @@
 //! Reading a bundle. Every byte is compared with the digest before the last of its file is handed out.
 
+mod stored;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -179,7 +181,7 @@ impl Reader {
         let verified = Verified {
             reader: self,
             expected,
-            chunks: stored.into_stream(),
+            chunks: stored::bytes(stored),
             hasher: Hasher::default(),
             found: 0,
             held_back: BytesMut::new(),
