@@ -1,20 +1,25 @@
-//! From an upload to a version, in this order: header, files, gates, number. Nothing is visible before the last step, and
-//! a failure of any leaves nothing behind.
+//! From an upload to a version, in this order: header, signature, files, number; then the version is read back and judged.
+//! Nothing is visible before it has its number, and a failure until then leaves nothing behind. A failure after that is
+//! made good by the registry's leader.
 
+mod flights;
 mod upload;
 
 use std::sync::Arc;
 
-use decant_artifact::{Bundle, BundleStore, BundleWriter, Limits};
-use decant_coordination::keys::{StateRecord, VersionRecord, VersionState};
-use decant_model::{Gate, Manifest, ModelName};
+use decant_artifact::{BundleStore, BundleWriter, Limits, ReadError, check_signer};
+use decant_coordination::keys::{VersionRecord, VersionState};
+use decant_model::{ModelName, ModelVersion};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Duration;
 
-use crate::catalog::{Catalog, Version, now_millis};
+use crate::catalog::{Catalog, Version};
+use crate::clock::now_millis;
 use crate::config::Config;
 use crate::error::CallError;
+use crate::ledger::{Ask, Ledger};
 
+pub(crate) use flights::Flights;
 pub(crate) use upload::{Header, Part, Parts};
 
 /// When to come again, if too many pushes are at work.
@@ -24,7 +29,9 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 #[derive(Clone)]
 pub(crate) struct Admission {
     catalog: Catalog,
+    ledger: Ledger,
     bundles: BundleStore,
+    flights: Flights,
     limits: Limits,
     idle: Duration,
     places: Arc<Semaphore>,
@@ -32,15 +39,27 @@ pub(crate) struct Admission {
 }
 
 impl Admission {
-    pub(crate) fn new(config: &Config, catalog: Catalog, bundles: BundleStore) -> Self {
+    pub(crate) fn new(
+        config: &Config,
+        catalog: Catalog,
+        ledger: Ledger,
+        bundles: BundleStore,
+    ) -> Self {
         Self {
             catalog,
+            ledger,
             bundles,
+            flights: Flights::default(),
             limits: config.limits,
             idle: config.push_idle(),
             places: Arc::new(Semaphore::new(config.pushes)),
             place_count: config.pushes,
         }
+    }
+
+    /// The bundles that are being pushed here.
+    pub(crate) fn flights(&self) -> Flights {
+        self.flights.clone()
     }
 
     /// A place among the pushes at work.
@@ -52,23 +71,37 @@ impl Admission {
         Arc::clone(&self.places).try_acquire_owned().map_err(busy)
     }
 
-    /// Takes an upload to its end.
+    /// Takes an upload to its end. A push that was made before, by its request's id, goes on where that one stopped.
     pub(crate) async fn admit(&self, mut parts: impl Parts) -> Result<Version, CallError> {
         let header = upload::header(&mut parts, self.idle).await?;
-        let model = header.model.clone();
-        let mut writer = self.begin(header).await?;
+        let (model, ask) = (header.model.clone(), header.ask.clone());
+        if let Some(version) = self.ledger.recall::<ModelVersion>(&ask).await? {
+            return self.finish(&ask, &model, version).await;
+        }
+        let _flight = self.flights.enter(header.digest);
+        let (mut writer, record) = match self.begin(header).await {
+            Ok(begun) => begun,
+            // The same push may have been at work beside this one.
+            Err(error) => match self.ledger.recall::<ModelVersion>(&ask).await? {
+                Some(version) => return self.finish(&ask, &model, version).await,
+                None => return Err(error),
+            },
+        };
         if let Err(error) = upload::files(&mut parts, self.idle, &mut writer).await {
             writer.abort().await;
             return Err(error);
         }
-        let bundle = writer.finish().await?;
-        self.add(&model, &bundle).await
+        // If the store fails after this, the bundle stays: nothing names it, the next attempt finds it there, and a store
+        // that failed to answer may have made the version nevertheless.
+        writer.finish().await?;
+        let version = self.catalog.stage(&ask, &model, &record).await?;
+        self.finish(&ask, &model, version).await
     }
 
     /// Checks all that can be known before the first byte of a file.
-    async fn begin(&self, header: Header) -> Result<BundleWriter, CallError> {
-        self.catalog.model(&header.model).await?;
-        let writer = self
+    async fn begin(&self, header: Header) -> Result<(BundleWriter, VersionRecord), CallError> {
+        let model = self.catalog.model(&header.model).await?;
+        let mut writer = self
             .bundles
             .write(header.digest, header.manifest, &self.limits)?;
         let of = &writer.bundle().manifest().model;
@@ -79,45 +112,65 @@ impl Admission {
             );
             return Err(CallError::field("header.manifest", reason));
         }
+        if let Some(signature) = header.signature {
+            writer = writer.signed(signature)?;
+        }
+        check_signer(writer.bundle(), &model.record.signers)
+            .map_err(|error| CallError::field("header.signature", error))?;
         self.catalog.check_new(&header.model, header.digest).await?;
-        Ok(writer)
-    }
-
-    /// The bundle is whole. If the store fails now, it stays: nothing names it, the next attempt finds it there, and a
-    /// store that failed to answer may have made the version nevertheless.
-    async fn add(&self, model: &ModelName, bundle: &Bundle) -> Result<Version, CallError> {
-        let manifest = bundle.manifest();
         let record = VersionRecord {
-            digest: bundle.digest(),
-            manifest: manifest.clone(),
+            digest: header.digest,
+            manifest: writer.bundle().manifest().clone(),
+            signature: header.signature,
             created_at_millis: now_millis(),
         };
-        let added = self
-            .catalog
-            .add_version(model, record, |gates| judge(gates, manifest))
-            .await?;
-        tracing::info!(
-            %model,
-            version = added.version.get(),
-            digest = %added.record.digest,
-            state = ?added.state.state,
-            "added a version"
-        );
-        Ok(added)
+        Ok((writer, record))
     }
-}
 
-/// Judges a version by its model's gates: all must hold.
-fn judge(gates: &[Gate], manifest: &Manifest) -> StateRecord {
-    let gates: Vec<_> = gates
-        .iter()
-        .map(|gate| gate.judge(&manifest.metrics))
-        .collect();
-    let all_hold = gates.iter().all(|judged| judged.passed);
-    let state = if all_hold {
-        VersionState::Approved
-    } else {
-        VersionState::Rejected
-    };
-    StateRecord { state, gates }
+    /// Takes a version through the rest of its states. Somebody else may do the same at the same time.
+    pub(crate) async fn finish(
+        &self,
+        ask: &Ask,
+        model: &ModelName,
+        version: ModelVersion,
+    ) -> Result<Version, CallError> {
+        loop {
+            let current = self.catalog.version(model, Some(version)).await?;
+            match current.state.state {
+                VersionState::Staged => {
+                    let outcome = self.read_back(&current).await?;
+                    self.catalog
+                        .validated(&ask.step(), &current, &outcome)
+                        .await?;
+                }
+                VersionState::Validated => self.catalog.judge(&ask.step(), &current).await?,
+                VersionState::Approved | VersionState::Rejected | VersionState::Retired => {
+                    tracing::info!(
+                        %model,
+                        version = version.get(),
+                        digest = %current.record.digest,
+                        state = ?current.state.state,
+                        "finished a version"
+                    );
+                    return Ok(current);
+                }
+            }
+        }
+    }
+
+    /// Reads every byte of a staged version. An error is the store's: it says nothing about the version.
+    async fn read_back(&self, version: &Version) -> Result<Result<(), String>, CallError> {
+        let signers = self.catalog.model(&version.model).await?.record.signers;
+        let read = async {
+            let bundle = self.bundles.open(version.record.digest).await?;
+            bundle.verify().await?;
+            Ok(bundle)
+        };
+        let bundle = match read.await {
+            Ok(bundle) => bundle,
+            Err(error @ ReadError::Storage(_)) => return Err(error.into()),
+            Err(error) => return Ok(Err(error.to_string())),
+        };
+        Ok(check_signer(&bundle, &signers).map_err(|error| error.to_string()))
+    }
 }

@@ -1,30 +1,43 @@
 //! The registry, assembled.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use decant_artifact::BundleStore;
 use decant_chassis::config::ConfigError;
 use decant_chassis::tasks::Tasks;
+use decant_coordination::keys::LeaderRecord;
 use decant_coordination::{Keyspace, MetaStore};
+use decant_proto::admin::v1::admin_service_server::AdminServiceServer;
 use decant_proto::registry::v1::registry_service_server::RegistryServiceServer;
 use decant_proto::rollout::v1::rollout_service_server::RolloutServiceServer;
+use tokio::sync::watch;
 use tonic::service::Routes;
+use ulid::Ulid;
 
+use crate::admin::Care;
 use crate::admission::Admission;
 use crate::catalog::Catalog;
+use crate::cluster::Cluster;
 use crate::config::Config;
+use crate::lead::Candidate;
+use crate::ledger::Ledger;
+use crate::reconcile::Reconcilers;
+use crate::records::Records;
 use crate::rollout::Slots;
-use crate::service::{RegistryApi, RolloutApi};
+use crate::service::{AdminApi, RegistryApi, RolloutApi};
 
 /// A registry. It keeps nothing itself: what it answers lies in the store and in the bundles.
 #[derive(Clone)]
 pub struct App {
     registry: RegistryApi,
     rollout: RolloutApi,
+    admin: AdminApi,
 }
 
 impl App {
-    /// Assembles a registry. Its tasks are `tasks`; when those are to stop, streams that have no end of their own end.
+    /// Assembles a registry. It stands for election at once, and does what a leader does while it leads. Its tasks are
+    /// `tasks`; when those are to stop, streams that have no end of their own end.
     ///
     /// # Errors
     /// When a value of the configuration makes no sense.
@@ -35,14 +48,36 @@ impl App {
         tasks: Tasks,
     ) -> Result<Self, ConfigError> {
         config.check()?;
-        let keyspace = Keyspace::new(&config.cluster);
-        let catalog = Catalog::new(Arc::clone(&store), keyspace.clone());
-        let slots = Slots::new(store, keyspace, catalog.clone());
+        let records = Records {
+            store,
+            keyspace: Keyspace::new(&config.cluster),
+        };
+        let ledger = Ledger::new(records.clone());
+        let cluster = Cluster::new(records.clone());
+        let catalog = Catalog::new(records.clone(), ledger.clone());
+        let slots = Slots::new(
+            records.clone(),
+            ledger.clone(),
+            catalog.clone(),
+            cluster.clone(),
+        );
+        let admission = Admission::new(&config, catalog.clone(), ledger.clone(), bundles.clone());
+        let care = Care {
+            records: records.clone(),
+            ledger,
+            catalog: catalog.clone(),
+            slots: slots.clone(),
+            cluster: cluster.clone(),
+            admission: admission.clone(),
+            flights: admission.flights(),
+            bundles: bundles.clone(),
+        };
+        lead(&config, records, &slots, &admission, cluster, &tasks);
         let stop = tasks.stop_token();
-        let admission = Admission::new(&config, catalog.clone(), bundles.clone());
         Ok(Self {
             registry: RegistryApi::new(catalog, admission, bundles, tasks),
             rollout: RolloutApi::new(slots, stop),
+            admin: AdminApi::new(care),
         })
     }
 
@@ -50,5 +85,45 @@ impl App {
     pub fn routes(&self) -> Routes {
         Routes::new(RegistryServiceServer::new(self.registry.clone()))
             .add_service(RolloutServiceServer::new(self.rollout.clone()))
+            .add_service(AdminServiceServer::new(self.admin.clone()))
     }
+}
+
+/// Stands for election, and runs the reconcilers while this replica leads.
+fn lead(
+    config: &Config,
+    records: Records,
+    slots: &Slots,
+    admission: &Admission,
+    cluster: Cluster,
+    tasks: &Tasks,
+) {
+    let (epochs, heard) = watch::channel(None);
+    let boot_id = Ulid::generate().to_string().to_lowercase();
+    let reconcilers = Reconcilers {
+        records: records.clone(),
+        slots: slots.clone(),
+        admission: admission.clone(),
+        cluster,
+        actor: match &*config.advertise {
+            "" => format!("registry {boot_id}"),
+            address => format!("registry {address}"),
+        },
+        interval: Duration::from_millis(config.reconcile_interval_millis),
+        abandoned_after: Duration::from_millis(config.abandoned_after_millis),
+    };
+    let candidate = Candidate {
+        records,
+        record: LeaderRecord {
+            boot_id,
+            address: config.advertise.clone(),
+        },
+        ttl: Duration::from_millis(config.lease_ttl_millis),
+        epochs,
+    };
+    tasks.spawn("registry-election", candidate.run(tasks.stop_token()));
+    tasks.spawn(
+        "registry-reconcilers",
+        reconcilers.run(heard, tasks.stop_token()),
+    );
 }

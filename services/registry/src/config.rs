@@ -13,6 +13,15 @@ use serde::{Deserialize, Serialize};
 pub struct Config {
     /// The cluster whose models these are.
     pub cluster: ClusterName,
+    /// Where this replica can be reached, as `host:port`: what the others and operators are told of the leader.
+    pub advertise: String,
+    /// How long the leader's lease lives, milliseconds: after a leader that died, nobody leads for as long.
+    pub lease_ttl_millis: u64,
+    /// How often the leader looks at everything, though nothing seems to have changed, milliseconds.
+    pub reconcile_interval_millis: u64,
+    /// How long a version may be neither approved nor rejected before the leader takes it for abandoned and finishes it,
+    /// milliseconds.
+    pub abandoned_after_millis: u64,
     /// How large bundles may be.
     pub limits: Limits,
     /// Pushes at work at once; more are told to come again.
@@ -25,6 +34,10 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             cluster: ClusterName::default(),
+            advertise: String::new(),
+            lease_ttl_millis: 10_000,
+            reconcile_interval_millis: 5_000,
+            abandoned_after_millis: 10_000,
             limits: Limits::default(),
             pushes: 8,
             push_idle_millis: 30_000,
@@ -40,6 +53,12 @@ impl Config {
     pub fn check(&self) -> Result<(), ConfigError> {
         let too_small = [
             ("pushes", self.pushes == 0),
+            ("lease_ttl_millis", self.lease_ttl_millis == 0),
+            (
+                "reconcile_interval_millis",
+                self.reconcile_interval_millis == 0,
+            ),
+            ("abandoned_after_millis", self.abandoned_after_millis == 0),
             ("push_idle_millis", self.push_idle_millis == 0),
             ("limits.files", self.limits.files == 0),
             ("limits.file_bytes", self.limits.file_bytes == 0),

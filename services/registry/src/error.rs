@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
-use decant_artifact::{ReadError, Rejection, WriteError};
+use decant_artifact::{ReadError, Rejection, SweepError, WriteError};
 use decant_coordination::StoreError;
-use decant_coordination::keys::RecordError;
-use decant_model::{Digest, Generation, ModelName, ModelVersion, NameError, SlotName};
+use decant_coordination::keys::{RecordError, VersionState};
+use decant_model::{Digest, Generation, ModelName, ModelVersion, NameError, ScorerName, SlotName};
 use thiserror::Error;
+
+use crate::catalog::Version;
 
 /// A failed call.
 #[derive(Debug, Error)]
@@ -31,7 +33,7 @@ pub(crate) enum CallError {
     #[error("model `{model}` exists already with {difference}")]
     ModelDiffers {
         model: ModelName,
-        difference: &'static str,
+        difference: String,
     },
     #[error("version {version} of model `{model}` has digest {digest} already")]
     DuplicateVersion {
@@ -39,12 +41,24 @@ pub(crate) enum CallError {
         version: ModelVersion,
         digest: Digest,
     },
-    #[error("version {version} of model `{model}` is rejected: {failed_gates}")]
+    #[error("version {version} of model `{model}` is {state}{}", because(.reason))]
     NotApproved {
         model: ModelName,
         version: ModelVersion,
-        failed_gates: String,
+        state: &'static str,
+        /// Which gates do not hold, or what else is in the way; empty when the state says it all.
+        reason: String,
     },
+    #[error(
+        "version {version} of model `{model}` is held by slot `{slot}`: set another version there first"
+    )]
+    Held {
+        model: ModelName,
+        version: ModelVersion,
+        slot: SlotName,
+    },
+    #[error("request `{0}` was made before with another content: give this one another id")]
+    OtherRequest(String),
     #[error(
         "slot `{slot}` of model `{model}` is at generation {}, not {}{}",
         .found.0, .expected.0, set_by(.issued_by.as_deref())
@@ -65,9 +79,40 @@ pub(crate) enum CallError {
         issued_by: String,
     },
     #[error(
-        "model `{model}` changed {attempts} times while the version was being added; push again"
+        "scorer `{scorer}` has seen generation {} of slot `{slot}` of model `{model}`, which is at {} here: if an older backup was restored, say so with `decant admin adopt`",
+        .seen.0, .found.0
     )]
-    Contended { model: ModelName, attempts: usize },
+    ScorerAhead {
+        model: ModelName,
+        slot: SlotName,
+        scorer: ScorerName,
+        seen: Generation,
+        found: Generation,
+    },
+    #[error(
+        "the store looks like an older copy or another one: {0}; if it is the truth from now on, say so with `decant admin adopt`"
+    )]
+    StoreOlder(String),
+    #[error("the cluster is not empty: {0}; import into an empty one")]
+    NotEmpty(String),
+    #[error(
+        "the import stopped after {written} records: {reason}; empty the store before it is tried again"
+    )]
+    ImportCut { written: u64, reason: String },
+    #[error("others were faster {attempts} times ({conflict}); nothing was done, try again")]
+    Contended { attempts: usize, conflict: String },
+    #[error("another replica leads by now")]
+    Deposed,
+    /// A transaction that ended without an answer, and was not made as far as can be seen.
+    #[error("{0}; it was not done, and may be asked for again with the same request id")]
+    NotDone(#[source] StoreError),
+    /// A transaction that ended without an answer, and nobody knows.
+    #[error(
+        "{0}; whether it was done is not known: ask again with the same request id, or look before you repeat it"
+    )]
+    Unresolved(#[source] StoreError),
+    #[error("the audit log is broken: {0}")]
+    AuditBroken(String),
     #[error("{limit} pushes are at work already")]
     Busy { limit: usize, retry_after: Duration },
     #[error("the push sent nothing for {0:?}")]
@@ -80,6 +125,9 @@ pub(crate) enum CallError {
     /// Bytes cannot be stored.
     #[error(transparent)]
     Storage(decant_artifact::StorageError),
+    /// Garbage cannot be collected.
+    #[error(transparent)]
+    Sweep(#[from] SweepError),
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]
@@ -87,6 +135,13 @@ pub(crate) enum CallError {
     /// A fault of ours.
     #[error("{0}")]
     Broken(&'static str),
+}
+
+fn because(reason: &str) -> String {
+    match reason {
+        "" => String::new(),
+        reason => format!(": {reason}"),
+    }
 }
 
 fn set_by(issued_by: Option<&str>) -> String {
@@ -100,6 +155,29 @@ impl CallError {
         CallError::Field {
             field: field.into(),
             reason: reason.to_string(),
+        }
+    }
+
+    /// That a version is in the wrong state to be served.
+    pub(crate) fn not_approved(version: &Version) -> Self {
+        let failed = version.state.gates.iter().filter(|judged| !judged.passed);
+        let failed = failed.map(|judged| match judged.value {
+            Some(value) => format!("gate on `{}` does not hold at {value}", judged.gate.metric),
+            None => format!("gate on `{}` has no value to judge", judged.gate.metric),
+        });
+        let given = Some(version.state.reason.clone()).filter(|given| !given.is_empty());
+        let reasons: Vec<_> = failed.chain(given).collect();
+        CallError::NotApproved {
+            model: version.model.clone(),
+            version: version.version,
+            state: match version.state.state {
+                VersionState::Staged => "staged, and not verified yet",
+                VersionState::Validated => "validated, and not judged yet",
+                VersionState::Approved => "approved",
+                VersionState::Retired => "retired",
+                VersionState::Rejected => "rejected",
+            },
+            reason: reasons.join(", "),
         }
     }
 

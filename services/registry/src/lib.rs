@@ -1,7 +1,9 @@
 //! The registry: models, their immutable versions, and which of them serve where.
 //!
-//! A version's way: `service` takes the stream, `admission` checks and stores the bundle and judges it, `catalog` gives
-//! it its number, `rollout` points a slot at it.
+//! A version's way: `service` takes the stream, `admission` checks and stores the bundle, `catalog` gives it its number and
+//! takes it through its states, `rollout` points a slot at it. Whatever is changed goes through `ledger`. Any number of
+//! replicas do all of this at once; what has to be done by one alone, `reconcile` does on the one that leads. `admin` cares
+//! for the whole.
 
 mod config;
 mod settings;
@@ -11,6 +13,14 @@ mod service;
 mod admission;
 mod catalog;
 mod rollout;
+mod admin;
+mod ledger;
+mod reconcile;
+mod lead;
+mod cluster;
+mod records;
+mod paging;
+mod clock;
 
 pub use app::App;
 pub use config::Config;

@@ -155,7 +155,7 @@ impl BundleWriter {
         Ok(())
     }
 
-    async fn write_signature(&self) -> Result<(), WriteError> {
+    async fn write_signature(&mut self) -> Result<(), WriteError> {
         let Some(signature) = self.bundle.signature() else {
             return Ok(());
         };

@@ -2,11 +2,12 @@
 
 use bytes::Bytes;
 use decant_artifact::BundleWriter;
-use decant_model::{BundlePath, Digest, ModelName};
+use decant_model::{BundlePath, Digest, ModelName, Signature};
 use futures::{Stream, StreamExt};
 use tokio::time::{Duration, timeout};
 
 use crate::error::CallError;
+use crate::ledger::Ask;
 
 /// The largest chunk; what is in memory at once depends on it.
 const MAX_CHUNK_BYTES: usize = 1 << 20;
@@ -16,11 +17,14 @@ pub(crate) struct Header {
     pub(crate) model: ModelName,
     pub(crate) manifest: Bytes,
     pub(crate) digest: Digest,
+    pub(crate) signature: Option<Signature>,
+    /// Who pushes, and the push's name.
+    pub(crate) ask: Ask,
 }
 
 /// One message of an upload.
 pub(crate) enum Part {
-    Header(Header),
+    Header(Box<Header>),
     Chunk { path: BundlePath, bytes: Bytes },
 }
 
@@ -32,7 +36,7 @@ impl<S: Stream<Item = Result<Part, CallError>> + Send + Unpin> Parts for S {}
 /// Takes the header.
 pub(super) async fn header(parts: &mut impl Parts, idle: Duration) -> Result<Header, CallError> {
     match next(parts, idle).await? {
-        Some(Part::Header(header)) => Ok(header),
+        Some(Part::Header(header)) => Ok(*header),
         Some(Part::Chunk { .. }) => Err(CallError::field(
             "part",
             "the first message must be a header",

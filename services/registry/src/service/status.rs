@@ -1,6 +1,6 @@
 //! Errors as gRPC statuses.
 
-use decant_artifact::ReadError;
+use decant_artifact::{ReadError, SweepError};
 use decant_coordination::StoreError;
 use decant_proto::status::{ErrorCode, bad_request, busy};
 use tonic::Status;
@@ -24,24 +24,40 @@ impl From<CallError> for Status {
 
 fn code(error: &CallError) -> ErrorCode {
     match error {
-        CallError::Field { .. } | CallError::Rejected(_) => ErrorCode::Invalid,
+        CallError::Field { .. } | CallError::Rejected(_) | CallError::OtherRequest(_) => {
+            ErrorCode::Invalid
+        }
         CallError::UnknownModel(_)
         | CallError::UnknownVersion { .. }
         | CallError::NoVersion(_)
         | CallError::UnknownSlot { .. } => ErrorCode::NotFound,
         CallError::ModelDiffers { .. } | CallError::DuplicateVersion { .. } => ErrorCode::Exists,
-        CallError::NotApproved { .. } | CallError::OtherGeneration { .. } => {
-            ErrorCode::Precondition
-        }
+        CallError::NotApproved { .. }
+        | CallError::Held { .. }
+        | CallError::OtherGeneration { .. }
+        | CallError::ScorerAhead { .. }
+        | CallError::StoreOlder(_)
+        | CallError::NotEmpty(_) => ErrorCode::Precondition,
         CallError::SlotConflict { .. }
         | CallError::Contended { .. }
         | CallError::Store(StoreError::Conflict(_)) => ErrorCode::Conflict,
         CallError::Busy { .. } => ErrorCode::Busy,
         CallError::Idle(_) => ErrorCode::Expired,
-        CallError::Draining => ErrorCode::NotReady,
+        CallError::Draining
+        | CallError::Deposed
+        | CallError::NotDone(_)
+        | CallError::Unresolved(_)
+        | CallError::Store(StoreError::Unavailable { .. }) => ErrorCode::NotReady,
         CallError::Read(ReadError::Storage(_)) => ErrorCode::Internal,
         // The catalog names the bundle, so one that is not there is lost.
-        CallError::Read(_) | CallError::Record(_) => ErrorCode::Corrupt,
-        CallError::Storage(_) | CallError::Store(_) | CallError::Broken(_) => ErrorCode::Internal,
+        CallError::Read(_)
+        | CallError::Record(_)
+        | CallError::AuditBroken(_)
+        | CallError::Sweep(SweepError::Unreadable(_)) => ErrorCode::Corrupt,
+        CallError::Storage(_)
+        | CallError::Sweep(_)
+        | CallError::Store(_)
+        | CallError::ImportCut { .. }
+        | CallError::Broken(_) => ErrorCode::Internal,
     }
 }

@@ -1,0 +1,197 @@
+//! Which cluster this is, and whether the store still is the one that this process knows. A store that was put back to an
+//! older copy, or exchanged for another, would have slots changed that are further on in truth: such changes are refused
+//! until an operator says that this store is the truth (`decant admin adopt`).
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use decant_coordination::keys::{self, ClusterKey, ClusterRecord};
+use decant_coordination::{Expect, StoreError, StoreIdentity, Txn};
+use ulid::Ulid;
+
+use crate::clock::now_millis;
+use crate::error::CallError;
+use crate::records::{Found, Records};
+
+/// The cluster as this process has seen it. Clones share it.
+#[derive(Clone)]
+pub(crate) struct Cluster {
+    records: Records,
+    seen: Arc<Mutex<Option<Seen>>>,
+}
+
+/// The furthest that the store was seen.
+#[derive(Clone)]
+struct Seen {
+    store: StoreIdentity,
+    uuid: String,
+    incarnation: u64,
+    /// What is wrong since, and the incarnation that an operator has to go beyond.
+    older: Option<Older>,
+}
+
+#[derive(Clone)]
+struct Older {
+    words: String,
+    incarnation: u64,
+}
+
+impl Cluster {
+    pub(crate) fn new(records: Records) -> Self {
+        Self {
+            records,
+            seen: Arc::default(),
+        }
+    }
+
+    /// The cluster's record, which is made if there is none.
+    pub(crate) async fn record(&self) -> Result<Found<ClusterKey>, CallError> {
+        loop {
+            if let Some(found) = self.records.cluster().await? {
+                return Ok(found);
+            }
+            let record = ClusterRecord {
+                uuid: Ulid::generate().to_string().to_lowercase(),
+                incarnation: 1,
+                created_at_millis: now_millis(),
+            };
+            let key = self.records.key(&ClusterKey {});
+            let txn = Txn::new()
+                .expect(key.clone(), Expect::Absent)
+                .put(key, keys::encode(&ClusterKey {}, &record)?);
+            match self.records.store.commit(txn).await {
+                // Read again: another replica may have been first.
+                Ok(_) | Err(StoreError::Conflict(_)) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// Looks at the store: the cluster's record, how far the store is, and in words what is wrong with it, if anything is.
+    pub(crate) async fn look(
+        &self,
+    ) -> Result<(ClusterRecord, StoreIdentity, Option<String>), CallError> {
+        let record = self.record().await?.value;
+        let store = self.records.store.identity().await?;
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let words = Seen::update(&mut seen, &record, store);
+        Ok((record, store, words))
+    }
+
+    /// Refuses to go on with a store that looks like an older copy.
+    pub(crate) async fn check(&self) -> Result<(), CallError> {
+        match self.look().await?.2 {
+            None => Ok(()),
+            Some(words) => Err(CallError::StoreOlder(words)),
+        }
+    }
+
+    /// The incarnation that an adopted store gets: above all that were seen.
+    pub(crate) fn next_incarnation(&self, stored: u64) -> u64 {
+        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.as_ref()
+            .map_or(stored, |seen| seen.incarnation.max(stored))
+            + 1
+    }
+}
+
+impl Seen {
+    fn update(
+        seen: &mut Option<Self>,
+        record: &ClusterRecord,
+        store: StoreIdentity,
+    ) -> Option<String> {
+        let fresh = Self {
+            store,
+            uuid: record.uuid.clone(),
+            incarnation: record.incarnation,
+            older: None,
+        };
+        let Some(known) = seen else {
+            *seen = Some(fresh);
+            return None;
+        };
+        let words = known.difference(record, store);
+        let adopted = match &known.older {
+            Some(older) => record.incarnation > older.incarnation,
+            None => record.incarnation > known.incarnation,
+        };
+        if adopted || (words.is_none() && known.older.is_none()) {
+            *seen = Some(fresh);
+            return None;
+        }
+        let older = known.older.get_or_insert_with(|| Older {
+            words: words.unwrap_or_default(),
+            incarnation: record.incarnation,
+        });
+        Some(older.words.clone())
+    }
+
+    fn difference(&self, record: &ClusterRecord, store: StoreIdentity) -> Option<String> {
+        if record.uuid != self.uuid {
+            return Some(format!(
+                "it holds cluster {}, but held cluster {}",
+                record.uuid, self.uuid
+            ));
+        }
+        if store.id != self.store.id {
+            return Some(format!(
+                "its id is {:x}, but was {:x}",
+                store.id, self.store.id
+            ));
+        }
+        (store.revision < self.store.revision).then(|| {
+            format!(
+                "it is at revision {}, but was at {}",
+                store.revision, self.store.revision
+            )
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use decant_coordination::Revision;
+
+    use super::*;
+
+    fn look(
+        seen: &mut Option<Seen>,
+        uuid: &str,
+        incarnation: u64,
+        revision: u64,
+    ) -> Option<String> {
+        let record = ClusterRecord {
+            uuid: uuid.into(),
+            incarnation,
+            created_at_millis: 0,
+        };
+        let store = StoreIdentity {
+            id: 7,
+            revision: Revision(revision),
+        };
+        Seen::update(seen, &record, store)
+    }
+
+    #[test]
+    fn a_store_that_goes_back_is_refused_until_it_is_adopted() {
+        let mut seen = None;
+        assert_eq!(look(&mut seen, "a", 1, 10), None);
+        assert_eq!(look(&mut seen, "a", 1, 12), None);
+        let older = look(&mut seen, "a", 1, 5);
+        assert!(older.is_some_and(|words| words.contains("revision 5, but was at 12")));
+        assert!(
+            look(&mut seen, "a", 1, 20).is_some(),
+            "it does not heal by growing"
+        );
+        assert_eq!(look(&mut seen, "a", 2, 21), None, "adopted");
+        assert!(look(&mut seen, "b", 1, 30).is_some_and(|words| words.contains("cluster b")));
+        assert_eq!(look(&mut seen, "b", 2, 31), None);
+    }
+
+    #[test]
+    fn a_store_that_was_adopted_unseen_is_taken() {
+        let mut seen = None;
+        look(&mut seen, "a", 1, 10);
+        assert_eq!(look(&mut seen, "a", 2, 5), None);
+    }
+}

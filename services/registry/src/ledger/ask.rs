@@ -1,0 +1,112 @@
+//! Who asks for a mutation, and how to know the request again.
+
+use decant_coordination::keys::RequestId;
+use decant_coordination::{Conflict, Txn};
+use decant_model::Digest;
+use ulid::Ulid;
+
+use crate::error::CallError;
+use crate::lead::Epoch;
+
+/// The longest words about a change, in bytes: what is kept of it is to stay small.
+const MAX_WORDS: usize = 256;
+const MAX_REASON: usize = 1024;
+
+/// A request for a mutation.
+#[derive(Clone)]
+pub(crate) struct Ask {
+    /// What the caller named it; empty for no name.
+    pub(crate) request_id: String,
+    /// A name of ours for a request that has none.
+    drawn: Ulid,
+    /// Digest of what is asked for.
+    pub(super) asked: Digest,
+    pub(crate) actor: String,
+    pub(crate) reason: String,
+    /// The term of the leader that asks; none for operators.
+    epoch: Option<Epoch>,
+}
+
+impl Ask {
+    /// The request of an operator or of another service.
+    pub(crate) fn operator(
+        request_id: String,
+        issued_by: String,
+        reason: String,
+        message: &impl prost::Message,
+    ) -> Result<Self, CallError> {
+        check_words("request_id", &request_id, MAX_WORDS)?;
+        check_words("issued_by", &issued_by, MAX_WORDS)?;
+        check_words("reason", &reason, MAX_REASON)?;
+        Ok(Self {
+            request_id,
+            drawn: Ulid::generate(),
+            asked: Digest::of(&message.encode_to_vec()),
+            actor: issued_by,
+            reason,
+            epoch: None,
+        })
+    }
+
+    /// What the registry's leader does by itself.
+    pub(crate) fn leader(epoch: &Epoch, actor: &str, reason: impl Into<String>) -> Self {
+        Self {
+            request_id: String::new(),
+            drawn: Ulid::generate(),
+            asked: Digest::of(b""),
+            actor: actor.to_owned(),
+            reason: reason.into(),
+            epoch: Some(epoch.clone()),
+        }
+    }
+
+    /// A step of a larger request, which has no name of its own.
+    pub(crate) fn step(&self) -> Self {
+        Self {
+            request_id: String::new(),
+            drawn: Ulid::generate(),
+            ..self.clone()
+        }
+    }
+
+    /// The epoch that makes the mutation; 0 when an operator does.
+    pub(crate) fn epoch(&self) -> u64 {
+        self.epoch.as_ref().map_or(0, Epoch::get)
+    }
+
+    pub(super) fn id(&self) -> RequestId {
+        // A byte that no text has sets our names apart from the callers'.
+        let name = match &*self.request_id {
+            "" => [&[0xff], self.drawn.to_string().as_bytes()].concat(),
+            named => named.as_bytes().to_vec(),
+        };
+        RequestId(Digest::of(&name))
+    }
+
+    pub(super) fn fence(&self, txn: Txn) -> Txn {
+        match &self.epoch {
+            Some(epoch) => epoch.fence(txn),
+            None => txn,
+        }
+    }
+
+    /// Whether a conflict says that another leads by now.
+    pub(super) fn is_fence(&self, conflict: &Conflict) -> bool {
+        self.epoch
+            .as_ref()
+            .is_some_and(|epoch| *epoch.key() == conflict.key)
+    }
+}
+
+fn check_words(field: &'static str, words: &str, limit: usize) -> Result<(), CallError> {
+    if words.len() > limit {
+        return Err(CallError::field(
+            field,
+            format!(
+                "it has {} bytes, but at most {limit} are allowed",
+                words.len()
+            ),
+        ));
+    }
+    Ok(())
+}

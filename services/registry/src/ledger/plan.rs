@@ -1,0 +1,141 @@
+//! What a mutation expects and writes.
+
+use bytes::Bytes;
+use decant_coordination::keys::{self, Record};
+use decant_coordination::{Entry, Expect, Key, Txn};
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::error::CallError;
+use crate::records::Records;
+
+/// What came of planning.
+pub(crate) enum Planned<A> {
+    /// All is as asked for already: nothing is written, and nothing audited.
+    Nothing(A),
+    /// This is to be done.
+    Do(Plan<A>),
+}
+
+/// A mutation that is ready to be made.
+pub(crate) struct Plan<A> {
+    pub(super) action: &'static str,
+    pub(super) subject: String,
+    pub(super) before: Value,
+    pub(super) after: Value,
+    /// Replaces the reason of who asked.
+    pub(super) reason: Option<String>,
+    expects: Vec<(Key, Expect)>,
+    writes: Vec<(Key, Bytes)>,
+    pub(super) answer: A,
+}
+
+impl<A> Plan<A> {
+    pub(crate) fn new(action: &'static str, subject: impl ToString, answer: A) -> Self {
+        Self {
+            action,
+            subject: subject.to_string(),
+            before: Value::Null,
+            after: Value::Null,
+            reason: None,
+            expects: Vec::new(),
+            writes: Vec::new(),
+            answer,
+        }
+    }
+
+    /// The same, with another answer.
+    pub(crate) fn map_answer<B>(self, map: impl FnOnce(A) -> B) -> Plan<B> {
+        Plan {
+            action: self.action,
+            subject: self.subject,
+            before: self.before,
+            after: self.after,
+            reason: self.reason,
+            expects: self.expects,
+            writes: self.writes,
+            answer: map(self.answer),
+        }
+    }
+
+    /// What the audit log says was there before.
+    pub(crate) fn before(self, before: Value) -> Self {
+        Self { before, ..self }
+    }
+
+    /// What the audit log says is there now.
+    pub(crate) fn after(self, after: Value) -> Self {
+        Self { after, ..self }
+    }
+
+    pub(crate) fn reason(self, reason: impl Into<String>) -> Self {
+        Self {
+            reason: Some(reason.into()),
+            ..self
+        }
+    }
+
+    /// That an entry is as it was read.
+    pub(crate) fn unchanged(mut self, entry: &Entry) -> Self {
+        let expect = Expect::unchanged(Some(entry));
+        self.expects.push((entry.key.clone(), expect));
+        self
+    }
+
+    /// Gives a record a value, if it is as it was read.
+    pub(crate) fn replace<R: Record>(
+        self,
+        records: &Records,
+        record: &R,
+        read: Option<&Entry>,
+        value: &R::Value,
+    ) -> Result<Self, CallError> {
+        let mut this = self.put(records, record, value)?;
+        this.expects
+            .push((records.key(record), Expect::unchanged(read)));
+        Ok(this)
+    }
+
+    /// Makes a record that is not there yet.
+    pub(crate) fn create<R: Record>(
+        self,
+        records: &Records,
+        record: &R,
+        value: &R::Value,
+    ) -> Result<Self, CallError> {
+        self.replace(records, record, None, value)
+    }
+
+    fn put<R: Record>(
+        mut self,
+        records: &Records,
+        record: &R,
+        value: &R::Value,
+    ) -> Result<Self, CallError> {
+        let value = keys::encode(record, value)?;
+        self.writes.push((records.key(record), value));
+        Ok(self)
+    }
+
+    /// Writes an entry again as it is, so that whoever depends on it notices this mutation.
+    pub(crate) fn touch(mut self, entry: &Entry) -> Self {
+        self.writes.push((entry.key.clone(), entry.value.clone()));
+        self
+    }
+
+    pub(super) fn add_to(&self, txn: Txn) -> Txn {
+        let txn = self
+            .expects
+            .iter()
+            .fold(txn, |txn, (key, expect)| txn.expect(key.clone(), *expect));
+        self.writes
+            .iter()
+            .fold(txn, |txn, (key, value)| txn.put(key.clone(), value.clone()))
+    }
+}
+
+/// A value for the audit log.
+pub(crate) fn summary(value: &impl Serialize) -> Value {
+    // What cannot be written as JSON could not be stored either, which is found out where it is stored.
+    serde_json::to_value(value).unwrap_or_default()
+}

@@ -1,0 +1,132 @@
+//! A slot as intended, beside what each live scorer makes of it.
+
+use decant_coordination::keys::{self, DesiredKey, ObservedKey, ScorerKey};
+use decant_coordination::{View, follow};
+use decant_model::{DesiredSlot, ModelName, SlotName};
+use futures::stream::select_all;
+use futures::{Stream, StreamExt};
+
+use super::{Fleet, Slots};
+use crate::error::CallError;
+use crate::records::Records;
+
+/// A slot as intended, and as it is.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct SlotStatus {
+    pub(crate) desired: DesiredSlot,
+    pub(crate) fleet: Fleet,
+    pub(crate) converged: bool,
+    /// What stands in the way; empty when nothing does.
+    pub(crate) blocked: String,
+}
+
+impl SlotStatus {
+    fn new(desired: DesiredSlot, fleet: Fleet) -> Self {
+        Self {
+            converged: fleet.converged(&desired),
+            blocked: fleet.blocked(&desired),
+            desired,
+            fleet,
+        }
+    }
+}
+
+/// The three parts of the store that a status is made of.
+#[derive(Clone, Copy)]
+enum Part {
+    Desired,
+    Scorers,
+    Observed,
+}
+
+/// The newest views of them; none before the first.
+#[derive(Default)]
+struct Views {
+    desired: Option<View>,
+    scorers: Option<View>,
+    observed: Option<View>,
+}
+
+impl Slots {
+    pub(crate) async fn status(
+        &self,
+        model: &ModelName,
+        slot: &SlotName,
+    ) -> Result<SlotStatus, CallError> {
+        let desired = self.get(model, slot).await?;
+        Ok(SlotStatus::new(desired, self.fleet(model, slot).await?))
+    }
+
+    /// A slot's status now, if it was set, and after each change, without end.
+    pub(crate) async fn watch_status(
+        &self,
+        model: ModelName,
+        slot: SlotName,
+    ) -> Result<impl Stream<Item = Result<SlotStatus, CallError>> + Send + 'static, CallError> {
+        self.catalog.model(&model).await?;
+        let (store, keyspace) = (&self.records.store, &self.records.keyspace);
+        let parts = [
+            (Part::Desired, keyspace.of_model::<DesiredKey>(&model)),
+            (Part::Scorers, keyspace.all::<ScorerKey>()),
+            (
+                Part::Observed,
+                keyspace.of_slot::<ObservedKey>(&model, &slot),
+            ),
+        ];
+        let views = parts.map(|(part, prefix)| {
+            follow(store.clone(), prefix)
+                .map(move |view| (part, view))
+                .boxed()
+        });
+        let records = self.records.clone();
+        let key = DesiredKey { model, slot };
+        let statuses = select_all(views).scan(
+            (Views::default(), None),
+            move |(views, last), (part, view)| {
+                views.put(part, view);
+                let status = views.status(&records, &key).transpose();
+                let changed = status.filter(|status| match (status, &*last) {
+                    (Ok(status), Some(last)) => status != last,
+                    _ => true,
+                });
+                if let Some(Ok(status)) = &changed {
+                    *last = Some(status.clone());
+                }
+                futures::future::ready(Some(changed))
+            },
+        );
+        Ok(statuses.filter_map(futures::future::ready))
+    }
+}
+
+impl Views {
+    fn put(&mut self, part: Part, view: View) {
+        let place = match part {
+            Part::Desired => &mut self.desired,
+            Part::Scorers => &mut self.scorers,
+            Part::Observed => &mut self.observed,
+        };
+        *place = Some(view);
+    }
+
+    /// The status, once all parts were seen and the slot was set.
+    fn status(&self, records: &Records, key: &DesiredKey) -> Result<Option<SlotStatus>, CallError> {
+        let (Some(desired), Some(scorers), Some(observed)) =
+            (&self.desired, &self.scorers, &self.observed)
+        else {
+            return Ok(None);
+        };
+        let Some(entry) = desired.entries.get(&records.key(key)) else {
+            return Ok(None);
+        };
+        let desired = keys::value::<DesiredKey>(entry)?;
+        let (keyspace, of_slot) = (
+            &records.keyspace,
+            records
+                .keyspace
+                .of_slot::<ObservedKey>(&key.model, &key.slot),
+        );
+        let fleet = Fleet::read(keyspace, scorers, observed, &of_slot)?;
+        Ok(Some(SlotStatus::new(desired, fleet)))
+    }
+}

@@ -1,0 +1,257 @@
+//! `decant.registry.v1.RegistryService`.
+
+use decant_artifact::{Bundle, BundleStore};
+use decant_chassis::tasks::Tasks;
+use decant_model::{BundlePath, ModelName, ModelVersion};
+use decant_proto::registry::v1::registry_service_server::RegistryService;
+use decant_proto::registry::v1::{self as proto, fetch_bundle_response as fetch};
+use futures::stream::BoxStream;
+use futures::{Stream, StreamExt, TryStreamExt, stream};
+use tokio::sync::oneshot;
+use tonic::{Request, Response, Status, Streaming, async_trait};
+
+use super::wire::{self, model_name};
+use crate::admission::Admission;
+use crate::catalog::{Catalog, Settings, Update, Version};
+use crate::error::CallError;
+use crate::ledger::Ask;
+
+#[derive(Clone)]
+pub(crate) struct RegistryApi {
+    catalog: Catalog,
+    admission: Admission,
+    bundles: BundleStore,
+    tasks: Tasks,
+}
+
+impl RegistryApi {
+    pub(crate) fn new(
+        catalog: Catalog,
+        admission: Admission,
+        bundles: BundleStore,
+        tasks: Tasks,
+    ) -> Self {
+        Self {
+            catalog,
+            admission,
+            bundles,
+            tasks,
+        }
+    }
+
+    /// A version with the manifest's own bytes, which only its bundle holds.
+    async fn with_manifest(&self, version: Version) -> Result<proto::Version, CallError> {
+        let bundle = self.bundles.open(version.record.digest).await?;
+        Ok(wire::version_with_manifest(version, &bundle))
+    }
+}
+
+#[async_trait]
+impl RegistryService for RegistryApi {
+    async fn create_model(
+        &self,
+        request: Request<proto::CreateModelRequest>,
+    ) -> Result<Response<proto::CreateModelResponse>, Status> {
+        let request = request.into_inner();
+        let ask = Ask::operator(
+            request.request_id.clone(),
+            request.issued_by.clone(),
+            String::new(),
+            &request,
+        )?;
+        let model = request
+            .model
+            .ok_or_else(|| CallError::field("model", "not given"))?;
+        let name = model_name("model.name", &model.name)?;
+        let signers = wire::signers("model.signers", &model.signers)?;
+        let settings = Settings::check(model.description, wire::gates(model.gates), signers)?;
+        let created = self.catalog.create_model(&ask, name, settings).await?;
+        Ok(Response::new(proto::CreateModelResponse {
+            model: Some(wire::model(created)),
+        }))
+    }
+
+    async fn get_model(
+        &self,
+        request: Request<proto::GetModelRequest>,
+    ) -> Result<Response<proto::GetModelResponse>, Status> {
+        let name = model_name("name", &request.into_inner().name)?;
+        let model = self.catalog.model(&name).await?;
+        Ok(Response::new(proto::GetModelResponse {
+            model: Some(wire::model(model)),
+        }))
+    }
+
+    async fn update_model(
+        &self,
+        request: Request<proto::UpdateModelRequest>,
+    ) -> Result<Response<proto::UpdateModelResponse>, Status> {
+        let request = request.into_inner();
+        let ask = Ask::operator(
+            request.request_id.clone(),
+            request.issued_by.clone(),
+            request.reason.clone(),
+            &request,
+        )?;
+        let name = model_name("name", &request.name)?;
+        let signers = request
+            .signers
+            .map(|signers| wire::signers("signers", &signers.keys))
+            .transpose()?;
+        let gates = request.gates.map(|gates| wire::gates(gates.gates));
+        let update = Update::check(request.description, gates, signers)?;
+        let updated = self.catalog.update_model(&ask, name, update).await?;
+        Ok(Response::new(proto::UpdateModelResponse {
+            model: Some(wire::model(updated)),
+        }))
+    }
+
+    async fn list_models(
+        &self,
+        request: Request<proto::ListModelsRequest>,
+    ) -> Result<Response<proto::ListModelsResponse>, Status> {
+        let request = request.into_inner();
+        let page = self
+            .catalog
+            .models(request.page_size, &request.page_token)
+            .await?;
+        Ok(Response::new(proto::ListModelsResponse {
+            models: page.items.into_iter().map(wire::model).collect(),
+            next_page_token: page.next_page_token,
+        }))
+    }
+
+    async fn push_version(
+        &self,
+        request: Request<Streaming<proto::PushVersionRequest>>,
+    ) -> Result<Response<proto::PushVersionResponse>, Status> {
+        let place = self.admission.enter()?;
+        let admission = self.admission.clone();
+        let parts = request
+            .into_inner()
+            .map(|message| wire::part(message.map_err(wire::cut)?));
+        let (answer, answered) = oneshot::channel();
+        // A task of its own, because this call is dropped when its client goes away: the upload is then to be taken back
+        // in order, and a version that is being added is to be added.
+        self.tasks.spawn_bounded("registry-push", async move {
+            let outcome = admission.admit(Box::pin(parts)).await;
+            drop(place);
+            if let Err(Err(error)) = answer.send(outcome) {
+                tracing::info!(%error, "gave up a push whose client went away");
+            }
+        });
+        let version = answered
+            .await
+            .map_err(|_| CallError::Broken("the push ended without an answer"))??;
+        let version = self.with_manifest(version).await?;
+        Ok(Response::new(proto::PushVersionResponse {
+            version: Some(version),
+        }))
+    }
+
+    async fn get_version(
+        &self,
+        request: Request<proto::GetVersionRequest>,
+    ) -> Result<Response<proto::GetVersionResponse>, Status> {
+        let request = request.into_inner();
+        let model = model_name("model", &request.model)?;
+        let version = self
+            .catalog
+            .version(&model, ModelVersion::new(request.version))
+            .await?;
+        let version = self.with_manifest(version).await?;
+        Ok(Response::new(proto::GetVersionResponse {
+            version: Some(version),
+        }))
+    }
+
+    async fn list_versions(
+        &self,
+        request: Request<proto::ListVersionsRequest>,
+    ) -> Result<Response<proto::ListVersionsResponse>, Status> {
+        let request = request.into_inner();
+        let model = model_name("model", &request.model)?;
+        let page = self
+            .catalog
+            .versions(&model, request.page_size, &request.page_token)
+            .await?;
+        Ok(Response::new(proto::ListVersionsResponse {
+            versions: page.items.into_iter().map(wire::version).collect(),
+            next_page_token: page.next_page_token,
+        }))
+    }
+
+    async fn retire_version(
+        &self,
+        request: Request<proto::RetireVersionRequest>,
+    ) -> Result<Response<proto::RetireVersionResponse>, Status> {
+        let request = request.into_inner();
+        let ask = Ask::operator(
+            request.request_id.clone(),
+            request.issued_by.clone(),
+            request.reason.clone(),
+            &request,
+        )?;
+        let model = model_name("model", &request.model)?;
+        let version = wire::given_version(request.version)?;
+        let retired = self.catalog.retire(&ask, &model, version).await?;
+        Ok(Response::new(proto::RetireVersionResponse {
+            version: Some(wire::version(retired)),
+        }))
+    }
+
+    async fn get_lineage(
+        &self,
+        request: Request<proto::GetLineageRequest>,
+    ) -> Result<Response<proto::GetLineageResponse>, Status> {
+        let request = request.into_inner();
+        let model = model_name("model", &request.model)?;
+        let line = self
+            .catalog
+            .lineage(&model, ModelVersion::new(request.version))
+            .await?;
+        Ok(Response::new(proto::GetLineageResponse {
+            nodes: line.into_iter().map(wire::lineage_node).collect(),
+        }))
+    }
+
+    type FetchBundleStream = BoxStream<'static, Result<proto::FetchBundleResponse, Status>>;
+
+    async fn fetch_bundle(
+        &self,
+        request: Request<proto::FetchBundleRequest>,
+    ) -> Result<Response<Self::FetchBundleStream>, Status> {
+        let request = request.into_inner();
+        let model: ModelName = model_name("model", &request.model)?;
+        let version = self
+            .catalog
+            .version(&model, ModelVersion::new(request.version))
+            .await?;
+        let bundle = self
+            .bundles
+            .open(version.record.digest)
+            .await
+            .map_err(CallError::from)?;
+        let parts =
+            bundle_parts(bundle).map_ok(|part| proto::FetchBundleResponse { part: Some(part) });
+        Ok(Response::new(parts.map_err(Status::from).boxed()))
+    }
+}
+
+/// A bundle as it is downloaded: the manifest, then the files in chunks, in the order of their paths.
+fn bundle_parts(
+    bundle: Bundle,
+) -> impl Stream<Item = Result<fetch::Part, CallError>> + Send + 'static {
+    let manifest = fetch::Part::Manifest(bundle.manifest_bytes().clone());
+    let paths: Vec<BundlePath> = bundle.manifest().files.keys().cloned().collect();
+    let files = stream::iter(paths).flat_map(move |path| {
+        let chunks = bundle.stream_file(&path).map_err(CallError::from);
+        chunks.map_ok(move |data| {
+            fetch::Part::Chunk(proto::FileChunk {
+                path: path.to_string(),
+                data,
+            })
+        })
+    });
+    stream::once(async { Ok(manifest) }).chain(files)
+}

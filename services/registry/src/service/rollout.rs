@@ -1,0 +1,154 @@
+//! `decant.rollout.v1.RolloutService`.
+
+use decant_proto::rollout::v1 as proto;
+use decant_proto::rollout::v1::rollout_service_server::RolloutService;
+use futures::stream::BoxStream;
+use futures::{Stream, StreamExt, TryStreamExt, stream};
+use tokio_util::sync::CancellationToken;
+use tonic::{Request, Response, Status, async_trait};
+
+use super::wire;
+use crate::error::CallError;
+use crate::rollout::Slots;
+
+#[derive(Clone)]
+pub(crate) struct RolloutApi {
+    slots: Slots,
+    stop: CancellationToken,
+}
+
+impl RolloutApi {
+    pub(crate) fn new(slots: Slots, stop: CancellationToken) -> Self {
+        Self { slots, stop }
+    }
+
+    /// A stream that has no end of its own: whoever reads it is told why it ends.
+    fn until_stop<T: Send + 'static>(
+        &self,
+        items: impl Stream<Item = Result<T, CallError>> + Send + 'static,
+    ) -> BoxStream<'static, Result<T, Status>> {
+        items
+            .map_err(Status::from)
+            .take_until(self.stop.clone().cancelled_owned())
+            .chain(stream::once(async { Err(CallError::Draining.into()) }))
+            .boxed()
+    }
+}
+
+#[async_trait]
+impl RolloutService for RolloutApi {
+    async fn set_slot(
+        &self,
+        request: Request<proto::SetSlotRequest>,
+    ) -> Result<Response<proto::SetSlotResponse>, Status> {
+        let change = wire::set_slot(request.into_inner())?;
+        let desired = self.slots.set(&change).await?;
+        Ok(Response::new(proto::SetSlotResponse {
+            slot: Some(wire::slot(&change.model, &change.slot, desired)),
+        }))
+    }
+
+    async fn prepare_slot(
+        &self,
+        request: Request<proto::PrepareSlotRequest>,
+    ) -> Result<Response<proto::PrepareSlotResponse>, Status> {
+        let change = wire::prepare_slot(request.into_inner())?;
+        let desired = self.slots.prepare(&change).await?;
+        Ok(Response::new(proto::PrepareSlotResponse {
+            slot: Some(wire::slot(&change.model, &change.slot, desired)),
+        }))
+    }
+
+    async fn get_slot(
+        &self,
+        request: Request<proto::GetSlotRequest>,
+    ) -> Result<Response<proto::GetSlotResponse>, Status> {
+        let request = request.into_inner();
+        let (model, slot) = wire::place(&request.model, &request.slot)?;
+        let desired = self.slots.get(&model, &slot).await?;
+        Ok(Response::new(proto::GetSlotResponse {
+            slot: Some(wire::slot(&model, &slot, desired)),
+        }))
+    }
+
+    type WatchSlotStream = BoxStream<'static, Result<proto::WatchSlotResponse, Status>>;
+
+    async fn watch_slot(
+        &self,
+        request: Request<proto::WatchSlotRequest>,
+    ) -> Result<Response<Self::WatchSlotStream>, Status> {
+        let request = request.into_inner();
+        let (model, slot) = wire::place(&request.model, &request.slot)?;
+        let changes = self.slots.watch(model.clone(), slot.clone()).await?;
+        let responses = changes.map_ok(move |desired| proto::WatchSlotResponse {
+            slot: Some(wire::slot(&model, &slot, desired)),
+        });
+        Ok(Response::new(self.until_stop(responses)))
+    }
+
+    async fn get_slot_status(
+        &self,
+        request: Request<proto::GetSlotStatusRequest>,
+    ) -> Result<Response<proto::GetSlotStatusResponse>, Status> {
+        let request = request.into_inner();
+        let (model, slot) = wire::place(&request.model, &request.slot)?;
+        let status = self.slots.status(&model, &slot).await?;
+        Ok(Response::new(proto::GetSlotStatusResponse {
+            status: Some(wire::slot_status(&model, &slot, status)),
+        }))
+    }
+
+    type WatchSlotStatusStream = BoxStream<'static, Result<proto::WatchSlotStatusResponse, Status>>;
+
+    async fn watch_slot_status(
+        &self,
+        request: Request<proto::WatchSlotStatusRequest>,
+    ) -> Result<Response<Self::WatchSlotStatusStream>, Status> {
+        let request = request.into_inner();
+        let (model, slot) = wire::place(&request.model, &request.slot)?;
+        let changes = self.slots.watch_status(model.clone(), slot.clone()).await?;
+        let responses = changes.map_ok(move |status| proto::WatchSlotStatusResponse {
+            status: Some(wire::slot_status(&model, &slot, status)),
+        });
+        Ok(Response::new(self.until_stop(responses)))
+    }
+
+    async fn list_slot_history(
+        &self,
+        request: Request<proto::ListSlotHistoryRequest>,
+    ) -> Result<Response<proto::ListSlotHistoryResponse>, Status> {
+        let request = request.into_inner();
+        let (model, slot) = wire::place(&request.model, &request.slot)?;
+        let (slots, next_page_token) = match request.at {
+            Some(at) => {
+                let found = self.slots.at(&model, &slot, wire::moment(at)?).await?;
+                (Vec::from_iter(found), String::new())
+            }
+            None => {
+                let (size, token) = (request.page_size, &request.page_token);
+                let page = self.slots.history(&model, &slot, size, token).await?;
+                (page.items, page.next_page_token)
+            }
+        };
+        let slots = slots
+            .into_iter()
+            .map(|desired| wire::slot(&model, &slot, desired));
+        Ok(Response::new(proto::ListSlotHistoryResponse {
+            slots: slots.collect(),
+            next_page_token,
+        }))
+    }
+
+    async fn list_scorers(
+        &self,
+        _request: Request<proto::ListScorersRequest>,
+    ) -> Result<Response<proto::ListScorersResponse>, Status> {
+        let scorers = self.slots.scorers().await?;
+        let scorers = scorers
+            .into_iter()
+            .map(|(name, record)| wire::scorer(&name, record));
+        Ok(Response::new(proto::ListScorersResponse {
+            scorers: scorers.collect(),
+        }))
+    }
+}
