@@ -37,9 +37,12 @@ fn configure(arguments: &process::Arguments) -> Result<Settings, ConfigError> {
     Ok(settings)
 }
 
-async fn serve(settings: Settings, signals: Signals) -> anyhow::Result<()> {
+async fn serve(mut settings: Settings, signals: Signals) -> anyhow::Result<()> {
     let listener = bind("registry", settings.listen).await?;
     let address = listener.local_addr()?;
+    if settings.registry.advertise.is_empty() {
+        settings.registry.advertise = address.to_string();
+    }
     let store = Arc::new(EtcdStore::connect(settings.store).await?);
     let bundles = BundleStore::connect(&settings.bundles)?;
     let mut host = Host::new();

@@ -42,7 +42,9 @@ fn configure(arguments: &process::Arguments) -> Result<Settings, ConfigError> {
 async fn serve(mut settings: Settings, signals: Signals) -> anyhow::Result<()> {
     let listener = bind("scorer", settings.listen).await?;
     let address = listener.local_addr()?;
-    settings.scorer.listening_on(address);
+    if settings.scorer.advertise.is_empty() {
+        settings.scorer.advertise = address.to_string();
+    }
     let runtime = Runtime::load(&settings.onnx_runtime)?;
     // Not waited for: a scorer starts from its cache when the store is away.
     let store = Arc::new(EtcdStore::lazy(settings.store)?);

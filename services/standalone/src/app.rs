@@ -72,7 +72,10 @@ impl App {
         let services = host.services();
         let (reporter, with_common) = server::common()?;
         let registry = decant_registry::App::build(
-            decant_registry::Config::default(),
+            decant_registry::Config {
+                advertise: addresses.registry.to_string(),
+                ..decant_registry::Config::default()
+            },
             Arc::clone(&store),
             bundles.clone(),
             services.clone(),
@@ -85,8 +88,12 @@ impl App {
         );
 
         let (reporter, with_common) = server::common()?;
+        let mut scorer = config.scorer;
+        if scorer.advertise.is_empty() {
+            scorer.advertise = addresses.scorer.to_string();
+        }
         let scorer = decant_scorer::App::build(
-            config.scorer,
+            scorer,
             runtime.clone(),
             store,
             bundles,
