@@ -2,7 +2,7 @@
 //! older copy, or exchanged for another, would have slots changed that are further on in truth: such changes are refused
 //! until an operator says that this store is the truth (`decant admin adopt`).
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use decant_coordination::keys::{self, ClusterKey, ClusterRecord};
 use decant_coordination::{Expect, StoreError, StoreIdentity, Txn};
@@ -70,11 +70,16 @@ impl Cluster {
     pub(crate) async fn look(
         &self,
     ) -> Result<(ClusterRecord, StoreIdentity, Option<String>), CallError> {
+        // Looks go on side by side, and an earlier one may end later: each is compared with what was known when it began.
+        let known = self.seen().clone();
         let record = self.record().await?.value;
         let store = self.records.store.identity().await?;
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        let words = Seen::update(&mut seen, &record, store);
+        let words = Seen::update(&mut self.seen(), known, &record, store);
         Ok((record, store, words))
+    }
+
+    fn seen(&self) -> MutexGuard<'_, Option<Seen>> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Refuses to go on with a store that looks like an older copy.
@@ -87,16 +92,18 @@ impl Cluster {
 
     /// The incarnation that an adopted store gets: above all that were seen.
     pub(crate) fn next_incarnation(&self, stored: u64) -> u64 {
-        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        seen.as_ref()
+        self.seen()
+            .as_ref()
             .map_or(stored, |seen| seen.incarnation.max(stored))
             + 1
     }
 }
 
 impl Seen {
+    /// Takes note of a look that began when this was known, and says what is wrong with the store.
     fn update(
         seen: &mut Option<Self>,
+        known: Option<Self>,
         record: &ClusterRecord,
         store: StoreIdentity,
     ) -> Option<String> {
@@ -106,24 +113,35 @@ impl Seen {
             incarnation: record.incarnation,
             older: None,
         };
-        let Some(known) = seen else {
-            *seen = Some(fresh);
+        let Some(known) = known else {
+            seen.get_or_insert(fresh);
             return None;
         };
-        let words = known.difference(record, store);
         let adopted = match &known.older {
             Some(older) => record.incarnation > older.incarnation,
             None => record.incarnation > known.incarnation,
         };
-        if adopted || (words.is_none() && known.older.is_none()) {
+        if adopted {
             *seen = Some(fresh);
             return None;
         }
-        let older = known.older.get_or_insert_with(|| Older {
-            words: words.unwrap_or_default(),
-            incarnation: record.incarnation,
-        });
-        Some(older.words.clone())
+        let words = match &known.older {
+            Some(older) => Some(older.words.clone()),
+            None => known.difference(record, store),
+        };
+        let seen = seen.get_or_insert(known);
+        match &words {
+            None => seen.store.revision = seen.store.revision.max(store.revision),
+            Some(words) if seen.older.is_none() => {
+                tracing::error!(words, "the store looks like an older copy or another one");
+                seen.older = Some(Older {
+                    words: words.clone(),
+                    incarnation: record.incarnation,
+                });
+            }
+            Some(_) => {}
+        }
+        words
     }
 
     fn difference(&self, record: &ClusterRecord, store: StoreIdentity) -> Option<String> {
@@ -169,7 +187,8 @@ mod tests {
             id: 7,
             revision: Revision(revision),
         };
-        Seen::update(seen, &record, store)
+        let known = seen.clone();
+        Seen::update(seen, known, &record, store)
     }
 
     #[test]
@@ -186,6 +205,25 @@ mod tests {
         assert_eq!(look(&mut seen, "a", 2, 21), None, "adopted");
         assert!(look(&mut seen, "b", 1, 30).is_some_and(|words| words.contains("cluster b")));
         assert_eq!(look(&mut seen, "b", 2, 31), None);
+    }
+
+    #[test]
+    fn a_look_that_began_earlier_may_end_later() {
+        let mut seen = None;
+        look(&mut seen, "a", 1, 10);
+        let known = seen.clone();
+        look(&mut seen, "a", 1, 14);
+        let record = ClusterRecord {
+            uuid: "a".into(),
+            incarnation: 1,
+            created_at_millis: 0,
+        };
+        let store = StoreIdentity {
+            id: 7,
+            revision: Revision(13),
+        };
+        assert_eq!(Seen::update(&mut seen, known, &record, store), None);
+        assert!(look(&mut seen, "a", 1, 13).is_some(), "but not begin later");
     }
 
     #[test]

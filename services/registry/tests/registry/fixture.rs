@@ -11,6 +11,8 @@ use decant_chassis::server::serve;
 use decant_chassis::tasks::{Failures, Tasks};
 use decant_coordination::{EmbeddedStore, MetaStore, Prefix};
 use decant_model::{BundlePath, Digest, FileEntry, Lineage, Manifest, ModelName};
+use decant_proto::admin::v1::admin_service_client::AdminServiceClient;
+use decant_proto::admin::v1::{AuditEntry, ListAuditRequest};
 use decant_proto::registry::push::push_version;
 use decant_proto::registry::v1::push_version_request::Part;
 use decant_proto::registry::v1::registry_service_client::RegistryServiceClient;
@@ -103,6 +105,26 @@ impl Registry {
         RolloutServiceClient::new(self.channel.clone())
     }
 
+    pub(crate) fn admin(&self) -> AdminServiceClient<Channel> {
+        AdminServiceClient::new(self.channel.clone())
+    }
+
+    /// The store below, for what no registry would write.
+    pub(crate) fn store(&self) -> &Arc<dyn MetaStore> {
+        &self.store
+    }
+
+    /// The audit entries of a subject, the newest first; all, if it is empty.
+    pub(crate) async fn audit(&self, subject: &str) -> Vec<AuditEntry> {
+        let request = ListAuditRequest {
+            subject: subject.into(),
+            page_size: 1000,
+            ..ListAuditRequest::default()
+        };
+        let response = self.admin().list_audit(request).await.unwrap();
+        response.into_inner().entries
+    }
+
     pub(crate) async fn create(&self, name: &str, gates: Vec<Gate>) -> Model {
         let model = Model {
             name: name.into(),
@@ -111,7 +133,10 @@ impl Registry {
         };
         let response = self
             .client()
-            .create_model(CreateModelRequest { model: Some(model) })
+            .create_model(CreateModelRequest {
+                model: Some(model),
+                ..CreateModelRequest::default()
+            })
             .await;
         response.unwrap().into_inner().model.unwrap()
     }
@@ -122,6 +147,7 @@ impl Registry {
             &mut self.client(),
             &movies(),
             bundle.manifest.clone(),
+            None,
             bundle.files.clone(),
         )
         .await
@@ -136,15 +162,13 @@ impl Registry {
         Ok(response.into_inner().version.unwrap())
     }
 
-    /// Everything that is kept: keys, and files of bundles.
+    /// Everything that calls leave behind: keys, and files of bundles.
     pub(crate) async fn kept(&self) -> (Vec<String>, Vec<String>) {
         let keys = self.store.list(&Prefix::new("/")).await.unwrap().entries;
-        (
-            keys.into_iter()
-                .map(|entry| entry.key.to_string())
-                .collect(),
-            self.bundle_files(),
-        )
+        let keys = keys.into_iter().map(|entry| entry.key.to_string());
+        // A registry makes these by itself.
+        let calls = |key: &String| !key.ends_with("/leader") && !key.ends_with("/meta/cluster");
+        (keys.filter(calls).collect(), self.bundle_files())
     }
 
     /// The files in the folder of bundles, hidden ones too.
@@ -277,6 +301,7 @@ pub(crate) fn header(model: &str, manifest: &Bytes, digest: &str) -> Part {
         model: model.into(),
         manifest: manifest.clone(),
         digest: digest.into(),
+        ..PushHeader::default()
     })
 }
 

@@ -28,7 +28,7 @@ async fn models_are_created_once_and_listed_by_name() {
     assert_eq!(found.into_inner().model, Some(movies.clone()));
     let listed = registry
         .client()
-        .list_models(ListModelsRequest {})
+        .list_models(ListModelsRequest::default())
         .await
         .unwrap()
         .into_inner()
@@ -42,7 +42,10 @@ async fn models_are_created_once_and_listed_by_name() {
     };
     let error = registry
         .client()
-        .create_model(CreateModelRequest { model: Some(other) })
+        .create_model(CreateModelRequest {
+            model: Some(other),
+            ..CreateModelRequest::default()
+        })
         .await
         .unwrap_err();
     assert_eq!(error.code(), Code::AlreadyExists);
@@ -110,7 +113,10 @@ async fn models_that_make_no_sense_are_refused_by_field() {
     for (model, field, reason) in cases {
         let error = registry
             .client()
-            .create_model(CreateModelRequest { model: Some(model) })
+            .create_model(CreateModelRequest {
+                model: Some(model),
+                ..CreateModelRequest::default()
+            })
             .await
             .unwrap_err();
         assert_eq!(error.code(), Code::InvalidArgument);
@@ -126,7 +132,7 @@ async fn models_that_make_no_sense_are_refused_by_field() {
     }
     let error = registry
         .client()
-        .create_model(CreateModelRequest { model: None })
+        .create_model(CreateModelRequest::default())
         .await
         .unwrap_err();
     assert_eq!(error.code(), Code::InvalidArgument);
@@ -144,7 +150,10 @@ async fn what_is_not_there_is_not_found_by_name() {
             .await
             .unwrap_err(),
         client
-            .list_versions(ListVersionsRequest { model: model() })
+            .list_versions(ListVersionsRequest {
+                model: model(),
+                ..ListVersionsRequest::default()
+            })
             .await
             .unwrap_err(),
         client

@@ -91,6 +91,7 @@ async fn versions_are_numbered_kept_and_read_back() {
     assert_eq!(model.into_inner().model.unwrap().latest_version, 3);
     let request = ListVersionsRequest {
         model: "movies".into(),
+        ..ListVersionsRequest::default()
     };
     let listed = registry
         .client()
@@ -155,7 +156,7 @@ async fn of_the_same_bundle_at_once_one_becomes_a_version() {
     let registry = Registry::start().await;
     registry.create("movies", vec![]).await;
     let same = bundle("same");
-    let outcomes = join_all((0..8).map(|_| registry.push(&same))).await;
+    let outcomes = join_all((0..8).map(|_| registry.send(same.parts()))).await;
     let (won, lost): (Vec<_>, Vec<_>) = outcomes.into_iter().partition(Result::is_ok);
     assert_eq!(won.len(), 1);
     for status in lost.into_iter().map(Result::unwrap_err) {
@@ -165,6 +166,27 @@ async fn of_the_same_bundle_at_once_one_becomes_a_version() {
         );
     }
     assert_eq!(fetch(&registry, 1).await.unwrap().files, same.files);
+}
+
+#[tokio::test]
+async fn a_push_with_a_name_is_made_once_however_often_it_is_sent() {
+    let registry = Registry::start().await;
+    registry.create("movies", vec![]).await;
+    let same = bundle("same");
+    // Trainers name a push after its digest.
+    let outcomes = join_all((0..4).map(|_| registry.push(&same))).await;
+    let first = outcomes[0].clone().unwrap();
+    assert_eq!((first.version, first.state()), (1, VersionState::Approved));
+    for outcome in outcomes {
+        assert_eq!(outcome.unwrap(), first);
+    }
+    assert_eq!(registry.push(&same).await.unwrap(), first);
+    let entries = registry.audit("movies/v1").await;
+    let actions: Vec<_> = entries.iter().map(|entry| &*entry.action).collect();
+    assert_eq!(
+        actions,
+        ["version.approve", "version.validate", "version.stage"]
+    );
 }
 
 #[tokio::test]
