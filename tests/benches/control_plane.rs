@@ -121,7 +121,8 @@ async fn leaders() {
         written.push(committed.duration_since(killed).unwrap());
         generations.push((slot.generation, committed));
         cluster.converged(0, version, shape.scorers).await;
-        cluster.etcd.restart(leader).await;
+        cluster.etcd.restart(leader);
+        cluster.etcd.healthy().await;
     }
     let history = clients.stop().await;
     history.check_no_drop();

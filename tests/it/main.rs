@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test ends by panicking")]
 
 mod architecture;
+mod cluster;
 mod wire;
 mod documents;
 mod discovery;

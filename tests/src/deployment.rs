@@ -74,7 +74,7 @@ impl Deployment {
 
     async fn start_on(shape: Shape, objects: Option<Objects>) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let etcd = Etcd::start(shape.etcd).await;
+        let etcd = Etcd::cluster(shape.etcd).await;
         let mut cluster = Self {
             folder,
             objects,

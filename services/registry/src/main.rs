@@ -43,7 +43,7 @@ async fn serve(mut settings: Settings, signals: Signals) -> anyhow::Result<()> {
     if settings.registry.advertise.is_empty() {
         settings.registry.advertise = address.to_string();
     }
-    let store = Arc::new(EtcdStore::connect(settings.store).await?);
+    let store = Arc::new(EtcdStore::connect(&settings.store).await?);
     let bundles = BundleStore::connect(&settings.bundles)?;
     let mut host = Host::new();
     let (reporter, with_common) = server::common()?;

@@ -50,7 +50,7 @@ impl Settings {
     pub fn check(&self) -> Result<(), ConfigError> {
         self.store
             .check()
-            .map_err(|(key, reason)| ConfigError::invalid(format!("store.{key}"), reason))?;
+            .map_err(|wrong| ConfigError::invalid(format!("store.{}", wrong.key), wrong.reason))?;
         self.bundles.check().map_err(|error| match error {
             ConnectError::Key { key, value, reason } => {
                 ConfigError::invalid(format!("bundles.{key}"), format!("`{value}` {reason}"))

@@ -47,7 +47,7 @@ async fn serve(mut settings: Settings, signals: Signals) -> anyhow::Result<()> {
     }
     let runtime = Runtime::load(&settings.onnx_runtime)?;
     // Not waited for: a scorer starts from its cache when the store is away.
-    let store = Arc::new(EtcdStore::lazy(settings.store)?);
+    let store = Arc::new(EtcdStore::new(&settings.store)?);
     let bundles = BundleStore::connect(&settings.bundles)?;
     let mut host = Host::new();
     let (reporter, with_common) = server::common()?;

@@ -55,7 +55,7 @@ impl Settings {
         config::check_onnx_runtime(&self.onnx_runtime)?;
         self.store
             .check()
-            .map_err(|(key, reason)| ConfigError::invalid(format!("store.{key}"), reason))?;
+            .map_err(|wrong| ConfigError::invalid(format!("store.{}", wrong.key), wrong.reason))?;
         self.bundles.check().map_err(|error| match error {
             ConnectError::Key { key, value, reason } => {
                 ConfigError::invalid(format!("bundles.{key}"), format!("`{value}` {reason}"))

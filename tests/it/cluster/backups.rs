@@ -75,7 +75,9 @@ async fn process_metadata_survives_the_loss_of_etcd_by_export_and_by_the_bundles
 
     for import in [true, false] {
         drop(cluster.registries.remove(0));
-        cluster.etcd.wipe().await;
+        cluster.etcd.wipe();
+        cluster.etcd.restart(0);
+        cluster.etcd.healthy().await;
         let registry = cluster.start_registry([]);
         cluster.registries.push(registry);
         let restored = if import {

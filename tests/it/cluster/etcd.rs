@@ -43,7 +43,7 @@ async fn process_a_killed_etcd_leader_fails_no_request_and_delays_no_slot_for_lo
     history.check_exact([&first, &second]);
     let took = history.converged(slot.generation, written).unwrap();
     assert!(took < CALM, "the scorers took {took:?}");
-    cluster.etcd.restart(leader).await;
+    cluster.etcd.restart(leader);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -76,8 +76,8 @@ async fn process_scorers_serve_while_etcd_has_no_quorum_and_take_up_what_comes_a
     })
     .await;
 
-    cluster.etcd.restart(0).await;
-    cluster.etcd.restart(1).await;
+    cluster.etcd.restart(0);
+    cluster.etcd.restart(1);
     eventually("the slot can be set again", || async {
         cluster.set(0, version).await.map_err(|status| status.to_string())
     })
@@ -132,7 +132,9 @@ async fn process_a_wiped_etcd_freezes_scorers_and_stops_nobody() {
     cluster.serve(&tiny).await;
     let intended = cluster.intended(0).await;
     let clients = Recorder::start(cluster.scorer_addresses(), OFTEN);
-    cluster.etcd.wipe().await;
+    cluster.etcd.wipe();
+        cluster.etcd.restart(0);
+        cluster.etcd.healthy().await;
     // A registry that starts now finds nothing, and makes a new cluster's metadata.
     let registry = cluster.start_registry([]);
     cluster.registries.push(registry);
