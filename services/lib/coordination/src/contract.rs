@@ -1,6 +1,9 @@
 //! What every store must do, as functions for the tests of each. They use keys under a scratch prefix only, so that they
 //! can share a store. A broken promise panics.
 
+mod leases;
+mod watches;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,9 +12,15 @@ use futures::StreamExt;
 use futures::future::join_all;
 
 use crate::{
-    Changes, Entry, Event, Expect, Key, MAX_BYTES, MAX_OPERATIONS, MetaStore, Prefix, Revision,
-    StoreError, Txn, Watch,
+    Changes, Entry, Event, Expect, Key, MAX_BYTES, MAX_OPERATIONS, MetaStore, Order, Prefix,
+    Revision, StoreError, Txn, Watch,
 };
+
+pub use leases::{
+    a_lease_can_be_revoked, a_lost_lease_is_refused, leases_are_kept_alive, leases_expire,
+    the_last_put_binds_a_key,
+};
+pub use watches::{compaction_is_reported, watchers_agree, watches_miss_nothing, watches_resume};
 
 /// Longer than any answer takes, on any machine.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -282,150 +291,110 @@ pub async fn limits_hold(store: &dyn MetaStore, scratch: &Prefix) {
     );
 }
 
-/// A watch gives every change of its prefix once, whole and in order, from any revision on, past and future.
-pub async fn watches_miss_nothing(store: &dyn MetaStore, scratch: &Prefix) {
-    let (watched, elsewhere) = (key_prefix(scratch, "in/"), key(scratch, "out"));
-    let (a, b) = (key(&watched, "a"), key(&watched, "b"));
-    let start = put(store, &elsewhere, "0").await;
-    let mut expected = Vec::new();
-    let mut live = store
-        .watch(&watched, start.next())
+/// A leader's epoch: holds while the key is rewritten, and never again after it was deleted.
+pub async fn epochs_fence(store: &dyn MetaStore, scratch: &Prefix) {
+    let (leader, a) = (key(scratch, "leader"), key(scratch, "a"));
+    let fenced = |epoch, value: &str| {
+        Txn::new()
+            .expect(leader.clone(), Expect::CreatedAt(epoch))
+            .put(a.clone(), value.to_owned())
+    };
+    let epoch = put(store, &leader, "first").await;
+    let rewritten = put(store, &leader, "first, again").await;
+    store
+        .commit(fenced(epoch, "1"))
         .await
-        .expect("a watch can begin now");
-    for round in 0..8 {
-        let value = format!("{round}");
-        let txn = Txn::new()
-            .put(a.clone(), value.clone())
-            .put(b.clone(), value.clone())
-            .put(elsewhere.clone(), value);
-        let revision = store.commit(txn).await.expect("a put succeeds");
-        let events = vec![
-            Event::Put(read(store, &a).await),
-            Event::Put(read(store, &b).await),
-        ];
-        expected.push(Changes { revision, events });
-        put(store, &elsewhere, "noise").await;
-        let revision = store
-            .commit(Txn::new().delete(b.clone()))
-            .await
-            .expect("a deletion succeeds");
-        expected.push(Changes {
-            revision,
-            events: vec![Event::Delete(b.clone())],
-        });
-    }
-    for changes in &expected {
-        assert_eq!(
-            next(&mut live).await.expect("a live watch goes on"),
-            *changes
-        );
-    }
-    for (begin, first) in expected.iter().enumerate() {
-        let mut late = store
-            .watch(&watched, first.revision)
-            .await
-            .expect("a watch can begin at a held revision");
-        for changes in &expected[begin..] {
-            assert_eq!(
-                next(&mut late).await.expect("a late watch catches up"),
-                *changes
-            );
-        }
-    }
-
-    let future = put(store, &elsewhere, "1").await.next().next();
-    let mut early = store
-        .watch(&watched, future)
-        .await
-        .expect("a watch can begin in the future");
-    put(store, &a, "before").await;
-    let revision = put(store, &a, "then").await;
-    assert_eq!(
-        next(&mut early)
-            .await
-            .expect("a future revision comes")
-            .revision,
-        revision
+        .expect("rewriting a key does not end its epoch");
+    let error = store.commit(fenced(rewritten, "2")).await;
+    assert!(
+        matches!(error, Err(StoreError::Conflict(_))),
+        "a rewrite begins no epoch"
     );
-}
 
-async fn read(store: &dyn MetaStore, key: &Key) -> Entry {
-    get(store, key).await.expect("the key was just written")
-}
-
-/// Watches that begin while writers are at work see the same history.
-pub async fn watchers_agree(store: &dyn MetaStore, scratch: &Prefix) {
-    const WRITERS: usize = 4;
-    const EACH: usize = 16;
-    let start = put(store, &key(scratch, "start"), "0").await.next();
-    let write = |writer: usize| async move {
-        for n in 0..EACH {
-            put(
-                store,
-                &key(scratch, &format!("writer/{writer}")),
-                &n.to_string(),
-            )
-            .await;
-        }
-    };
-    let watched = key_prefix(scratch, "writer/");
-    let collect = |watched: Prefix| async move {
-        let watch = store
-            .watch(&watched, start)
-            .await
-            .expect("a watch can begin");
-        let seen: Vec<_> = watch
-            .take(WRITERS * EACH)
-            .map(|changes| changes.expect("a watch goes on"))
-            .collect()
-            .await;
-        seen
-    };
-    let watchers = join_all((0..3).map(|_| collect(watched.clone())));
-    let (_, histories) = tokio::time::timeout(
-        PATIENCE,
-        futures::future::join(join_all((0..WRITERS).map(write)), watchers),
-    )
-    .await
-    .expect("all changes arrive in time");
-    assert!(histories[0].is_sorted_by(|a, b| a.revision < b.revision));
-    assert!(histories.iter().all(|history| *history == histories[0]));
-}
-
-/// A watch from a revision whose changes are gone says so, and from which one it can begin. `compact` must make the store
-/// forget what happened so far.
-pub async fn compaction_is_reported(
-    store: &dyn MetaStore,
-    scratch: &Prefix,
-    compact: impl AsyncFnOnce(),
-) {
-    let a = key(scratch, "a");
-    let first = put(store, &a, "1").await;
-    let stalled = store
-        .watch(scratch, first)
+    store
+        .commit(Txn::new().delete(leader.clone()))
         .await
-        .expect("a watch can begin at a held revision");
-    compact().await;
-    for watch in [store.watch(scratch, first).await, Ok(stalled)] {
-        let error = match watch {
-            Ok(mut watch) => next(&mut watch).await.err(),
-            Err(error) => Some(error),
-        };
-        let Some(StoreError::Compacted { from, oldest }) = error else {
-            panic!("the watch must say that changes are gone");
-        };
-        assert!(from == first && oldest > first);
-        let resumed = store.watch(scratch, oldest).await;
-        assert!(
-            resumed.is_ok(),
-            "a watch can begin at the oldest revision held"
-        );
-    }
+        .expect("a deletion succeeds");
+    let Err(StoreError::Conflict(conflict)) = store.commit(fenced(epoch, "3")).await else {
+        panic!("the leader is gone");
+    };
+    assert_eq!((&conflict.key, conflict.found), (&leader, None));
+    let next = put(store, &leader, "second").await;
+    let Err(StoreError::Conflict(conflict)) = store.commit(fenced(epoch, "4")).await else {
+        panic!("there is another leader");
+    };
+    let found = conflict.found.map(|entry| entry.create_revision);
+    assert_eq!(found, Some(next));
     assert_eq!(
         get(store, &a).await.map(|entry| entry.value),
-        Some("1".into()),
-        "values are never forgotten"
+        Some("1".into())
     );
+    store
+        .commit(fenced(next, "5"))
+        .await
+        .expect("the new epoch holds");
+}
+
+/// Pages begin where the one before ended, in both orders, and together are the whole prefix.
+pub async fn pages_are_whole(store: &dyn MetaStore, scratch: &Prefix) {
+    let paged = key_prefix(scratch, "in/");
+    put(store, &key(scratch, "before"), "").await;
+    put(store, &key(scratch, "in0"), "").await;
+    let keys: Vec<_> = ["1", "2", "3", "3/a", "4"]
+        .map(|name| key(&paged, name))
+        .into();
+    for key in &keys {
+        put(store, key, key.as_str()).await;
+    }
+    let page = async |after: Option<&Key>, order, limit| {
+        let page = store.page(&paged, after, order, limit).await;
+        let page = page.expect("a page can be read");
+        let keys: Vec<_> = page.entries.into_iter().map(|entry| entry.key).collect();
+        (keys, page.more)
+    };
+    let mut down = keys.clone();
+    down.reverse();
+    for (order, keys) in [(Order::Ascending, &keys), (Order::Descending, &down)] {
+        assert_eq!(page(None, order, 9).await, (keys.clone(), false));
+        assert_eq!(page(None, order, 5).await, (keys.clone(), false));
+        assert_eq!(page(None, order, 2).await, (keys[..2].to_vec(), true));
+        assert_eq!(
+            page(Some(&keys[1]), order, 2).await,
+            (keys[2..4].to_vec(), true)
+        );
+        assert_eq!(
+            page(Some(&keys[3]), order, 2).await,
+            (keys[4..].to_vec(), false)
+        );
+        assert_eq!(page(Some(&keys[4]), order, 2).await, (vec![], false));
+        assert_eq!(page(None, order, 0).await, (vec![], true));
+    }
+    // A key that is not there, inside the prefix and on either side of it.
+    let inside = key(&paged, "2x");
+    let (before, behind) = (key(scratch, "a"), key(scratch, "z"));
+    for (after, up, down) in [(&inside, 2, 2), (&before, 0, 0), (&behind, 5, 5)] {
+        let expected = keys[up..].to_vec();
+        assert_eq!(
+            page(Some(after), Order::Ascending, 9).await,
+            (expected, false)
+        );
+        let mut expected = keys[..down].to_vec();
+        expected.reverse();
+        assert_eq!(
+            page(Some(after), Order::Descending, 9).await,
+            (expected, false)
+        );
+    }
+}
+
+/// A store is the same store each time, and says how far it has come.
+pub async fn identity_is_stable(store: &dyn MetaStore, scratch: &Prefix) {
+    let identity = async || store.identity().await.expect("a store says which it is");
+    let before = identity().await;
+    let written = put(store, &key(scratch, "a"), "1").await;
+    let after = identity().await;
+    assert_eq!(before.id, after.id);
+    assert!(before.revision < written && written <= after.revision);
 }
 
 /// What was committed is there after the store was closed and opened again, and revisions go on from where they were.

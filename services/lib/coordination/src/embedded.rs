@@ -88,7 +88,9 @@ impl EmbeddedStore {
 
     /// The file, for one piece of work.
     fn disk(&self) -> Arc<Disk> {
-        self.inner.expiry.ensure_running(Arc::downgrade(&self.inner));
+        self.inner
+            .expiry
+            .ensure_running(Arc::downgrade(&self.inner));
         Arc::clone(&self.inner.disk)
     }
 }
@@ -146,7 +148,9 @@ impl MetaStore for EmbeddedStore {
         let ttl_millis = u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX);
         let id = off_runtime("grant a lease", move || disk.grant(ttl_millis)).await?;
         self.inner.expiry.begin(id, ttl);
-        self.inner.expiry.ensure_running(Arc::downgrade(&self.inner));
+        self.inner
+            .expiry
+            .ensure_running(Arc::downgrade(&self.inner));
         Ok(Lease { id, ttl })
     }
 
@@ -157,10 +161,15 @@ impl MetaStore for EmbeddedStore {
 
     async fn revoke(&self, lease: LeaseId) -> Result<(), StoreError> {
         self.disk();
-        if self.inner.expiry.end(lease) {
-            leases::end(&self.inner, lease).await?;
+        if !self.inner.expiry.end(lease) {
+            return Ok(());
         }
-        Ok(())
+        let ended = leases::end(&self.inner, lease).await;
+        if ended.is_err() {
+            // It still is in the file: whoever revokes it again, or the next expiry, must find it.
+            self.inner.expiry.begin(lease, leases::RETRY);
+        }
+        ended
     }
 }
 

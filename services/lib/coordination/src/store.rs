@@ -144,7 +144,7 @@ pub struct StoreIdentity {
 }
 
 /// Some entries of a prefix, in the order that was asked for.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Page {
     /// The entries.
     pub entries: Vec<Entry>,

@@ -144,14 +144,18 @@ impl Disk {
             let end = format!("{prefix}{}", char::MAX);
             let start = prefix.as_str();
             let mut found = Vec::new();
-            let mut rows: Box<dyn Iterator<Item = _>> = match (order, after.map(Key::as_str)) {
-                (Order::Ascending, None) => Box::new(entries.range(start..&*end)?),
-                (Order::Ascending, Some(after)) => Box::new(entries.range::<&str>((
-                    Bound::Excluded(after.max(start)),
-                    Bound::Excluded(&*end),
-                ))?),
-                (Order::Descending, after) => {
-                    let end = after.unwrap_or(&end).max(start);
+            let after = after.map(Key::as_str);
+            let mut rows: Box<dyn Iterator<Item = _>> = match order {
+                Order::Ascending => {
+                    let from = match after {
+                        Some(after) if after >= &*end => return Ok(Page::default()),
+                        Some(after) if after >= start => Bound::Excluded(after),
+                        _ => Bound::Included(start),
+                    };
+                    Box::new(entries.range::<&str>((from, Bound::Excluded(&*end)))?)
+                }
+                Order::Descending => {
+                    let end = after.unwrap_or(&end).clamp(start, &end);
                     Box::new(entries.range(start..end)?.rev())
                 }
             };
@@ -199,7 +203,7 @@ impl Disk {
     pub(super) fn end_lease(&self, lease: LeaseId) -> Result<Revision, StoreError> {
         let write = || -> Result<_, redb::Error> {
             let writing = begin_write(&self.database)?;
-            let keys = leases::end(&writing, lease)?;
+            let keys = leases::delete(&writing, lease)?;
             let txn = keys
                 .into_iter()
                 .fold(Txn::new(), |txn, key| txn.delete(Key::new(key)));

@@ -24,6 +24,9 @@ const LEASE_OF_KEY: TableDefinition<'_, &str, i64> = TableDefinition::new("lease
 const KEYS_OF_LEASE: MultimapTableDefinition<'_, i64, &str> =
     MultimapTableDefinition::new("keys_of_lease");
 
+/// When to try again to end a lease that could not be ended.
+pub(super) const RETRY: Duration = Duration::from_secs(1);
+
 /// Makes the tables, so that readers find them.
 pub(super) fn prepare(writing: &WriteTransaction) -> Result<(), redb::Error> {
     writing.open_table(LEASES)?;
@@ -54,7 +57,10 @@ pub(super) fn grant(writing: &WriteTransaction, ttl_millis: u64) -> Result<Lease
 }
 
 /// Deletes a lease, and returns the keys that are to go with it.
-pub(super) fn end(writing: &WriteTransaction, lease: LeaseId) -> Result<Vec<String>, redb::Error> {
+pub(super) fn delete(
+    writing: &WriteTransaction,
+    lease: LeaseId,
+) -> Result<Vec<String>, redb::Error> {
     writing.open_table(LEASES)?.remove(lease.0)?;
     let keys_of_lease = writing.open_multimap_table(KEYS_OF_LEASE)?;
     let mut keys = Vec::new();
@@ -203,7 +209,7 @@ async fn run(inner: Weak<Inner>) {
             tracing::info!(lease = format!("{:x}", lease.0), "lease expired");
             if let Err(error) = end(&store, lease).await {
                 tracing::error!(%error, "an expired lease could not be ended; trying again");
-                store.expiry.begin(lease, Duration::from_secs(1));
+                store.expiry.begin(lease, RETRY);
             }
         }
         let expiry = Arc::clone(&store.expiry);

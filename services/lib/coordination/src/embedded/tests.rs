@@ -32,7 +32,16 @@ keeps_the_contract!(
     nothing_done_takes_no_revision,
     one_racer_wins,
     limits_hold,
+    epochs_fence,
+    pages_are_whole,
+    identity_is_stable,
+    leases_expire,
+    leases_are_kept_alive,
+    a_lease_can_be_revoked,
+    a_lost_lease_is_refused,
+    the_last_put_binds_a_key,
     watches_miss_nothing,
+    watches_resume,
     watchers_agree,
 );
 

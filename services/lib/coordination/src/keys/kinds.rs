@@ -1,6 +1,8 @@
 //! The kinds of keys, each with the parts of its path and what it holds.
 
-use decant_model::{DesiredSlot, Digest, Generation, ModelName, ModelVersion, ScorerName, SlotName};
+use decant_model::{
+    DesiredSlot, Digest, Generation, ModelName, ModelVersion, ScorerName, SlotName,
+};
 
 use super::Record;
 use super::records::{

@@ -1,5 +1,7 @@
 use std::fmt::Debug;
 
+use decant_model::{Digest, ModelVersion};
+
 use super::*;
 use crate::Revision;
 
