@@ -196,6 +196,3 @@ impl Membership {
         observed.places.iter().map(record).collect()
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -8,7 +8,17 @@ mod answers;
 mod fixture;
 #[path = "scorer/harness.rs"]
 mod harness;
+#[path = "scorer/member.rs"]
+mod member;
+#[path = "scorer/outage.rs"]
+mod outage;
+#[path = "scorer/prepare.rs"]
+mod prepare;
 #[path = "scorer/refusals.rs"]
 mod refusals;
+#[path = "scorer/signatures.rs"]
+mod signatures;
+#[path = "scorer/switch.rs"]
+mod switch;
 #[path = "scorer/versions.rs"]
 mod versions;

@@ -7,18 +7,18 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use decant_artifact::{BundleStore, Limits};
+use decant_artifact::{BundleStore, Limits, SigningKey};
 use decant_chassis::server;
 use decant_chassis::tasks::Tasks;
-use decant_coordination::keys::{self, DesiredKey};
+use decant_coordination::keys::{self, ClusterKey, ClusterRecord, DesiredKey, Record};
 use decant_coordination::{EmbeddedStore, Keyspace, MetaStore, Txn};
 use decant_inference::{Golden, testing};
 use decant_model::{
     Active, Arm, BASIS_POINTS, DesiredSlot, Digest, FileEntry, Generation, Lineage, Manifest,
-    ModelVersion, SlotName, file,
+    ModelVersion, Prepared, SlotName, file,
 };
 use decant_proto::scorer::v1 as wire;
-use decant_scorer::{App, Config};
+use decant_scorer::{App, CacheConfig, Config};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tonic::transport::Channel;
@@ -27,20 +27,26 @@ use tonic_health::pb::health_client::HealthClient;
 use wire::scorer_service_client::ScorerServiceClient;
 
 use crate::fixture;
+use crate::switch::Switch;
 
 /// How long anything may take that a test waits for.
 const PATIENCE: Duration = Duration::from_secs(20);
+
+/// What is around a scorer, and outlives it.
+pub(crate) struct World {
+    pub(crate) store: Switch,
+    pub(crate) bundles: BundleStore,
+    pub(crate) folder: TempDir,
+}
 
 /// A scorer under test, and the hands that change its store.
 pub(crate) struct Scorer {
     pub(crate) client: ScorerServiceClient<Channel>,
     pub(crate) health: HealthClient<Channel>,
     pub(crate) app: App,
-    bundles: BundleStore,
-    store: Arc<dyn MetaStore>,
+    pub(crate) world: World,
     services: Tasks,
     servers: Tasks,
-    folder: TempDir,
 }
 
 /// The files of a bundle.
@@ -92,31 +98,155 @@ pub(crate) fn manifest(model: &str, files: &Files) -> Manifest {
     }
 }
 
+impl World {
+    pub(crate) fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let store = EmbeddedStore::open(&folder.path().join("store")).unwrap();
+        Self {
+            store: Switch::new(Arc::new(store)),
+            bundles: BundleStore::local(&folder.path().join("bundles")).unwrap(),
+            folder,
+        }
+    }
+
+    /// Another store, with nothing in it.
+    pub(crate) fn other_store(&self, name: &str) -> Arc<dyn MetaStore> {
+        Arc::new(EmbeddedStore::open(&self.folder.path().join(name)).unwrap())
+    }
+
+    /// A member of a cluster that keeps bundles and its state at hand.
+    pub(crate) fn config(&self) -> Config {
+        Config {
+            name: "scorer-1".into(),
+            zone: "here".into(),
+            advertise: "10.0.0.1:7430".into(),
+            cache: CacheConfig {
+                folder: self.folder.path().join("cache"),
+                ..CacheConfig::default()
+            },
+            ..quick()
+        }
+    }
+
+    /// Writes a record into the store that answers now.
+    pub(crate) async fn put<R: Record>(&self, record: &R, value: &R::Value) {
+        let key = Keyspace::default().key(record);
+        let value = keys::encode(record, value).unwrap();
+        let txn = Txn::new().put(key, value);
+        self.store.store().commit(txn).await.unwrap();
+    }
+
+    /// Says which cluster the store is of.
+    pub(crate) async fn name_cluster(&self, uuid: &str, incarnation: u64) {
+        let record = ClusterRecord {
+            uuid: uuid.into(),
+            incarnation,
+            created_at_millis: 0,
+        };
+        self.put(&ClusterKey {}, &record).await;
+    }
+
+    /// Says what the slot is to serve.
+    pub(crate) async fn desire(&self, desired: &DesiredSlot) {
+        let key = DesiredKey {
+            model: "films".parse().unwrap(),
+            slot: SlotName::default(),
+        };
+        self.put(&key, desired).await;
+    }
+
+    /// All records of a kind in the store that answers now.
+    pub(crate) async fn records<R: Record>(&self) -> Vec<(R, R::Value)> {
+        let keyspace = Keyspace::default();
+        let listed = self.store.store().list(&keyspace.all::<R>()).await.unwrap();
+        let read = listed.entries.iter().map(|entry| keyspace.read(entry));
+        read.collect::<Result<_, _>>().unwrap()
+    }
+
+    /// Pushes a bundle of the model, signed or not.
+    pub(crate) async fn push(
+        &self,
+        model: &str,
+        files: &Files,
+        key: Option<&SigningKey>,
+    ) -> Digest {
+        let manifest = manifest(model, files).to_json().unwrap();
+        let digest = Digest::of(&manifest);
+        let signature = key.map(|key| key.sign(&manifest));
+        let mut writer = self
+            .bundles
+            .write(digest, manifest.into(), &Limits::default())
+            .unwrap();
+        if let Some(signature) = signature {
+            writer = writer.signed(signature).unwrap();
+        }
+        for (path, content) in files {
+            let content = content.clone().into();
+            writer.write(&path.parse().unwrap(), content).await.unwrap();
+        }
+        writer.finish().await.unwrap().digest()
+    }
+}
+
+/// Limits that suit tests.
+pub(crate) fn quick() -> Config {
+    Config {
+        workers: 2,
+        retry_first_millis: 50,
+        retry_longest_millis: 200,
+        ..Config::default()
+    }
+}
+
+/// What a slot is to serve: the version that answers, if there is one.
+pub(crate) fn desired(generation: u64, stable: Option<(u64, Digest)>) -> DesiredSlot {
+    let active = |(version, digest)| Active {
+        digest,
+        version: ModelVersion::new(version).unwrap(),
+        arm: Arm::Stable,
+        weight_basis_points: BASIS_POINTS,
+    };
+    DesiredSlot {
+        generation: Generation(generation),
+        active: stable.map(active).into_iter().collect(),
+        issued_by: "test".into(),
+        reason: "test".into(),
+        ..DesiredSlot::default()
+    }
+}
+
+/// A version to have ready.
+pub(crate) fn prepared(version: u64, digest: Digest) -> Prepared {
+    let version = ModelVersion::new(version).unwrap();
+    Prepared { digest, version }
+}
+
 impl Scorer {
     /// Starts one with nothing to serve.
     pub(crate) async fn start() -> Self {
-        Self::start_with(Config {
-            workers: 2,
-            retry_first_millis: 50,
-            ..Config::default()
-        })
-        .await
+        Self::start_with(quick()).await
     }
 
     /// Starts one with limits of its own.
     pub(crate) async fn start_with(config: Config) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let store: Arc<dyn MetaStore> =
-            Arc::new(EmbeddedStore::open(&folder.path().join("store")).unwrap());
-        let bundles = BundleStore::local(&folder.path().join("bundles")).unwrap();
+        Self::start_in(World::new(), config).await
+    }
+
+    /// Starts one that keeps bundles and its state at hand.
+    pub(crate) async fn start_member(world: World) -> Self {
+        let config = world.config();
+        Self::start_in(world, config).await
+    }
+
+    /// Starts one in a world that is there already.
+    pub(crate) async fn start_in(world: World, config: Config) -> Self {
         let ((services, _), (servers, _)) = (Tasks::new(), Tasks::new());
         let (reporter, common) = server::common().unwrap();
-        let (kept_store, kept_bundles) = (Arc::clone(&store), bundles.clone());
         let app = App::build(
             config,
             testing::runtime(),
-            store,
-            bundles,
+            Arc::new(world.store.clone()),
+            world.bundles.clone(),
             reporter,
             services.clone(),
         )
@@ -134,11 +264,9 @@ impl Scorer {
             client: ScorerServiceClient::new(channel.clone()),
             health: HealthClient::new(channel),
             app,
-            bundles: kept_bundles,
-            store: kept_store,
+            world,
             services,
             servers,
-            folder,
         }
     }
 
@@ -164,17 +292,7 @@ impl Scorer {
 
     /// Pushes a bundle that says it is another model's.
     pub(crate) async fn push_as(&self, model: &str, files: &Files) -> Digest {
-        let manifest = manifest(model, files).to_json().unwrap();
-        let digest = Digest::of(&manifest);
-        let mut writer = self
-            .bundles
-            .write(digest, manifest.into(), &Limits::default())
-            .unwrap();
-        for (path, content) in files {
-            let content = content.clone().into();
-            writer.write(&path.parse().unwrap(), content).await.unwrap();
-        }
-        writer.finish().await.unwrap().digest()
+        self.world.push(model, files, None).await
     }
 
     /// Changes a byte of a stored file.
@@ -192,7 +310,7 @@ impl Scorer {
     /// Where a file of this content lies.
     fn stored(&self, content: &[u8]) -> PathBuf {
         let hex = Digest::of(content).hex();
-        let path = self.folder.path().join("bundles/blobs/sha256");
+        let path = self.world.folder.path().join("bundles/blobs/sha256");
         let path = path.join(&hex[..2]).join(&hex);
         assert!(path.exists(), "{} is not stored", path.display());
         path
@@ -200,43 +318,20 @@ impl Scorer {
 
     /// Points the slot at a version.
     pub(crate) async fn set(&self, generation: u64, version: u64, digest: Digest) {
-        let version = ModelVersion::new(version).unwrap();
-        self.desire(
-            generation,
-            vec![Active {
-                digest,
-                version,
-                arm: Arm::Stable,
-                weight_basis_points: BASIS_POINTS,
-            }],
-        )
-        .await;
+        let desired = desired(generation, Some((version, digest)));
+        self.world.desire(&desired).await;
     }
 
     /// Empties the slot.
     pub(crate) async fn empty(&self, generation: u64) {
-        self.desire(generation, Vec::new()).await;
+        self.world.desire(&desired(generation, None)).await;
     }
 
-    async fn desire(&self, generation: u64, active: Vec<Active>) {
-        let generation = Generation(generation);
-        let desired = DesiredSlot {
-            generation,
-            active,
-            issued_by: "test".into(),
-            reason: "test".into(),
-            issued_at_millis: 0,
-            ..DesiredSlot::default()
-        };
-        let record = DesiredKey {
-            model: "films".parse().unwrap(),
-            slot: SlotName::default(),
-        };
-        let (key, value) = (
-            Keyspace::default().key(&record),
-            keys::encode(&record, &desired).unwrap(),
-        );
-        self.store.commit(Txn::new().put(key, value)).await.unwrap();
+    /// Which version and generation answers now.
+    pub(crate) async fn answering(&self) -> (u64, u64) {
+        let answer = self.client.clone().score(score(1, &[100])).await.unwrap();
+        let by = answer.into_inner().served_by.unwrap();
+        (by.version, by.generation)
     }
 
     /// Waits until this version answers.
@@ -248,21 +343,19 @@ impl Scorer {
         .await;
     }
 
+    /// Every version that it lists.
+    pub(crate) async fn list(&self) -> Vec<wire::Servable> {
+        let request = wire::ListServablesRequest {};
+        let listed = self.client.clone().list_servables(request).await.unwrap();
+        listed.into_inner().servables
+    }
+
     /// Waits for a version's state, and returns what is listed then.
     pub(crate) async fn listed(&self, version: u64, state: wire::ServableState) -> wire::Servable {
         let mut found = None;
         for _ in 0..2_000 {
-            let listed = self
-                .client
-                .clone()
-                .list_servables(wire::ListServablesRequest {})
-                .await
-                .unwrap();
-            found = listed
-                .into_inner()
-                .servables
-                .into_iter()
-                .find(|servable| number(servable) == version);
+            let mut listed = self.list().await.into_iter();
+            found = listed.find(|servable| number(servable) == version);
             match found {
                 Some(servable) if servable.state() == state => return servable,
                 _ => tokio::time::sleep(Duration::from_millis(10)).await,
@@ -285,10 +378,11 @@ impl Scorer {
         self.services.stop(PATIENCE).await.unwrap();
     }
 
-    /// Ends everything.
-    pub(crate) async fn stop(self) {
+    /// Ends everything, but for what is around it.
+    pub(crate) async fn stop(self) -> World {
         self.drain().await;
         self.servers.stop(PATIENCE).await.unwrap();
+        self.world
     }
 }
 

@@ -107,13 +107,7 @@ async fn only_the_previous_version_is_kept() {
     scorer.pour(2, &files(NEW)).await;
     scorer.pour(3, &files(0.5)).await;
     crate::harness::eventually("version 1 is freed", || async {
-        let listed = scorer
-            .client
-            .clone()
-            .list_servables(wire::ListServablesRequest {})
-            .await
-            .unwrap();
-        listed.into_inner().servables.len() == 2
+        scorer.list().await.len() == 2
     })
     .await;
     scorer.stop().await;
