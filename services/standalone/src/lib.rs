@@ -4,5 +4,5 @@ mod config;
 mod app;
 
 pub use app::{App, Listeners};
-pub use config::{Config, Drain, Listen};
+pub use config::{Config, Listen};
 pub use decant_chassis::host::Stop;
