@@ -208,6 +208,9 @@ impl Ledger {
                         return Err(StoreError::Conflict(conflict).into());
                     }
                     *known = Some(Head::read(conflict.found.as_ref())?);
+                    if plan.alone {
+                        return Ok(Some(conflict));
+                    }
                     sleep(wait.mul_f64(rand::random::<f64>())).await;
                     wait = LONGEST_WAIT.min(wait * 2);
                 }

@@ -4,8 +4,14 @@
 
 mod registry {
     pub(crate) mod fixture;
+    pub(crate) mod scorer;
     mod models;
     mod pushes;
     mod refusals;
+    mod versions;
     mod slots;
+    mod rollouts;
+    mod ledger;
+    mod replicas;
+    mod care;
 }

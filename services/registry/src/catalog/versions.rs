@@ -2,7 +2,7 @@
 //! between two of them sees how far it came.
 
 use decant_coordination::keys::{
-    DesiredKey, DigestKey, DigestRecord, ModelKey, StateKey, StateRecord, VersionKey,
+    AuditHeadKey, DesiredKey, DigestKey, DigestRecord, ModelKey, StateKey, StateRecord, VersionKey,
     VersionRecord, VersionState,
 };
 use decant_model::{DesiredSlot, Gate, Manifest, ModelName, ModelVersion};
@@ -152,6 +152,7 @@ impl Catalog {
         model: &ModelName,
         version: ModelVersion,
     ) -> Result<Planned<()>, CallError> {
+        let head = self.records.get(&AuditHeadKey {}).await?;
         let current = self.version(model, Some(version)).await?;
         match current.state.state {
             VersionState::Approved => {}
@@ -175,10 +176,9 @@ impl Catalog {
         let Planned::Do(plan) = planned else {
             return Ok(planned);
         };
-        // A slot that takes the version in the meantime changes, or touches the state when it is set for the first time.
-        let plan = slots
-            .iter()
-            .fold(plan, |plan, (_, slot)| plan.unchanged(&slot.entry));
+        // A slot that takes the version in the meantime may be one that was not there yet.
+        let head = head.as_ref().map(|head| &head.entry);
+        let plan = plan.alone_since(&self.records, head);
         Ok(Planned::Do(plan))
     }
 }

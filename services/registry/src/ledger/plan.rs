@@ -1,7 +1,7 @@
 //! What a mutation expects and writes.
 
 use bytes::Bytes;
-use decant_coordination::keys::{self, Record};
+use decant_coordination::keys::{self, AuditHeadKey, Record};
 use decant_coordination::{Entry, Expect, Key, Txn};
 use serde::Serialize;
 use serde_json::Value;
@@ -25,6 +25,8 @@ pub(crate) struct Plan<A> {
     pub(super) after: Value,
     /// Replaces the reason of who asked.
     pub(super) reason: Option<String>,
+    /// Whether the plan is void when any other mutation comes first.
+    pub(super) alone: bool,
     expects: Vec<(Key, Expect)>,
     writes: Vec<(Key, Bytes)>,
     pub(super) answer: A,
@@ -38,6 +40,7 @@ impl<A> Plan<A> {
             before: Value::Null,
             after: Value::Null,
             reason: None,
+            alone: false,
             expects: Vec::new(),
             writes: Vec::new(),
             answer,
@@ -52,6 +55,7 @@ impl<A> Plan<A> {
             before: self.before,
             after: self.after,
             reason: self.reason,
+            alone: self.alone,
             expects: self.expects,
             writes: self.writes,
             answer: map(self.answer),
@@ -117,9 +121,12 @@ impl<A> Plan<A> {
         Ok(self)
     }
 
-    /// Writes an entry again as it is, so that whoever depends on it notices this mutation.
-    pub(crate) fn touch(mut self, entry: &Entry) -> Self {
-        self.writes.push((entry.key.clone(), entry.value.clone()));
+    /// That no mutation at all was made since the head of the audit log was read. For plans that depend on what is not
+    /// there, which no transaction can compare.
+    pub(crate) fn alone_since(mut self, records: &Records, head: Option<&Entry>) -> Self {
+        let key = records.key(&AuditHeadKey {});
+        self.expects.push((key, Expect::unchanged(head)));
+        self.alone = true;
         self
     }
 

@@ -184,20 +184,14 @@ impl Slots {
         before: &Before,
         next: DesiredSlot,
     ) -> Result<Planned<DesiredSlot>, CallError> {
-        let found = before.found.as_ref();
         let plan = write(
             &self.records,
             action,
             (&change.model, &change.slot),
-            found,
+            before.found.as_ref(),
             next,
         )?
         .unchanged(&before.version.state_entry);
-        // There is no slot yet that the version's retirement could compare: so it is to notice the change by the state.
-        let plan = match found {
-            Some(_) => plan,
-            None => plan.touch(&before.version.state_entry),
-        };
         Ok(Planned::Do(plan))
     }
 }

@@ -12,7 +12,9 @@ use decant_chassis::tasks::{Failures, Tasks};
 use decant_coordination::{EmbeddedStore, MetaStore, Prefix};
 use decant_model::{BundlePath, Digest, FileEntry, Lineage, Manifest, ModelName};
 use decant_proto::admin::v1::admin_service_client::AdminServiceClient;
-use decant_proto::admin::v1::{AuditEntry, ListAuditRequest};
+use decant_proto::admin::v1::{
+    AuditEntry, GetClusterRequest, GetClusterResponse, ListAuditRequest,
+};
 use decant_proto::registry::push::push_version;
 use decant_proto::registry::v1::push_version_request::Part;
 use decant_proto::registry::v1::registry_service_client::RegistryServiceClient;
@@ -29,7 +31,7 @@ pub(crate) type Files = BTreeMap<BundlePath, Bytes>;
 
 /// A running registry. Its calls are made on clones, as clients do.
 pub(crate) struct Registry {
-    folder: TempDir,
+    folder: Arc<TempDir>,
     store: Arc<dyn MetaStore>,
     channel: Channel,
     services: Tasks,
@@ -47,8 +49,16 @@ impl Registry {
     }
 
     async fn start_in(folder: TempDir, config: Config) -> Self {
-        let store: Arc<dyn MetaStore> =
-            Arc::new(EmbeddedStore::open(&folder.path().join("store.redb")).unwrap());
+        let store = Arc::new(EmbeddedStore::open(&folder.path().join("store.redb")).unwrap());
+        Self::start_on(Arc::new(folder), store, config).await
+    }
+
+    /// Another replica on the same store and bundles.
+    pub(crate) async fn replica(&self, config: Config) -> Self {
+        Self::start_on(Arc::clone(&self.folder), Arc::clone(&self.store), config).await
+    }
+
+    async fn start_on(folder: Arc<TempDir>, store: Arc<dyn MetaStore>, config: Config) -> Self {
         let bundles = BundleStore::local(&folder.path().join("bundles")).unwrap();
         let (services, service_failures) = Tasks::new();
         let (servers, server_failures) = Tasks::new();
@@ -75,6 +85,13 @@ impl Registry {
 
     /// Stops and starts again on the same data.
     pub(crate) async fn restart(self) -> Self {
+        let folder = self.stop().await;
+        let folder = Arc::into_inner(folder).expect("no other replica runs");
+        Self::start_in(folder, Config::default()).await
+    }
+
+    /// Stops, as a replica does that is told to.
+    pub(crate) async fn stop(self) -> Arc<TempDir> {
         let Self {
             folder,
             store,
@@ -89,7 +106,7 @@ impl Registry {
             tokio::join!(servers.stop(patience), services.stop(patience));
         assert_eq!((servers_stopped, services_stopped), (Ok(()), Ok(())));
         drop((store, servers, services));
-        Self::start_in(folder, Config::default()).await
+        folder
     }
 
     /// Tells the streams without an end to end.
@@ -107,6 +124,29 @@ impl Registry {
 
     pub(crate) fn admin(&self) -> AdminServiceClient<Channel> {
         AdminServiceClient::new(self.channel.clone())
+    }
+
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// The bundles below.
+    pub(crate) fn bundles(&self) -> BundleStore {
+        BundleStore::local(&self.folder.path().join("bundles")).unwrap()
+    }
+
+    /// The cluster at a glance.
+    pub(crate) async fn cluster(&self) -> GetClusterResponse {
+        let response = self.admin().get_cluster(GetClusterRequest {}).await;
+        response.unwrap().into_inner()
+    }
+
+    /// Waits until somebody leads, and returns who.
+    pub(crate) async fn leader(&self) -> GetClusterResponse {
+        soon("somebody leads", async || {
+            Some(self.cluster().await).filter(|cluster| cluster.epoch > 0)
+        })
+        .await
     }
 
     /// The store below, for what no registry would write.
@@ -215,6 +255,28 @@ pub(crate) async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     panic!("{what} did not come true");
+}
+
+/// Waits until a look at something gives anything.
+pub(crate) async fn soon<T>(what: &str, look: impl AsyncFn() -> Option<T>) -> T {
+    for _ in 0..2000 {
+        if let Some(found) = look().await {
+            return found;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    panic!("{what}: this did not come true");
+}
+
+/// A configuration under which things happen soon.
+pub(crate) fn quick(address: &str) -> Config {
+    Config {
+        advertise: address.into(),
+        lease_ttl_millis: 1000,
+        reconcile_interval_millis: 100,
+        abandoned_after_millis: 200,
+        ..Config::default()
+    }
 }
 
 pub(crate) fn movies() -> ModelName {
