@@ -16,7 +16,7 @@ pub struct Config {
     pub cluster: ClusterName,
     /// Its name in the cluster, the same after each start; empty means one made of the host's name and the port of
     /// `advertise`. Of two live processes with one name, the second serves, but stays out of the registry's sight until
-    /// the first one's lease has ended.
+    /// the first one's lease has ended; unless both give one address, and so the first must be gone.
     pub name: String,
     /// Where it stands, such as a data centre's zone; for people.
     pub zone: String,

@@ -10,7 +10,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use decant_coordination::keys::{self, ObservedKey, ObservedRecord, RecordError, ScorerKey};
+use decant_coordination::keys::{
+    self, ObservedKey, ObservedRecord, RecordError, ScorerKey, ScorerRecord,
+};
 use decant_coordination::{Expect, Key, Keyspace, LeaseId, MetaStore, Revision, StoreError, Txn};
 use thiserror::Error;
 use tokio::sync::watch;
@@ -30,6 +32,8 @@ pub(crate) struct Membership {
     identity: Identity,
     /// Under which lease the scorer's own key was written, and when.
     registered: Option<(LeaseId, Revision)>,
+    /// Whether this process has been registered at all.
+    was_registered: bool,
     ledger: Ledger,
     /// The last trouble, so that it is logged once.
     trouble: Option<String>,
@@ -59,6 +63,7 @@ impl Membership {
             keyspace,
             identity,
             registered: None,
+            was_registered: false,
             ledger: Ledger::default(),
             trouble: None,
         }
@@ -136,7 +141,7 @@ impl Membership {
         let found = self.store.get(&key).await?;
         if let Some(entry) = &found {
             let (_, record) = self.keyspace.read::<ScorerKey>(entry)?;
-            if record.boot_id != self.identity.record.boot_id {
+            if !self.may_replace(&record) {
                 return Err(Trouble::NameTaken {
                     name: self.identity.name.to_string(),
                     boot_id: record.boot_id,
@@ -151,7 +156,16 @@ impl Membership {
         let revision = self.store.commit(txn).await?;
         tracing::info!(scorer = %self.identity.name, lease = format!("{:x}", lease.0), "registered");
         self.registered = Some((lease, revision));
+        self.was_registered = true;
         Ok(revision)
+    }
+
+    /// Whether a record under this scorer's name is its own, or one that a process left which is gone for sure: two cannot
+    /// have one address. If they say so all the same, the later one wins once, and not each in turn.
+    fn may_replace(&self, found: &ScorerRecord) -> bool {
+        let own = &self.identity.record;
+        let is_predecessor = !own.address.is_empty() && found.address == own.address;
+        found.boot_id == own.boot_id || (is_predecessor && !self.was_registered)
     }
 
     /// Writes what differs, as long as the scorer's own key is the one that was written.

@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::load::LoadError;
-use super::place::{PlaceState, Retired};
+use super::place::{PlaceState, Retired, Urgency};
 use super::{LoadTimes, Place, Servable, Table};
 use crate::config::Retry;
 
@@ -204,10 +204,12 @@ impl Manager {
                 return None;
             }
             let now = Instant::now();
-            let next = shared
-                .places
-                .iter_mut()
-                .find_map(|(place, state)| state.next_load(place, now));
+            let next = [Urgency::Answers, Urgency::Prepared]
+                .into_iter()
+                .find_map(|urgency| {
+                    let mut places = shared.places.iter_mut();
+                    places.find_map(|(place, state)| state.next_load(place, urgency, now))
+                });
             if next.is_some() {
                 return next;
             }

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
-use decant_model::{Arm, DesiredSlot, Digest, Generation, Prepared};
+use decant_model::{Active, Arm, DesiredSlot, Digest, Generation, Prepared};
 
 use super::handle::{Entry, Handle, Part};
 use super::load::LoadError;
@@ -52,6 +52,13 @@ enum Phase {
     Failed {
         retry_at: Instant,
     },
+}
+
+/// Which loads come first: those of versions that are to answer, in all places, before those that are to be ready.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Urgency {
+    Answers,
+    Prepared,
 }
 
 /// A version that went out of service and waits to be freed.
@@ -167,7 +174,7 @@ impl PlaceState {
             return;
         };
         let resident = |digest: &Digest| self.versions.get(digest)?.servable().cloned();
-        let part = |active: &decant_model::Active| Part {
+        let part = |active: &Active| Part {
             place: place.clone(),
             active: active.clone(),
             generation: desired.generation,
@@ -240,17 +247,26 @@ impl PlaceState {
         }
     }
 
-    /// A wanted version that is due to be loaded, those that are to answer first; marks it as loading.
-    pub(super) fn next_load(&mut self, place: &Place, now: Instant) -> Option<Load> {
+    /// A version that is due to be loaded; marks it as loading. What is only prepared may wait for other places' turn.
+    pub(super) fn next_load(
+        &mut self,
+        place: &Place,
+        urgency: Urgency,
+        now: Instant,
+    ) -> Option<Load> {
         let desired = self.desired.as_ref()?;
-        let due = |version: &Version| match version.phase {
+        let is_due = |version: &Version| match version.phase {
             Phase::Start => true,
             Phase::Failed { retry_at } => retry_at <= now,
             _ => false,
         };
-        let prepared = wanted(desired)
+        let candidates = match urgency {
+            Urgency::Answers => desired.active.iter().map(prepared).collect(),
+            Urgency::Prepared => wanted(desired),
+        };
+        let prepared = candidates
             .into_iter()
-            .find(|prepared| self.versions.get(&prepared.digest).is_some_and(due))?;
+            .find(|prepared| self.versions.get(&prepared.digest).is_some_and(is_due))?;
         let superseded = Superseded::default();
         self.versions
             .get_mut(&prepared.digest)?
@@ -350,13 +366,17 @@ impl PlaceState {
     }
 }
 
+fn prepared(active: &Active) -> Prepared {
+    Prepared {
+        digest: active.digest,
+        version: active.version,
+    }
+}
+
 /// What a slot wants to be here: what answers, then what is to answer next, then what is to be ready.
 fn wanted(desired: &DesiredSlot) -> Vec<Prepared> {
     let pending = desired.pending.iter().flat_map(|pending| &pending.active);
-    let parts = desired.active.iter().chain(pending).map(|active| Prepared {
-        digest: active.digest,
-        version: active.version,
-    });
+    let parts = desired.active.iter().chain(pending).map(prepared);
     let mut wanted: Vec<Prepared> = Vec::new();
     for prepared in parts.chain(desired.prepare.iter().copied()) {
         if !wanted.iter().any(|known| known.digest == prepared.digest) {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use decant_coordination::Revision;
 use decant_model::{DesiredSlot, Generation};
@@ -17,6 +18,8 @@ use super::trust::{Cluster, Seen};
 
 /// The newest format that this build reads, and the one that it writes.
 const FORMAT: u64 = 1;
+/// How long to wait before a snapshot that could not be written is written again.
+const TRY_AGAIN: Duration = Duration::from_secs(5);
 /// The file's name in the cache's folder.
 const FILE: &str = "desired.json";
 
@@ -162,7 +165,7 @@ impl From<Snapshot> for Stored {
 }
 
 /// Writes a snapshot after each change that is fully in service, until it is told to stop. One that cannot be written is
-/// written with the next change; serving does not depend on it.
+/// tried again; serving does not depend on it.
 pub(crate) async fn follow(
     folder: PathBuf,
     mut seen: watch::Receiver<Option<Seen>>,
@@ -186,11 +189,13 @@ pub(crate) async fn follow(
                 last = None;
             }
         }
+        let is_saved = last.is_some() || seen.borrow().is_none();
         let gone = |_| "the manager or the source is gone".to_owned();
         tokio::select! {
             () = stop.cancelled() => return Ok(()),
             changed = seen.changed() => changed.map_err(gone)?,
             changed = applied.changed() => changed.map_err(gone)?,
+            () = tokio::time::sleep(TRY_AGAIN), if !is_saved => {}
         }
     }
 }

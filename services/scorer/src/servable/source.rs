@@ -31,6 +31,13 @@ pub(crate) struct Source {
     seen: watch::Sender<Option<Seen>>,
 }
 
+/// What is wanted, as far as it can be read.
+#[derive(Default)]
+struct Wanted {
+    slots: BTreeMap<Place, DesiredSlot>,
+    generations: BTreeMap<Place, Generation>,
+}
+
 /// Why the store could not be judged.
 #[derive(Debug, Error)]
 enum ReadError {
@@ -98,10 +105,10 @@ impl Source {
 
     /// Takes in a view; false when it does not plainly go on from what is known.
     fn take(&mut self, view: &View) -> bool {
-        let slots = self.read(view.entries.values());
+        let Wanted { slots, generations } = self.read(view.entries.values());
         let follows = self
             .trust
-            .follows(self.store_of(view), view.revision, &generations(&slots));
+            .follows(self.store_of(view), view.revision, &generations);
         if follows {
             self.accept(slots);
         }
@@ -138,12 +145,12 @@ impl Source {
         let cluster = cluster
             .map(|entry| self.keyspace.read::<ClusterKey>(&entry))
             .transpose()?;
-        let slots = self.read(listing.entries.iter());
+        let Wanted { slots, generations } = self.read(listing.entries.iter());
         let seen = Seen {
             store: before.id,
             cluster: cluster.map(|(_, record)| record.into()),
             revision: listing.revision,
-            generations: generations(&slots),
+            generations,
         };
         Ok((seen, slots))
     }
@@ -171,8 +178,8 @@ impl Source {
     }
 
     /// What is wanted, as far as it can be read.
-    fn read<'a>(&self, entries: impl Iterator<Item = &'a Entry>) -> BTreeMap<Place, DesiredSlot> {
-        let mut slots = BTreeMap::new();
+    fn read<'a>(&self, entries: impl Iterator<Item = &'a Entry>) -> Wanted {
+        let mut wanted = Wanted::default();
         for entry in entries {
             let DesiredKey { model, slot } = match self.keyspace.parse(&entry.key) {
                 Ok(key) => key,
@@ -184,24 +191,25 @@ impl Source {
             let place = Place { model, slot };
             match self.keyspace.read::<DesiredKey>(entry) {
                 Ok((_, desired)) => {
-                    slots.insert(place, desired);
+                    wanted.generations.insert(place.clone(), desired.generation);
+                    wanted.slots.insert(place, desired);
                 }
                 // Leaving it out would take the slot out of service.
                 Err(error) => {
                     tracing::error!(%place, %error, "what is wanted cannot be read; what was wanted before stands");
+                    let known = self.trust.known();
+                    if let Some(generation) = known.and_then(|known| known.generations.get(&place))
+                    {
+                        wanted.generations.insert(place.clone(), *generation);
+                    }
                     if let Some(before) = self.slots.get(&place) {
-                        slots.insert(place, before.clone());
+                        wanted.slots.insert(place, before.clone());
                     }
                 }
             }
         }
-        slots
+        wanted
     }
-}
-
-fn generations(slots: &BTreeMap<Place, DesiredSlot>) -> BTreeMap<Place, Generation> {
-    let generation = |(place, desired): (&Place, &DesiredSlot)| (place.clone(), desired.generation);
-    slots.iter().map(generation).collect()
 }
 
 #[cfg(test)]

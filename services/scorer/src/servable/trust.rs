@@ -68,12 +68,17 @@ pub(crate) enum Doubt {
 pub(crate) struct Trust {
     known: Option<Seen>,
     doubt: Option<Doubt>,
+    /// The cluster that the doubted store said it was of when it was doubted first.
+    doubted: Option<Cluster>,
 }
 
 impl Trust {
     /// Goes on from what an earlier process remembered.
     pub(crate) fn remembering(known: Option<Seen>) -> Self {
-        Self { known, doubt: None }
+        Self {
+            known,
+            ..Self::default()
+        }
     }
 
     /// What was believed last.
@@ -111,14 +116,37 @@ impl Trust {
     pub(crate) fn judge(&mut self, found: Seen) -> bool {
         let doubt = match &self.known {
             None => None,
-            Some(known) if is_adopted(known, &found) => None,
+            Some(known) if self.is_adopted(known, &found) => None,
             Some(known) => self.doubt_of(known, &found),
         };
-        if doubt.is_none() {
-            self.known = Some(found);
+        match &doubt {
+            None => (self.known, self.doubted) = (Some(found), None),
+            Some(_) => {
+                let same = |doubted: &Cluster| {
+                    found
+                        .cluster
+                        .as_ref()
+                        .is_some_and(|found| found.uuid == doubted.uuid)
+                };
+                if !self.doubted.as_ref().is_some_and(same) {
+                    self.doubted = found.cluster;
+                }
+            }
         }
         self.doubt = doubt;
         self.doubt.is_none()
+    }
+
+    /// Whether an operator said, after what is known, that the store is the truth: the incarnation is above the one that is
+    /// known; or it grew while the store was doubted, as that of a copy does which is older than the last time that an
+    /// operator said so.
+    fn is_adopted(&self, known: &Seen, found: &Seen) -> bool {
+        let Some(found) = &found.cluster else {
+            return false;
+        };
+        let above = |cluster: &Cluster| found.incarnation > cluster.incarnation;
+        let grew = |doubted: &Cluster| doubted.uuid == found.uuid && above(doubted);
+        known.cluster.as_ref().is_some_and(above) || self.doubted.as_ref().is_some_and(grew)
     }
 
     fn doubt_of(&self, known: &Seen, found: &Seen) -> Option<Doubt> {
@@ -164,15 +192,6 @@ impl Trust {
                 None => Some(Doubt::SlotGone { place }),
             }
         })
-    }
-}
-
-/// Whether an operator said, after what is known, that the store is the truth.
-fn is_adopted(known: &Seen, found: &Seen) -> bool {
-    let incarnation = |seen: &Seen| seen.cluster.as_ref().map(|cluster| cluster.incarnation);
-    match (incarnation(known), incarnation(found)) {
-        (Some(known), Some(found)) => found > known,
-        _ => false,
     }
 }
 

@@ -118,6 +118,8 @@ impl World {
     pub(crate) fn config(&self) -> Config {
         Config {
             name: "scorer-1".into(),
+            // Short, so that a lost lease is noticed soon.
+            lease_ttl_millis: 2_000,
             zone: "here".into(),
             advertise: "10.0.0.1:7430".into(),
             cache: CacheConfig {

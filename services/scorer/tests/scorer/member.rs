@@ -172,16 +172,47 @@ async fn keys_that_somebody_else_deletes_are_written_again_with_the_next_change(
     scorer.stop().await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_name_that_a_live_process_has_is_not_taken_from_it() {
-    let world = World::new();
-    let other = ScorerRecord {
-        address: "10.0.0.9:7430".into(),
+fn other_process(address: &str) -> ScorerRecord {
+    ScorerRecord {
+        address: address.into(),
         zone: String::new(),
         boot_id: "other".into(),
         build: "decant".into(),
         started_at_millis: 1,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_name_of_a_process_that_had_the_same_address_is_taken_over_once() {
+    let world = World::new();
+    let key = ScorerKey {
+        scorer: "scorer-1".parse().unwrap(),
     };
+    let other = other_process("10.0.0.1:7430");
+    world.put(&key, &other).await;
+    let scorer = Scorer::start_member(world).await;
+    let first = scorer.pour(1, &files(0.0)).await;
+    observed(&scorer.world, "generation 1 serves", |record| {
+        record.serving.0 == 1
+    })
+    .await;
+    assert_ne!(registered(&scorer.world).await.boot_id, "other");
+    // A second process with the same address came later, and keeps the name.
+    scorer.world.put(&key, &other).await;
+    scorer.set(2, 1, first).await;
+    scorer.set(3, 1, first).await;
+    eventually("generation 3 serves", || async {
+        scorer.answering().await == (1, 3)
+    })
+    .await;
+    assert_eq!(registered(&scorer.world).await, other);
+    scorer.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_name_that_a_live_process_has_is_not_taken_from_it() {
+    let world = World::new();
+    let other = other_process("10.0.0.9:7430");
     let key = ScorerKey {
         scorer: "scorer-1".parse().unwrap(),
     };

@@ -92,6 +92,19 @@ async fn a_restart_without_store_and_bundles_serves_from_the_disk() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_that_is_away_or_stalls_holds_nobody_up() {
+    let (scorer, _) = member().await;
+    scorer.world.store.put(None);
+    assert_eq!(scorer.answering().await, (1, 5));
+    let world = scorer.stop().await;
+    // It starts and stops without any answer of the store.
+    world.store.stall();
+    let scorer = Scorer::start_member(world).await;
+    scorer.answers(1).await;
+    scorer.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cached_file_that_is_corrupt_is_fetched_again() {
     let (scorer, _) = member().await;
     let world = scorer.stop().await;

@@ -18,6 +18,7 @@ pub(crate) struct Switch {
 }
 
 struct State {
+    stalls: bool,
     store: Option<Arc<dyn MetaStore>>,
     /// Ends the watches of the store that answered.
     ended: CancellationToken,
@@ -27,6 +28,7 @@ struct State {
 impl Switch {
     pub(crate) fn new(store: Arc<dyn MetaStore>) -> Self {
         let state = State {
+            stalls: false,
             store: Some(store),
             ended: CancellationToken::new(),
             granted: Vec::new(),
@@ -43,9 +45,14 @@ impl Switch {
         std::mem::take(&mut state.ended).cancel();
     }
 
+    /// No call is answered from now on, nor refused; watches stay silent.
+    pub(crate) fn stall(&self) {
+        self.state.lock().unwrap().stalls = true;
+    }
+
     /// The store that answers now.
     pub(crate) fn store(&self) -> Arc<dyn MetaStore> {
-        self.now().unwrap().0
+        self.state.lock().unwrap().store.clone().unwrap()
     }
 
     /// The lease that was granted last.
@@ -53,24 +60,30 @@ impl Switch {
         self.state.lock().unwrap().granted.last().copied()
     }
 
-    fn now(&self) -> Result<(Arc<dyn MetaStore>, CancellationToken), StoreError> {
-        let state = self.state.lock().unwrap();
+    async fn now(&self) -> Result<(Arc<dyn MetaStore>, CancellationToken), StoreError> {
+        let (store, ended, stalls) = {
+            let state = self.state.lock().unwrap();
+            (state.store.clone(), state.ended.clone(), state.stalls)
+        };
+        if stalls {
+            std::future::pending::<()>().await;
+        }
         let away = || StoreError::Unavailable {
             action: "answer",
             reason: "it is away".into(),
         };
-        Ok((state.store.clone().ok_or_else(away)?, state.ended.clone()))
+        Ok((store.ok_or_else(away)?, ended))
     }
 }
 
 #[async_trait]
 impl MetaStore for Switch {
     async fn get(&self, key: &Key) -> Result<Option<Entry>, StoreError> {
-        self.now()?.0.get(key).await
+        self.now().await?.0.get(key).await
     }
 
     async fn list(&self, prefix: &Prefix) -> Result<Listing, StoreError> {
-        self.now()?.0.list(prefix).await
+        self.now().await?.0.list(prefix).await
     }
 
     async fn page(
@@ -80,34 +93,34 @@ impl MetaStore for Switch {
         order: Order,
         limit: usize,
     ) -> Result<Page, StoreError> {
-        self.now()?.0.page(prefix, after, order, limit).await
+        self.now().await?.0.page(prefix, after, order, limit).await
     }
 
     async fn commit(&self, txn: Txn) -> Result<Revision, StoreError> {
-        self.now()?.0.commit(txn).await
+        self.now().await?.0.commit(txn).await
     }
 
     async fn watch(&self, prefix: &Prefix, from: Revision) -> Result<Watch, StoreError> {
-        let (store, ended) = self.now()?;
+        let (store, ended) = self.now().await?;
         let watch = store.watch(prefix, from).await?;
         Ok(watch.take_until(ended.cancelled_owned()).boxed())
     }
 
     async fn identity(&self) -> Result<StoreIdentity, StoreError> {
-        self.now()?.0.identity().await
+        self.now().await?.0.identity().await
     }
 
     async fn grant(&self, ttl: Duration) -> Result<Lease, StoreError> {
-        let lease = self.now()?.0.grant(ttl).await?;
+        let lease = self.now().await?.0.grant(ttl).await?;
         self.state.lock().unwrap().granted.push(lease.id);
         Ok(lease)
     }
 
     async fn keep_alive(&self, lease: LeaseId) -> Result<Duration, StoreError> {
-        self.now()?.0.keep_alive(lease).await
+        self.now().await?.0.keep_alive(lease).await
     }
 
     async fn revoke(&self, lease: LeaseId) -> Result<(), StoreError> {
-        self.now()?.0.revoke(lease).await
+        self.now().await?.0.revoke(lease).await
     }
 }

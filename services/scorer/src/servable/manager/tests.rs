@@ -287,3 +287,28 @@ fn a_pinned_version_outlives_its_time_in_service() {
     drop(pinned);
     assert!(Arc::try_unwrap(still_held).is_ok());
 }
+
+#[test]
+fn what_is_to_answer_is_loaded_before_what_is_to_be_ready_in_all_places() {
+    let manager = Manager::new(RETRY);
+    let of = |model: &str| Place {
+        model: model.parse().unwrap(),
+        slot: Default::default(),
+    };
+    let slot = |number: u64, prepare: u64| {
+        let prepare = active(prepare);
+        DesiredSlot {
+            generation: Generation(1),
+            active: vec![active(number)],
+            prepare: vec![Prepared {
+                digest: prepare.digest,
+                version: prepare.version,
+            }],
+            ..DesiredSlot::default()
+        }
+    };
+    let wanted = [(of("books"), slot(1, 2)), (of("films"), slot(3, 4))];
+    manager.aspire(wanted.into());
+    let order = [(); 4].map(|()| load_next(&manager));
+    assert_eq!(order, [1, 3, 2, 4]);
+}

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use decant_coordination::keys::ObservedState;
-use decant_model::{Active, ModelVersion, Pending};
+use decant_model::{ModelVersion, Pending};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -22,7 +22,7 @@ fn place() -> Place {
     }
 }
 
-fn prepared(number: u64) -> Prepared {
+fn version(number: u64) -> Prepared {
     Prepared {
         digest: Digest::of(&number.to_le_bytes()),
         version: ModelVersion::new(number).unwrap(),
@@ -32,8 +32,8 @@ fn prepared(number: u64) -> Prepared {
 fn active(numbers: &[u64]) -> Vec<Active> {
     let arms = [Arm::Stable, Arm::Canary, Arm::Shadow];
     let active = |(number, arm): (&u64, Arm)| Active {
-        digest: prepared(*number).digest,
-        version: prepared(*number).version,
+        digest: version(*number).digest,
+        version: version(*number).version,
         arm,
         weight_basis_points: 0,
     };
@@ -49,7 +49,7 @@ fn desired(generation: u64, in_service: &[u64], pending: &[u64], prepare: &[u64]
         generation: Generation(generation),
         active: active(in_service),
         pending,
-        prepare: prepare.iter().copied().map(prepared).collect(),
+        prepare: prepare.iter().copied().map(version).collect(),
         ..DesiredSlot::default()
     }
 }
@@ -120,7 +120,7 @@ impl World {
     fn begin(&mut self) {
         if self.load.is_none() {
             let late = Instant::now() + Duration::from_secs(3600);
-            self.load = self.state.next_load(&place(), late);
+            self.load = self.state.next_load(&place(), Urgency::Prepared, late);
         }
     }
 
@@ -318,10 +318,10 @@ fn a_prepared_version_answers_nothing_until_it_is_active_and_then_without_a_load
     world.want(&[1], &[2], &[3]);
     world.load_all();
     assert_eq!(world.numbers(), [1, 2, 3]);
-    assert_eq!(world.in_service(), [prepared(1).digest]);
+    assert_eq!(world.in_service(), [version(1).digest]);
     assert_eq!(world.state.observed().serving, Generation(2));
     world.want(&[2], &[], &[]);
-    assert_eq!(world.in_service(), [prepared(2).digest]);
+    assert_eq!(world.in_service(), [version(2).digest]);
     world.begin();
     assert!(world.load.is_none());
     // Version 1 is kept for going back, version 3 is not.
@@ -363,7 +363,7 @@ fn a_prepared_version_that_fails_disturbs_nothing_and_stays_failed_while_it_is_t
     failed(&world);
     world.begin();
     failed(&world);
-    assert_eq!(world.in_service(), [prepared(1).digest]);
+    assert_eq!(world.in_service(), [version(1).digest]);
     world.finish(true);
     assert_eq!(
         world.state.observed().versions[1].state,

@@ -98,6 +98,37 @@ async fn what_cannot_be_read_leaves_what_was_wanted_before() {
 }
 
 #[tokio::test]
+async fn what_cannot_be_read_after_a_restart_is_no_reason_to_freeze() {
+    let mut world = World::new();
+    world.put(&[("films/main", desired(6))]).await;
+    world.source.examine().await;
+    // Generation 6 was taken in, but 5 was in service.
+    let seen = world.source.trust.known().cloned().unwrap();
+    let place = seen.generations.keys().next().unwrap().clone();
+    let in_service = DesiredSlot {
+        generation: Generation(5),
+        ..DesiredSlot::default()
+    };
+    let remembered = Some((seen, BTreeMap::from([(place, in_service)])));
+    let manager = Arc::new(Manager::new(Config::default().retry()));
+    world.source = Source::new(
+        Arc::clone(&world.store),
+        Keyspace::default(),
+        manager,
+        remembered,
+    );
+    world
+        .put(&[
+            ("films/main", Some(b"{\"format\":2}".to_vec())),
+            ("books/main", desired(1)),
+        ])
+        .await;
+    world.source.examine().await;
+    assert_eq!(world.frozen(), None);
+    assert_eq!(world.wanted(), is(&[("books/main", 1), ("films/main", 5)]));
+}
+
+#[tokio::test]
 async fn a_view_that_does_not_plainly_go_on_changes_nothing_by_itself() {
     let mut world = World::new();
     world

@@ -177,6 +177,20 @@ fn an_operator_makes_any_store_the_truth() {
     assert!(!trust.judge(seen(20, &[("books", 3), ("films", 9)])));
 }
 
+#[test]
+fn a_copy_of_before_the_last_adoption_can_be_adopted() {
+    let restored = |incarnation, revision| Seen {
+        cluster: cluster("a", incarnation),
+        ..seen(revision, &[("books", 3), ("films", 5)])
+    };
+    let mut trust = Trust::remembering(Some(restored(3, 10)));
+    assert!(!trust.judge(restored(2, 4)));
+    assert!(!trust.judge(restored(2, 5)));
+    assert!(trust.judge(restored(3, 6)));
+    // What was doubted is forgotten with the doubt.
+    assert!(!trust.judge(restored(3, 5)));
+}
+
 fn any_seen() -> impl Strategy<Value = Seen> {
     let uuid = prop_oneof![4 => Just("a"), 1 => Just("b")];
     let cluster = proptest::option::weighted(0.9, (uuid, 1_u64..4));
@@ -201,6 +215,7 @@ proptest! {
         let mut trust = Trust::default();
         for (found, by_watch) in all {
             let (before, doubted) = (trust.known().cloned(), trust.doubt().is_some());
+            let lowest = trust.doubted.clone();
             let believed = if by_watch {
                 trust.follows(found.store, found.revision, &found.generations)
             } else {
@@ -215,7 +230,12 @@ proptest! {
             }
             prop_assert!(trust.doubt().is_none());
             let incarnation = |seen: &Seen| seen.cluster.as_ref().map(|cluster| cluster.incarnation);
-            if incarnation(&after) > incarnation(&before) && before.cluster.is_some() {
+            let grew = lowest.is_some_and(|lowest| {
+                doubted && after.cluster.as_ref().is_some_and(|after| {
+                    after.uuid == lowest.uuid && after.incarnation > lowest.incarnation
+                })
+            });
+            if grew || incarnation(&after) > incarnation(&before) && before.cluster.is_some() {
                 prop_assert!(!by_watch);
                 continue;
             }
