@@ -5,7 +5,9 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::arguments::duration;
-use crate::commands::{model, rank, recommend, score, scorer, slot, train, version};
+use crate::commands::{
+    admin, audit, key, model, rank, recommend, score, scorer, slot, train, version,
+};
 
 /// Trains, distils, rolls out and asks recommendation models.
 #[derive(Parser)]
@@ -16,7 +18,8 @@ use crate::commands::{model, rank, recommend, score, scorer, slot, train, versio
     arg_required_else_help = true
 )]
 #[command(
-    after_help = "Exit codes: 0 done, 1 failed, 2 wrong usage, 69 a service cannot be reached, 130 interrupted."
+    after_help = "Exit codes: 0 done, 1 failed, 2 wrong usage or not confirmed, 7 not finished in time, 69 a service cannot \
+                  be reached, 130 interrupted."
 )]
 pub(crate) struct Cli {
     #[command(flatten)]
@@ -39,7 +42,7 @@ pub(crate) struct Global {
     )]
     #[arg(default_value = "http://127.0.0.1:7410")]
     pub(crate) trainer: String,
-    /// Address of the registry.
+    /// Address of the registry; of several replicas, separated by commas.
     #[arg(
         long,
         global = true,
@@ -59,9 +62,10 @@ pub(crate) struct Global {
     )]
     #[arg(default_value = "http://127.0.0.1:7430")]
     pub(crate) scorer: String,
-    /// How long one call may take, such as 500ms, 10s or 2m.
-    #[arg(long, global = true, value_name = "DURATION", default_value = "10s", value_parser = duration::parse)]
-    pub(crate) timeout: Duration,
+    /// How long to wait, such as 500ms, 10s or 2m: for an answer (10s unless given; 10m in `admin` and `audit verify`), and
+    /// in `slot set` for the scorers (60s unless given).
+    #[arg(long, global = true, value_name = "DURATION", value_parser = duration::deadline)]
+    pub(crate) timeout: Option<Duration>,
     /// How results are printed; json is stable and complete, for scripts.
     #[arg(short, long, global = true, value_enum, default_value_t = Format::Table)]
     pub(crate) output: Format,
@@ -72,6 +76,8 @@ pub(crate) struct Global {
 pub(crate) enum Format {
     Table,
     Json,
+    /// Names alone, one a line, such as movies/main or movies/3.
+    Name,
 }
 
 /// The commands, in the order of a model's life.
@@ -80,10 +86,10 @@ pub(crate) enum Command {
     /// Submit and watch training jobs.
     #[command(subcommand)]
     Train(train::Command),
-    /// Create and describe models.
+    /// Create, describe and change models.
     #[command(subcommand)]
     Model(model::Command),
-    /// Describe and download versions.
+    /// Describe, trace, download and retire versions.
     #[command(subcommand)]
     Version(version::Command),
     /// See and choose which version serves.
@@ -95,11 +101,20 @@ pub(crate) enum Command {
     Rank(rank::Arguments),
     /// Find the best items of the catalog for one user.
     Recommend(recommend::Arguments),
-    /// See what the scorer serves.
+    /// See the live scorers, and what one serves.
     #[command(subcommand)]
     Scorer(scorer::Command),
     /// See at one glance whether all is well.
     Status,
+    /// See who did what, and check that nobody rewrote it.
+    #[command(subcommand)]
+    Audit(audit::Command),
+    /// Make keys that sign versions.
+    #[command(subcommand)]
+    Key(key::Command),
+    /// Back up, restore and tidy the cluster.
+    #[command(subcommand)]
+    Admin(admin::Command),
 }
 
 #[cfg(test)]

@@ -1,5 +1,8 @@
 //! Values that arguments hold, parsed.
 
 pub(crate) mod duration;
+pub(crate) mod moment;
 pub(crate) mod gate;
 pub(crate) mod version;
+pub(crate) mod request;
+pub(crate) mod signer;

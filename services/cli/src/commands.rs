@@ -9,6 +9,10 @@ pub(crate) mod rank;
 pub(crate) mod recommend;
 pub(crate) mod scorer;
 pub(crate) mod status;
+pub(crate) mod audit;
+pub(crate) mod key;
+pub(crate) mod admin;
+mod confirm;
 
 use std::io::{self, Read as _};
 
@@ -28,6 +32,9 @@ pub(crate) async fn execute(context: &Context, command: Command) -> Result<Exit,
         Command::Recommend(arguments) => recommend::execute(context, arguments).await,
         Command::Scorer(command) => scorer::execute(context, command).await,
         Command::Status => status::execute(context).await,
+        Command::Audit(command) => audit::execute(context, command).await,
+        Command::Key(command) => key::execute(context, command),
+        Command::Admin(command) => admin::execute(context, command).await,
     }
 }
 
@@ -40,4 +47,19 @@ fn read_text(path: &str) -> Result<String, Failure> {
         std::fs::read_to_string(path)
     };
     text.map_err(|error| Failure::new(format!("cannot read {path}: {error}")))
+}
+
+/// Reads how many entries a list may have.
+fn limit(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) | Err(_) => Err("a number from 1 is expected".to_owned()),
+        Ok(limit) => Ok(limit),
+    }
+}
+
+/// Says that a list was cut short, if it was.
+fn advise_more(context: &Context, has_more: bool) {
+    if has_more {
+        context.output.advise("there are more; --limit shows them");
+    }
 }

@@ -1,5 +1,7 @@
 //! What every command is given: the three services, and where to print.
 
+use std::time::Duration;
+
 use crate::args::Global;
 use crate::failure::Failure;
 use crate::output::Output;
@@ -11,6 +13,8 @@ pub(crate) struct Context {
     pub(crate) registry: Registry,
     pub(crate) scorer: Scorer,
     pub(crate) output: Output,
+    /// How long the user is ready to wait, if they said so.
+    pub(crate) timeout: Option<Duration>,
 }
 
 impl Context {
@@ -22,6 +26,7 @@ impl Context {
             registry: Registry(remote(Service::Registry, &global.registry)?),
             scorer: Scorer(remote(Service::Scorer, &global.scorer)?),
             output,
+            timeout: global.timeout,
         })
     }
 }

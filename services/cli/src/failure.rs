@@ -19,6 +19,8 @@ pub(crate) enum Exit {
     Failed,
     /// The arguments make no sense.
     Usage,
+    /// What was asked for is under way, and took longer than the user waits.
+    TimedOut,
     /// A service cannot be reached: `EX_UNAVAILABLE` of sysexits.h.
     Unavailable,
     /// The user interrupted; as shells have it, 128 and the number of SIGINT.
@@ -31,6 +33,7 @@ impl From<Exit> for ExitCode {
             Exit::Ok => 0,
             Exit::Failed => 1,
             Exit::Usage => 2,
+            Exit::TimedOut => 7,
             Exit::Unavailable => 69,
             Exit::Interrupted => 130,
         })
@@ -63,6 +66,14 @@ impl Failure {
     pub(crate) fn usage(what: impl Into<String>) -> Self {
         Self {
             exit: Exit::Usage,
+            ..Self::new(what)
+        }
+    }
+
+    /// What was asked for is under way, but not done in the time that the user gave.
+    pub(crate) fn unfinished(what: impl Into<String>) -> Self {
+        Self {
+            exit: Exit::TimedOut,
             ..Self::new(what)
         }
     }
@@ -138,6 +149,23 @@ impl Failure {
         self
     }
 
+    /// Says how to find out what came of a change that nobody answered: its request id makes asking again safe.
+    #[must_use]
+    pub(crate) fn named(mut self, request_id: &str) -> Self {
+        self.hint = Some(format!(
+            "whether the change was made is not known; the same command with --request-id {request_id} tells, and changes \
+             nothing twice"
+        ));
+        self
+    }
+
+    /// Adds lines below the reason.
+    #[must_use]
+    pub(crate) fn after(mut self, details: impl IntoIterator<Item = String>) -> Self {
+        self.details.extend(details);
+        self
+    }
+
     /// Says before the reason what was being done.
     #[must_use]
     pub(crate) fn context(mut self, doing: &str) -> Self {
@@ -158,6 +186,11 @@ impl Failure {
     /// Whether the service answered that what was asked for is not there.
     pub(crate) fn is_not_found(&self) -> bool {
         self.code == Some(name(Code::NotFound))
+    }
+
+    /// Whether there was no answer, or one that says to come again.
+    pub(crate) fn is_unanswered(&self) -> bool {
+        self.exit == Exit::Unavailable || self.code == Some(name(Code::Unavailable))
     }
 
     /// What is printed: the reason, the violations one a line, the hint.

@@ -38,16 +38,52 @@ impl Output {
         }
     }
 
-    /// Prints a result, either as JSON or as a text for people.
+    /// Prints a result that has no name, either as JSON or as a text for people.
     pub(crate) fn result(
         &self,
         json: impl FnOnce() -> Value,
         text: impl FnOnce(Palette) -> String,
     ) -> Result<(), Failure> {
-        let rendered = match self.format {
-            Format::Json => format!("{:#}\n", json()),
-            Format::Table => text(self.stdout),
-        };
+        match self.format {
+            Format::Json => self.print(&format!("{:#}\n", json())),
+            Format::Table => self.print(&text(self.stdout)),
+            Format::Name => Err(Failure::usage(
+                "there is nothing here that has a name: use `-o table` or `-o json`",
+            )),
+        }
+    }
+
+    /// Prints a result that has names: those alone, as JSON or as a text for people.
+    pub(crate) fn named<N: AsRef<str>>(
+        &self,
+        names: impl IntoIterator<Item = N>,
+        json: impl FnOnce() -> Value,
+        text: impl FnOnce(Palette) -> String,
+    ) -> Result<(), Failure> {
+        if self.format != Format::Name {
+            return self.result(json, text);
+        }
+        let lines = names
+            .into_iter()
+            .map(|name| format!("{}\n", one_line(name.as_ref())));
+        self.print(&lines.collect::<String>())
+    }
+
+    /// Prints one of many results that come one after the other: JSON on one line each.
+    pub(crate) fn item(
+        &self,
+        name: &str,
+        json: impl FnOnce() -> Value,
+        text: impl FnOnce(Palette) -> String,
+    ) -> Result<(), Failure> {
+        match self.format {
+            Format::Json => self.print(&format!("{}\n", json())),
+            Format::Table => self.print(&text(self.stdout)),
+            Format::Name => self.print(&format!("{}\n", one_line(name))),
+        }
+    }
+
+    fn print(&self, rendered: &str) -> Result<(), Failure> {
         let mut stdout = io::stdout().lock();
         stdout
             .write_all(rendered.as_bytes())

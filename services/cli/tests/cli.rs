@@ -20,6 +20,14 @@ mod fetch;
 mod slots;
 #[path = "cli/scoring.rs"]
 mod scoring;
+#[path = "cli/replicas.rs"]
+mod replicas;
+#[path = "cli/audit.rs"]
+mod audit;
+#[path = "cli/keys.rs"]
+mod keys;
+#[path = "cli/admin.rs"]
+mod admin;
 #[path = "cli/health.rs"]
 mod health;
 #[path = "cli/errors.rs"]

@@ -5,8 +5,16 @@ use std::time::Duration;
 /// The longest that anything is waited for; longer ones do not fit a gRPC deadline and are mistakes anyway.
 const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Reads a duration above zero; a number without a unit counts seconds.
-pub(crate) fn parse(text: &str) -> Result<Duration, String> {
+/// Reads how long something is waited for; a number without a unit counts seconds.
+pub(crate) fn deadline(text: &str) -> Result<Duration, String> {
+    match span(text)? {
+        duration if duration <= LONGEST => Ok(duration),
+        _ => Err("it must be at most 24h".to_owned()),
+    }
+}
+
+/// Reads a length of time above zero; a number without a unit counts seconds.
+pub(crate) fn span(text: &str) -> Result<Duration, String> {
     let text = text.trim();
     let end_of_number = text
         .find(|c: char| !c.is_ascii_digit() && c != '.')
@@ -17,15 +25,20 @@ pub(crate) fn parse(text: &str) -> Result<Duration, String> {
         "s" | "" => 1.0,
         "m" | "min" => 60.0,
         "h" => 3600.0,
-        other => return Err(format!("`{other}` is no unit of time; use ms, s, m or h")),
+        "d" => 86_400.0,
+        other => {
+            return Err(format!(
+                "`{other}` is no unit of time; use ms, s, m, h or d"
+            ));
+        }
     };
     let number: f64 = number
         .parse()
         .map_err(|_| "a number and a unit are expected, such as 500ms, 10s or 2m")?;
     match Duration::try_from_secs_f64(number * seconds_per_unit) {
         Ok(Duration::ZERO) => Err("it must be above zero".to_owned()),
-        Ok(duration) if duration <= LONGEST => Ok(duration),
-        _ => Err("it must be at most 24h".to_owned()),
+        Ok(duration) => Ok(duration),
+        Err(_) => Err("it is too long".to_owned()),
     }
 }
 
@@ -37,12 +50,13 @@ mod tests {
 
     #[test]
     fn units_are_understood() {
-        let millis = |text: &str| parse(text).unwrap().as_millis();
+        let millis = |text: &str| deadline(text).unwrap().as_millis();
         assert_eq!(millis("500ms"), 500);
         assert_eq!(millis("30s"), 30_000);
         assert_eq!(millis("30"), 30_000);
         assert_eq!(millis("1.5 m"), 90_000);
         assert_eq!(millis("24h"), 86_400_000);
+        assert_eq!(span("7d").unwrap().as_secs(), 604_800);
     }
 
     #[test]
@@ -52,7 +66,8 @@ mod tests {
             "s",
             "0s",
             "-1s",
-            "1d",
+            "2d",
+            "1w",
             "1..5s",
             "25h",
             "1e9h",
@@ -60,14 +75,14 @@ mod tests {
             "inf",
             "0.00000000001ms",
         ] {
-            assert!(parse(bad).is_err(), "{bad:?}");
+            assert!(deadline(bad).is_err(), "{bad:?}");
         }
     }
 
     proptest! {
         #[test]
         fn no_text_panics(text in ".*") {
-            let _ = parse(&text);
+            let _ = deadline(&text);
         }
     }
 }

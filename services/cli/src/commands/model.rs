@@ -1,10 +1,13 @@
-//! `decant model`: create and describe models.
+//! `decant model`: create, describe and change models.
 
-use clap::Subcommand;
+use clap::{ArgGroup, Args, Subcommand};
 use decant_model::ModelName;
-use decant_proto::registry::v1::{Gate, Model};
+use decant_proto::registry::v1::{
+    CreateModelRequest, Gate, Gates, Model, Signers, UpdateModelRequest,
+};
 
-use crate::arguments::gate;
+use crate::arguments::request::RequestArguments;
+use crate::arguments::{gate, signer};
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
 use crate::output::table::{Cell, Facts, Table};
@@ -24,7 +27,15 @@ pub(crate) enum Command {
         /// What a version's metric must reach to be approved, such as 'auc>=0.78'; may be given several times.
         #[arg(long = "gate", value_name = "GATE", value_parser = gate::parse)]
         gates: Vec<Gate>,
+        /// A key that may sign versions, as `decant key public` prints it; may be given several times. Where there is one,
+        /// versions that nobody signed are refused.
+        #[arg(long = "signer", value_name = "KEY", value_parser = signer::parse)]
+        signers: Vec<String>,
+        #[command(flatten)]
+        request: RequestArguments,
     },
+    /// Change a model's description, gates or signers; what is not given stays.
+    Update(UpdateArguments),
     /// List all models.
     List,
     /// Show one model.
@@ -34,6 +45,51 @@ pub(crate) enum Command {
     },
 }
 
+/// What `model update` takes.
+#[derive(Args)]
+#[command(group = ArgGroup::new("change").multiple(true).required(true))]
+pub(crate) struct UpdateArguments {
+    /// Its name.
+    name: ModelName,
+    /// The new description.
+    #[arg(long, group = "change")]
+    description: Option<String>,
+    /// A gate; all that are given replace all that there are. They judge new versions only.
+    #[arg(long = "gate", value_name = "GATE", value_parser = gate::parse, group = "change")]
+    gates: Vec<Gate>,
+    /// Take all gates away.
+    #[arg(long, conflicts_with = "gates", group = "change")]
+    no_gates: bool,
+    /// A key that may sign versions; all that are given replace all that there are.
+    #[arg(long = "signer", value_name = "KEY", value_parser = signer::parse, group = "change")]
+    signers: Vec<String>,
+    /// Take all keys away: versions then need no signature.
+    #[arg(long, conflicts_with = "signers", group = "change")]
+    no_signers: bool,
+    /// Why, for the record.
+    #[arg(long, default_value = "")]
+    reason: String,
+    #[command(flatten)]
+    request: RequestArguments,
+}
+
+impl UpdateArguments {
+    fn request(self) -> UpdateModelRequest {
+        let stamp = self.request.stamp();
+        let replaces_gates = self.no_gates || !self.gates.is_empty();
+        let replaces_signers = self.no_signers || !self.signers.is_empty();
+        UpdateModelRequest {
+            name: self.name.into(),
+            description: self.description,
+            gates: replaces_gates.then_some(Gates { gates: self.gates }),
+            signers: replaces_signers.then_some(Signers { keys: self.signers }),
+            request_id: stamp.request_id,
+            issued_by: stamp.issued_by,
+            reason: self.reason,
+        }
+    }
+}
+
 /// Carries out `decant model`.
 pub(crate) async fn execute(context: &Context, command: Command) -> Result<Exit, Failure> {
     match command {
@@ -41,14 +97,27 @@ pub(crate) async fn execute(context: &Context, command: Command) -> Result<Exit,
             name,
             description,
             gates,
+            signers,
+            request,
         } => {
+            let stamp = request.stamp();
             let model = Model {
                 name: name.into(),
                 description,
                 gates,
+                signers,
                 ..Model::default()
             };
-            show(context, &context.registry.create_model(model).await?)
+            let request = CreateModelRequest {
+                model: Some(model),
+                request_id: stamp.request_id,
+                issued_by: stamp.issued_by,
+            };
+            show(context, &context.registry.create_model(request).await?)
+        }
+        Command::Update(arguments) => {
+            let updated = context.registry.update_model(arguments.request());
+            show(context, &updated.await?)
         }
         Command::List => list(context).await,
         Command::Describe { name } => {
@@ -58,7 +127,8 @@ pub(crate) async fn execute(context: &Context, command: Command) -> Result<Exit,
 }
 
 fn show(context: &Context, model: &Model) -> Result<Exit, Failure> {
-    context.output.result(
+    context.output.named(
+        [&model.name],
         || json::model(model),
         |palette| facts(model).render(palette),
     )?;
@@ -71,12 +141,14 @@ fn facts(model: &Model) -> Facts {
         .with_some("description", &model.description)
         .with("latest", latest(model))
         .with("gates", gates(model))
+        .with_some("signers", &model.signers.join(", "))
         .with_some("created", &units::time(model.create_time.as_ref()))
 }
 
 async fn list(context: &Context) -> Result<Exit, Failure> {
     let models = context.registry.list_models().await?;
-    context.output.result(
+    context.output.named(
+        models.iter().map(|model| &model.name),
         || json::list(&models, json::model),
         |palette| table(&models, palette),
     )?;

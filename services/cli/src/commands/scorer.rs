@@ -1,6 +1,7 @@
-//! `decant scorer`: what the scorer serves.
+//! `decant scorer`: the live scorers, and what one of them serves.
 
 use clap::Subcommand;
+use decant_proto::rollout::v1::Scorer;
 use decant_proto::scorer::v1::{LoadTimes, Servable};
 
 use crate::context::Context;
@@ -12,13 +13,48 @@ use crate::output::{json, names, units};
 /// The subcommands.
 #[derive(Subcommand)]
 pub(crate) enum Command {
-    /// List every version that the scorer has, wants, or failed to load.
+    /// List the live scorers, as the registry knows them.
     List,
+    /// List every version that the scorer at --scorer has, wants, or failed to load.
+    Servables,
 }
 
 /// Carries out `decant scorer`.
 pub(crate) async fn execute(context: &Context, command: Command) -> Result<Exit, Failure> {
-    let Command::List = command;
+    match command {
+        Command::List => list(context).await,
+        Command::Servables => servables(context).await,
+    }
+}
+
+async fn list(context: &Context) -> Result<Exit, Failure> {
+    let scorers = context.registry.list_scorers().await?;
+    context.output.named(
+        scorers.iter().map(|scorer| &scorer.name),
+        || json::list(&scorers, json::scorer),
+        |palette| live(&scorers, palette),
+    )?;
+    if scorers.is_empty() {
+        context.output.advise("no scorer is live");
+    }
+    Ok(Exit::Ok)
+}
+
+fn live(scorers: &[Scorer], palette: Palette) -> String {
+    let mut table = Table::new(["NAME", "ZONE", "ADDRESS", "STARTED (UTC)", "BUILD"]);
+    for scorer in scorers {
+        table.row([
+            Cell::from(&scorer.name),
+            Cell::from(&scorer.zone),
+            Cell::from(&scorer.address),
+            Cell::from(units::time(scorer.start_time.as_ref())),
+            Cell::from(&scorer.build),
+        ]);
+    }
+    table.render(palette)
+}
+
+async fn servables(context: &Context) -> Result<Exit, Failure> {
     let servables = context.scorer.list_servables().await?;
     context.output.result(
         || json::list(&servables, json::servable),

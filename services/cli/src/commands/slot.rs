@@ -1,16 +1,20 @@
 //! `decant slot`: see and choose which version serves.
 
-mod wait;
-
-use std::time::{Duration, Instant};
+mod set;
+mod convergence;
+mod feed;
+mod observed;
+mod status;
+mod history;
 
 use clap::{Args, Subcommand};
 use decant_model::{ModelName, SlotName};
-use decant_proto::rollout::v1::{SetSlotRequest, Slot};
-use serde_json::json;
+use decant_proto::rollout::v1::{PrepareSlotRequest, Slot};
 
-use crate::arguments::duration;
+use crate::arguments::moment::{self, Moment};
+use crate::arguments::request::RequestArguments;
 use crate::arguments::version::{VersionArgument, parse};
+use crate::commands::limit;
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
 use crate::output::table::{Cell, Facts, Table};
@@ -21,20 +25,45 @@ use crate::output::{json, names, units};
 #[derive(Subcommand)]
 pub(crate) enum Command {
     /// Show which version is to serve.
-    Get {
-        /// The model.
-        model: ModelName,
-        /// The slot.
-        #[arg(long, default_value_t)]
-        slot: SlotName,
+    Get(SlotArguments),
+    /// Let a version serve, and wait until every live scorer serves it; exit 7 when that takes longer than --timeout.
+    Set(set::Arguments),
+    /// Have scorers fetch, verify and warm up a version beside those in service.
+    Prepare(PrepareArguments),
+    /// Show what each live scorer makes of the slot.
+    Status {
+        #[command(flatten)]
+        slot: SlotArguments,
+        /// Show each change, until interrupted; as JSON one line each.
+        #[arg(long)]
+        watch: bool,
     },
-    /// Let a version serve, and wait until it does.
-    Set(SetArguments),
+    /// Show what was to serve, the newest first; or at one time.
+    History {
+        #[command(flatten)]
+        slot: SlotArguments,
+        /// Only what was to serve then: a time such as 2026-05-01T12:00:00Z, or how long ago, such as 10m.
+        #[arg(long, value_name = "TIME", value_parser = moment::parse)]
+        at: Option<Moment>,
+        /// How many changes to show at most.
+        #[arg(long, value_name = "N", default_value_t = 50, value_parser = limit)]
+        limit: usize,
+    },
 }
 
-/// What `slot set` takes.
+/// A slot.
 #[derive(Args)]
-pub(crate) struct SetArguments {
+pub(crate) struct SlotArguments {
+    /// The model.
+    model: ModelName,
+    /// The slot.
+    #[arg(long, default_value_t)]
+    slot: SlotName,
+}
+
+/// What `slot prepare` takes.
+#[derive(Args)]
+pub(crate) struct PrepareArguments {
     /// The model.
     model: ModelName,
     /// A number, or `latest`.
@@ -46,47 +75,42 @@ pub(crate) struct SetArguments {
     /// Why, for the record.
     #[arg(long, default_value = "")]
     reason: String,
-    /// Who asks, for the record.
-    #[arg(
-        long,
-        value_name = "NAME",
-        env = "USER",
-        default_value = "unknown",
-        hide_env_values = true
-    )]
-    by: String,
     /// Change the slot only if its generation is still this one (0: never set).
     #[arg(long, value_name = "N")]
     expect_generation: Option<u64>,
-    /// How long to wait until the scorer serves the version.
-    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = duration::parse)]
-    wait: Duration,
-    /// Do not wait.
-    #[arg(long, conflicts_with = "wait")]
-    no_wait: bool,
+    #[command(flatten)]
+    request: RequestArguments,
 }
 
 /// Carries out `decant slot`.
 pub(crate) async fn execute(context: &Context, command: Command) -> Result<Exit, Failure> {
     match command {
-        Command::Get { model, slot } => {
+        Command::Get(SlotArguments { model, slot }) => {
             let slot = context
                 .registry
                 .get_slot(model.as_str(), slot.as_str())
                 .await?;
-            context
-                .output
-                .result(|| json::slot(&slot), |palette| render(&slot, palette))?;
+            context.output.named(
+                [names::slot(&slot)],
+                || json::slot(&slot),
+                |palette| render(&slot, palette),
+            )?;
             Ok(Exit::Ok)
         }
-        Command::Set(arguments) => set(context, arguments).await,
+        Command::Set(arguments) => set::set(context, arguments).await,
+        Command::Prepare(arguments) => prepare(context, arguments).await,
+        Command::Status { slot, watch: false } => status::show(context, &slot).await,
+        Command::Status { slot, watch: true } => status::watch(context, &slot).await,
+        Command::History { slot, at, limit } => history::show(context, &slot, at, limit).await,
     }
 }
 
 fn render(slot: &Slot, palette: Palette) -> String {
     let facts = Facts::default()
-        .with("slot", format!("{}/{}", slot.model, slot.slot))
+        .with("slot", names::slot(slot))
         .with("generation", slot.generation.to_string())
+        .with_some("pending", &names::slot_versions(&slot.pending))
+        .with_some("prepared", &names::slot_versions(&slot.prepare))
         .with_some("set by", &slot.issued_by)
         .with_some("reason", &slot.reason)
         .with_some("set", &units::time(slot.issue_time.as_ref()));
@@ -95,65 +119,70 @@ fn render(slot: &Slot, palette: Palette) -> String {
         table.row([
             Cell::from(names::version(version.version)),
             Cell::from(names::arm(version.arm)),
-            Cell::from(format!(
-                "{:.2} %",
-                f64::from(version.weight_basis_points) / 100.0
-            )),
+            Cell::from(names::weight_share(version.weight_basis_points)),
             Cell::from(names::digest(&version.digest)),
         ]);
     }
     format!("{}\n{}", facts.render(palette), table.render(palette))
 }
 
-async fn set(context: &Context, arguments: SetArguments) -> Result<Exit, Failure> {
-    let version = match arguments.version {
-        VersionArgument::Number(number) => number,
+/// The number of the version that is meant now.
+async fn number(
+    context: &Context,
+    model: &ModelName,
+    version: VersionArgument,
+) -> Result<u64, Failure> {
+    match version {
+        VersionArgument::Number(number) => Ok(number),
         VersionArgument::Latest => {
-            context
-                .registry
-                .get_version(arguments.model.as_str(), VersionArgument::Latest)
-                .await?
-                .version
+            let newest = context.registry.get_version(model.as_str(), version);
+            Ok(newest.await?.version)
         }
-    };
-    let change = SetSlotRequest {
+    }
+}
+
+async fn prepare(context: &Context, arguments: PrepareArguments) -> Result<Exit, Failure> {
+    let version = number(context, &arguments.model, arguments.version).await?;
+    let stamp = arguments.request.stamp();
+    let change = PrepareSlotRequest {
         model: arguments.model.into(),
         slot: arguments.slot.into(),
         version,
         expected_generation: arguments.expect_generation,
-        issued_by: arguments.by,
+        issued_by: stamp.issued_by,
         reason: arguments.reason,
-        ..SetSlotRequest::default()
+        request_id: stamp.request_id,
     };
-    let set_at = Instant::now();
-    let slot = context.registry.set_slot(change).await?;
-    let change = format!(
-        "{}/{} is set to {} (generation {})",
-        slot.model,
-        slot.slot,
-        names::version(version),
-        slot.generation
-    );
-    let available_after = if arguments.no_wait {
-        None
-    } else {
-        context
-            .output
-            .note(&format!("{change}; waiting for the scorer"));
-        wait::until_available(context, &slot, version, arguments.wait).await?;
-        Some(set_at.elapsed().as_secs_f64())
-    };
-    context.output.result(
-        || json!({ "slot": json::slot(&slot), "available_after_seconds": available_after }),
-        |_| match available_after {
-            Some(seconds) => format!("{change}, available after {seconds:.2} s\n"),
-            None => format!("{change}\n"),
+    let slot = context.registry.prepare_slot(change).await?;
+    context.output.named(
+        [names::slot(&slot)],
+        || json::slot(&slot),
+        |_| {
+            format!(
+                "{} prepares {} (generation {})\n",
+                names::slot(&slot),
+                names::version(version),
+                slot.generation
+            )
         },
     )?;
-    if arguments.no_wait {
-        context
-            .output
-            .advise("`decant scorer list` shows when it is available");
-    }
+    context.output.advise(&format!(
+        "`{} --watch` shows when scorers have it ready",
+        status_command(&slot)
+    ));
     Ok(Exit::Ok)
+}
+
+/// The command that shows how a slot goes on.
+fn status_command(slot: &Slot) -> String {
+    format!("decant slot status {}", addressed(slot))
+}
+
+/// A slot as the arguments of a command.
+fn addressed(slot: &Slot) -> String {
+    if slot.slot == SlotName::default().as_str() {
+        slot.model.clone()
+    } else {
+        format!("{} --slot {}", slot.model, slot.slot)
+    }
 }

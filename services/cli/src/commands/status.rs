@@ -90,7 +90,7 @@ async fn health(remote: &Remote) -> Health {
     };
     Health {
         service: remote.service().name(),
-        address: remote.address().to_owned(),
+        address: remote.address(),
         is_serving,
         error,
     }

@@ -78,14 +78,17 @@ pub(crate) async fn execute(context: &Context, command: Command) -> Result<Exit,
 }
 
 fn show(context: &Context, job: &Job) -> Result<(), Failure> {
-    context
-        .output
-        .result(|| json::job(job), |palette| report::render(job, palette))
+    context.output.named(
+        [&job.id],
+        || json::job(job),
+        |palette| report::render(job, palette),
+    )
 }
 
 async fn list(context: &Context) -> Result<Exit, Failure> {
     let jobs = context.trainer.list_jobs().await?;
-    context.output.result(
+    context.output.named(
+        jobs.iter().map(|job| &job.id),
         || json::list(&jobs, json::job),
         |palette| table(&jobs, palette),
     )?;

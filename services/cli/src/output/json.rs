@@ -1,9 +1,16 @@
 //! The protocol's messages as JSON, for scripts: the protocol's field names, digests as text, times in RFC 3339, enums
 //! by name without prefix, `null` for what is not set. Fields are only ever added.
 
+mod rollout;
+mod admin;
+
+pub(crate) use admin::{audit_entry, cluster, garbage, rebuilt, verified};
+pub(crate) use rollout::{scorer, slot, slot_status};
+
+use std::collections::BTreeMap;
+
 use decant_model::Manifest;
-use decant_proto::registry::v1::{Gate, GateResult, Model, Version};
-use decant_proto::rollout::v1::{Slot, SlotVersion};
+use decant_proto::registry::v1::{Gate, GateResult, LineageNode, Model, Version};
 use decant_proto::scorer::v1::{ScoreResponse, ScoredItem, Servable, ServedBy};
 use decant_proto::trainer::v1::{Job, JobResult, Progress, PushedVersion, QualityRow};
 use prost_types::Timestamp;
@@ -103,6 +110,7 @@ pub(crate) fn model(model: &Model) -> Value {
         "gates": list(&model.gates, gate),
         "create_time": time(model.create_time.as_ref()),
         "latest_version": model.latest_version,
+        "signers": model.signers,
     })
 }
 
@@ -124,6 +132,36 @@ pub(crate) fn version(version: &Version) -> Value {
         "gate_results": list(&version.gate_results, gate_result),
         "create_time": time(version.create_time.as_ref()),
         "size_bytes": version.size_bytes,
+        "signature": version.signature,
+        "state_reason": version.state_reason,
+        "state_time": time(version.state_time.as_ref()),
+    })
+}
+
+/// A version as part of a line of descent.
+pub(crate) fn lineage_node(node: &LineageNode) -> Value {
+    let metrics: BTreeMap<&String, f64> = node
+        .metrics
+        .iter()
+        .map(|(name, &value)| (name, value))
+        .collect();
+    json!({
+        "version": node.version,
+        "digest": node.digest,
+        "state": names::version_state(node.state),
+        "create_time": time(node.create_time.as_ref()),
+        "student": node.student,
+        "teachers": list(&node.teachers, |teacher| json!({
+            "name": teacher.name,
+            "digest": teacher.digest,
+            "weight": teacher.weight,
+        })),
+        "dataset": node.dataset,
+        "job": node.job,
+        "spec": node.spec,
+        "code_revision": node.code_revision,
+        "parent": node.parent,
+        "metrics": metrics,
     })
 }
 
@@ -134,28 +172,6 @@ pub(crate) fn version_with_manifest(complete: &Version, manifest: Option<&Manife
         .and_then(|manifest| serde_json::to_value(manifest).ok())
         .into();
     value
-}
-
-/// A slot.
-pub(crate) fn slot(slot: &Slot) -> Value {
-    json!({
-        "model": slot.model,
-        "slot": slot.slot,
-        "generation": slot.generation,
-        "active": list(&slot.active, slot_version),
-        "issued_by": slot.issued_by,
-        "reason": slot.reason,
-        "issue_time": time(slot.issue_time.as_ref()),
-    })
-}
-
-fn slot_version(version: &SlotVersion) -> Value {
-    json!({
-        "version": version.version,
-        "digest": version.digest,
-        "arm": names::arm(version.arm),
-        "weight_basis_points": version.weight_basis_points,
-    })
 }
 
 fn served_by(by: &ServedBy) -> Value {

@@ -1,7 +1,7 @@
 //! The protocol's enums in words, and what the words mean to the reader.
 
-use decant_proto::registry::v1::VersionState;
-use decant_proto::rollout::v1::Arm;
+use decant_proto::registry::v1::{Version, VersionState};
+use decant_proto::rollout::v1::{Arm, ObservedState, Slot, SlotVersion};
 use decant_proto::scorer::v1::{Servable, ServableState, ServedBy};
 use decant_proto::trainer::v1::JobState;
 
@@ -40,6 +40,15 @@ pub(crate) fn servable_state(raw: i32) -> String {
     )
 }
 
+/// Where a version stands in a scorer, such as `READY`.
+pub(crate) fn observed_state(raw: i32) -> String {
+    short(
+        ObservedState::try_from(raw).map(|state| state.as_str_name()),
+        "OBSERVED_STATE_",
+        raw,
+    )
+}
+
 /// The protocol's name without its prefix. A value from a newer protocol is shown by number.
 fn short<E>(name: Result<&'static str, E>, prefix: &str, raw: i32) -> String {
     match name {
@@ -63,6 +72,7 @@ pub(crate) fn job_state_cell(raw: i32) -> Cell {
 pub(crate) fn version_state_cell(raw: i32) -> Cell {
     let tone = match VersionState::try_from(raw) {
         Ok(VersionState::Approved) => Tone::Good,
+        Ok(VersionState::Staged | VersionState::Validated) => Tone::Busy,
         Ok(VersionState::Rejected) => Tone::Bad,
         _ => Tone::Plain,
     };
@@ -89,6 +99,37 @@ pub(crate) fn digest(text: &str) -> String {
 /// A version's number, such as `v3`.
 pub(crate) fn version(number: u64) -> String {
     format!("v{number}")
+}
+
+/// A slot's name, such as `movies/main`.
+pub(crate) fn slot(slot: &Slot) -> String {
+    format!("{}/{}", slot.model, slot.slot)
+}
+
+/// Versions of a slot on one line, such as `v3` or `v3 90.00 %, v4 10.00 %`.
+pub(crate) fn slot_versions(versions: &[SlotVersion]) -> String {
+    let name = |one: &SlotVersion| match one.weight_basis_points {
+        0 | 10_000 => version(one.version),
+        weight => format!("{} {}", version(one.version), weight_share(weight)),
+    };
+    versions.iter().map(name).collect::<Vec<_>>().join(", ")
+}
+
+/// A share of the traffic, given in basis points, such as `10.00 %`.
+pub(crate) fn weight_share(basis_points: u32) -> String {
+    format!("{:.2} %", f64::from(basis_points) / 100.0)
+}
+
+/// A version's name among those of all models, such as `movies/3`.
+pub(crate) fn qualified(version: &Version) -> String {
+    format!("{}/{}", version.model, version.version)
+}
+
+/// Who signed: the first digits of the key; empty when nobody did, and what is no signature is shown as it is.
+pub(crate) fn signer(signature: &str) -> String {
+    signature
+        .parse::<decant_model::Signature>()
+        .map_or_else(|_| signature.to_owned(), |signature| signature.key.short())
 }
 
 /// Who answered, on one line.

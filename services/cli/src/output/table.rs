@@ -28,6 +28,13 @@ impl Cell {
     }
 }
 
+impl Cell {
+    /// The text in its colour, for places outside of a table.
+    pub(crate) fn render(&self, palette: Palette) -> String {
+        palette.paint(self.tone, &self.text)
+    }
+}
+
 impl<T: AsRef<str>> From<T> for Cell {
     fn from(text: T) -> Self {
         Cell::new(text, Tone::Plain)

@@ -1,51 +1,81 @@
-//! Calls of `decant.registry.v1` and `decant.rollout.v1`, which the registry serves both.
+//! Calls of `decant.registry.v1`.
 
 use decant_proto::registry::v1::registry_service_client::RegistryServiceClient;
 use decant_proto::registry::v1::{
-    CreateModelRequest, FetchBundleRequest, FetchBundleResponse, GetModelRequest,
-    GetVersionRequest, ListModelsRequest, ListVersionsRequest, Model, Version,
+    CreateModelRequest, FetchBundleRequest, FetchBundleResponse, GetLineageRequest,
+    GetModelRequest, GetVersionRequest, LineageNode, ListModelsRequest, ListVersionsRequest, Model,
+    RetireVersionRequest, UpdateModelRequest, Version,
 };
-use decant_proto::rollout::v1::rollout_service_client::RolloutServiceClient;
-use decant_proto::rollout::v1::{GetSlotRequest, SetSlotRequest, Slot};
-use tonic::transport::Channel;
 
-use super::{Answers, Remote};
+use super::attempts::Repeat;
+use super::{Answers, Paged, Remote, pages};
 use crate::arguments::version::VersionArgument;
 use crate::failure::Failure;
 
-/// The registry.
+/// The registry, which serves three of the protocol's services: catalog, rollout and admin.
 pub(crate) struct Registry(pub(crate) Remote);
 
 impl Registry {
     /// Creates a model.
-    pub(crate) async fn create_model(&self, model: Model) -> Result<Model, Failure> {
-        let request = self.0.bounded(CreateModelRequest {
-            model: Some(model),
-            ..CreateModelRequest::default()
-        });
-        let answer = self.0.call(self.client().create_model(request)).await?;
+    pub(crate) async fn create_model(&self, request: CreateModelRequest) -> Result<Model, Failure> {
+        let id = request.request_id.clone();
+        let answer = self
+            .0
+            .change(&id, request, async |channel, request| {
+                RegistryServiceClient::new(channel)
+                    .create_model(request)
+                    .await
+            })
+            .await?;
+        self.0.require(answer.model, "model")
+    }
+
+    /// Changes a model.
+    pub(crate) async fn update_model(&self, request: UpdateModelRequest) -> Result<Model, Failure> {
+        let id = request.request_id.clone();
+        let answer = self
+            .0
+            .change(&id, request, async |channel, request| {
+                RegistryServiceClient::new(channel)
+                    .update_model(request)
+                    .await
+            })
+            .await?;
         self.0.require(answer.model, "model")
     }
 
     /// One model.
     pub(crate) async fn get_model(&self, name: &str) -> Result<Model, Failure> {
-        let request = self.0.bounded(GetModelRequest {
+        let request = GetModelRequest {
             name: name.to_owned(),
-        });
-        let answer = self.0.call(self.client().get_model(request)).await?;
+        };
+        let answer = self
+            .0
+            .ask(Repeat::Freely, request, async |channel, request| {
+                RegistryServiceClient::new(channel).get_model(request).await
+            })
+            .await?;
         self.0.require(answer.model, "model")
     }
 
     /// All models, by name.
     pub(crate) async fn list_models(&self) -> Result<Vec<Model>, Failure> {
-        Ok(self
-            .0
-            .call(
-                self.client()
-                    .list_models(self.0.bounded(ListModelsRequest::default())),
-            )
-            .await?
-            .models)
+        let page = async |page_size, page_token| {
+            let request = ListModelsRequest {
+                page_size,
+                page_token,
+            };
+            let answer = self
+                .0
+                .ask(Repeat::Freely, request, async |channel, request| {
+                    RegistryServiceClient::new(channel)
+                        .list_models(request)
+                        .await
+                })
+                .await?;
+            Ok((answer.models, answer.next_page_token))
+        };
+        Ok(pages::collect(usize::MAX, page).await?.items)
     }
 
     /// One version, with its manifest.
@@ -54,25 +84,82 @@ impl Registry {
         model: &str,
         version: VersionArgument,
     ) -> Result<Version, Failure> {
-        let request = self.0.bounded(GetVersionRequest {
+        let request = GetVersionRequest {
             model: model.to_owned(),
             version: version.wire(),
-        });
-        let answer = self.0.call(self.client().get_version(request)).await?;
+        };
+        let answer = self
+            .0
+            .ask(Repeat::Freely, request, async |channel, request| {
+                RegistryServiceClient::new(channel)
+                    .get_version(request)
+                    .await
+            })
+            .await?;
         self.0.require(answer.version, "version")
     }
 
     /// A model's versions, the newest first, without their manifests.
-    pub(crate) async fn list_versions(&self, model: &str) -> Result<Vec<Version>, Failure> {
-        let request = self.0.bounded(ListVersionsRequest {
-            model: model.to_owned(),
-            ..ListVersionsRequest::default()
-        });
-        Ok(self
+    pub(crate) async fn list_versions(
+        &self,
+        model: &str,
+        limit: usize,
+    ) -> Result<Paged<Version>, Failure> {
+        pages::collect(limit, async |page_size, page_token| {
+            let request = ListVersionsRequest {
+                model: model.to_owned(),
+                page_size,
+                page_token,
+            };
+            let answer = self
+                .0
+                .ask(Repeat::Freely, request, async |channel, request| {
+                    RegistryServiceClient::new(channel)
+                        .list_versions(request)
+                        .await
+                })
+                .await?;
+            Ok((answer.versions, answer.next_page_token))
+        })
+        .await
+    }
+
+    /// Takes a version out of use.
+    pub(crate) async fn retire_version(
+        &self,
+        request: RetireVersionRequest,
+    ) -> Result<Version, Failure> {
+        let id = request.request_id.clone();
+        let answer = self
             .0
-            .call(self.client().list_versions(request))
-            .await?
-            .versions)
+            .change(&id, request, async |channel, request| {
+                RegistryServiceClient::new(channel)
+                    .retire_version(request)
+                    .await
+            })
+            .await?;
+        self.0.require(answer.version, "version")
+    }
+
+    /// A version and those that it comes from.
+    pub(crate) async fn get_lineage(
+        &self,
+        model: &str,
+        version: VersionArgument,
+    ) -> Result<Vec<LineageNode>, Failure> {
+        let request = GetLineageRequest {
+            model: model.to_owned(),
+            version: version.wire(),
+        };
+        let answer = self
+            .0
+            .ask(Repeat::Freely, request, async |channel, request| {
+                RegistryServiceClient::new(channel)
+                    .get_lineage(request)
+                    .await
+            })
+            .await?;
+        Ok(answer.nodes)
     }
 
     /// A version's bytes. The deadline holds for each message, as the whole may be large.
@@ -85,38 +172,12 @@ impl Registry {
             model: model.to_owned(),
             version,
         };
-        let stream = self.0.call(self.client().fetch_bundle(request)).await?;
-        Ok(Answers {
-            remote: self.0.clone(),
-            stream,
-            patience: Some(self.0.timeout),
-        })
-    }
-
-    /// Points a slot at a version.
-    pub(crate) async fn set_slot(&self, change: SetSlotRequest) -> Result<Slot, Failure> {
-        let answer = self
-            .0
-            .call(self.rollout().set_slot(self.0.bounded(change)))
-            .await?;
-        self.0.require(answer.slot, "slot")
-    }
-
-    /// A slot as intended.
-    pub(crate) async fn get_slot(&self, model: &str, slot: &str) -> Result<Slot, Failure> {
-        let request = self.0.bounded(GetSlotRequest {
-            model: model.to_owned(),
-            slot: slot.to_owned(),
-        });
-        let answer = self.0.call(self.rollout().get_slot(request)).await?;
-        self.0.require(answer.slot, "slot")
-    }
-
-    fn client(&self) -> RegistryServiceClient<Channel> {
-        RegistryServiceClient::new(self.0.channel.clone())
-    }
-
-    fn rollout(&self) -> RolloutServiceClient<Channel> {
-        RolloutServiceClient::new(self.0.channel.clone())
+        self.0
+            .open(request, Some(self.0.timeout), async |channel, request| {
+                RegistryServiceClient::new(channel)
+                    .fetch_bundle(request)
+                    .await
+            })
+            .await
     }
 }

@@ -5,9 +5,9 @@ use decant_proto::scorer::v1::{
     ListServablesRequest, RankRequest, RankResponse, RecommendRequest, RecommendResponse,
     ScoreRequest, ScoreResponse, Servable,
 };
-use tonic::transport::Channel;
 
 use super::Remote;
+use super::attempts::Repeat;
 use crate::failure::Failure;
 
 /// The scorer.
@@ -17,14 +17,18 @@ impl Scorer {
     /// Scores rows.
     pub(crate) async fn score(&self, request: ScoreRequest) -> Result<ScoreResponse, Failure> {
         self.0
-            .call(self.client().score(self.0.bounded(request)))
+            .ask(Repeat::Freely, request, async |channel, request| {
+                ScorerServiceClient::new(channel).score(request).await
+            })
             .await
     }
 
     /// Orders candidates.
     pub(crate) async fn rank(&self, request: RankRequest) -> Result<RankResponse, Failure> {
         self.0
-            .call(self.client().rank(self.0.bounded(request)))
+            .ask(Repeat::Freely, request, async |channel, request| {
+                ScorerServiceClient::new(channel).rank(request).await
+            })
             .await
     }
 
@@ -34,23 +38,26 @@ impl Scorer {
         request: RecommendRequest,
     ) -> Result<RecommendResponse, Failure> {
         self.0
-            .call(self.client().recommend(self.0.bounded(request)))
+            .ask(Repeat::Freely, request, async |channel, request| {
+                ScorerServiceClient::new(channel).recommend(request).await
+            })
             .await
     }
 
     /// What is served.
     pub(crate) async fn list_servables(&self) -> Result<Vec<Servable>, Failure> {
-        Ok(self
+        let answer = self
             .0
-            .call(
-                self.client()
-                    .list_servables(self.0.bounded(ListServablesRequest {})),
+            .ask(
+                Repeat::Freely,
+                ListServablesRequest {},
+                async |channel, request| {
+                    ScorerServiceClient::new(channel)
+                        .list_servables(request)
+                        .await
+                },
             )
-            .await?
-            .servables)
-    }
-
-    fn client(&self) -> ScorerServiceClient<Channel> {
-        ScorerServiceClient::new(self.0.channel.clone())
+            .await?;
+        Ok(answer.servables)
     }
 }

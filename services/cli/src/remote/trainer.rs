@@ -5,8 +5,8 @@ use decant_proto::trainer::v1::{
     CancelJobRequest, GetJobRequest, Job, ListJobsRequest, SubmitJobRequest, WatchJobRequest,
     WatchJobResponse,
 };
-use tonic::transport::Channel;
 
+use super::attempts::Repeat;
 use super::{Answers, Remote};
 use crate::failure::Failure;
 
@@ -16,51 +16,62 @@ pub(crate) struct Trainer(pub(crate) Remote);
 impl Trainer {
     /// Queues a job.
     pub(crate) async fn submit_job(&self, spec_toml: String) -> Result<Job, Failure> {
-        let request = self.0.bounded(SubmitJobRequest { spec_toml });
-        let answer = self.0.call(self.client().submit_job(request)).await?;
+        let request = SubmitJobRequest { spec_toml };
+        let answer = self
+            .0
+            .ask(Repeat::Unsent, request, async |channel, request| {
+                TrainerServiceClient::new(channel).submit_job(request).await
+            })
+            .await?;
         self.0.require(answer.job, "job")
     }
 
     /// One job.
     pub(crate) async fn get_job(&self, id: &str) -> Result<Job, Failure> {
-        let request = self.0.bounded(GetJobRequest { id: id.to_owned() });
-        let answer = self.0.call(self.client().get_job(request)).await?;
+        let request = GetJobRequest { id: id.to_owned() };
+        let answer = self
+            .0
+            .ask(Repeat::Freely, request, async |channel, request| {
+                TrainerServiceClient::new(channel).get_job(request).await
+            })
+            .await?;
         self.0.require(answer.job, "job")
     }
 
     /// All jobs, the newest first.
     pub(crate) async fn list_jobs(&self) -> Result<Vec<Job>, Failure> {
-        Ok(self
+        let answer = self
             .0
-            .call(self.client().list_jobs(self.0.bounded(ListJobsRequest {})))
-            .await?
-            .jobs)
+            .ask(
+                Repeat::Freely,
+                ListJobsRequest {},
+                async |channel, request| {
+                    TrainerServiceClient::new(channel).list_jobs(request).await
+                },
+            )
+            .await?;
+        Ok(answer.jobs)
     }
 
     /// A job's news until it has ended, however long that takes.
     pub(crate) async fn watch_job(&self, id: &str) -> Result<Answers<WatchJobResponse>, Failure> {
-        let stream = self
-            .0
-            .call(
-                self.client()
-                    .watch_job(WatchJobRequest { id: id.to_owned() }),
-            )
-            .await?;
-        Ok(Answers {
-            remote: self.0.clone(),
-            stream,
-            patience: None,
-        })
+        let request = WatchJobRequest { id: id.to_owned() };
+        self.0
+            .open(request, None, async |channel, request| {
+                TrainerServiceClient::new(channel).watch_job(request).await
+            })
+            .await
     }
 
     /// Asks a job to stop.
     pub(crate) async fn cancel_job(&self, id: &str) -> Result<Job, Failure> {
-        let request = self.0.bounded(CancelJobRequest { id: id.to_owned() });
-        let answer = self.0.call(self.client().cancel_job(request)).await?;
+        let request = CancelJobRequest { id: id.to_owned() };
+        let answer = self
+            .0
+            .ask(Repeat::Unsent, request, async |channel, request| {
+                TrainerServiceClient::new(channel).cancel_job(request).await
+            })
+            .await?;
         self.0.require(answer.job, "job")
-    }
-
-    fn client(&self) -> TrainerServiceClient<Channel> {
-        TrainerServiceClient::new(self.0.channel.clone())
     }
 }

@@ -2,6 +2,8 @@
 
 use std::sync::Mutex;
 
+use decant_proto::admin::v1::admin_service_server::AdminService;
+use decant_proto::admin::v1::*;
 use decant_proto::registry::v1::registry_service_server::RegistryService;
 use decant_proto::registry::v1::*;
 use decant_proto::rollout::v1::rollout_service_server::RolloutService;
@@ -28,7 +30,24 @@ pub(crate) struct Fake {
     pub(crate) models: Vec<Model>,
     pub(crate) versions: Vec<Version>,
     pub(crate) bundle: Vec<fetch_bundle_response::Part>,
+    pub(crate) lineage: Vec<LineageNode>,
     pub(crate) slot: Option<Slot>,
+    /// The slot as it was before it is set.
+    pub(crate) slot_before: Option<Slot>,
+    /// What a watcher is told, one after the other; then nothing comes any more.
+    pub(crate) statuses: Vec<SlotStatus>,
+    pub(crate) history: Vec<Slot>,
+    pub(crate) scorers: Vec<Scorer>,
+    /// So many changes of a slot are not answered for, and made only by the one that comes then.
+    pub(crate) unanswered: usize,
+    pub(crate) cluster: GetClusterResponse,
+    pub(crate) audit: Vec<AuditEntry>,
+    pub(crate) verified: VerifyAuditResponse,
+    pub(crate) records: Vec<MetadataRecord>,
+    /// Cuts the export after its records.
+    pub(crate) cuts: bool,
+    pub(crate) garbage: CollectGarbageResponse,
+    pub(crate) rebuilt: RebuildMetadataResponse,
     /// One element for each time that the scorer is asked; the last is repeated.
     pub(crate) servables: Vec<Vec<Servable>>,
     pub(crate) scores: Vec<f32>,
@@ -41,7 +60,17 @@ pub(crate) struct Fake {
 pub(crate) struct Asked {
     pub(crate) submit_job: Option<SubmitJobRequest>,
     pub(crate) create_model: Option<Model>,
-    pub(crate) set_slot: Option<SetSlotRequest>,
+    pub(crate) update_model: Option<UpdateModelRequest>,
+    pub(crate) retire_version: Option<RetireVersionRequest>,
+    /// All of them.
+    pub(crate) set_slot: Vec<SetSlotRequest>,
+    pub(crate) prepare_slot: Option<PrepareSlotRequest>,
+    pub(crate) slot_history: Option<ListSlotHistoryRequest>,
+    pub(crate) list_audit: Option<ListAuditRequest>,
+    pub(crate) collect_garbage: Option<CollectGarbageRequest>,
+    pub(crate) rebuild: Option<RebuildMetadataRequest>,
+    pub(crate) adopt: Option<AdoptStoreRequest>,
+    pub(crate) import: Vec<ImportMetadataRequest>,
     pub(crate) score: Option<ScoreRequest>,
     pub(crate) rank: Option<RankRequest>,
     pub(crate) recommend: Option<RecommendRequest>,
@@ -65,6 +94,18 @@ pub(crate) fn served_by() -> ServedBy {
         arm: Arm::Stable.into(),
         generation: 3,
     }
+}
+
+/// A page of a list, at most two long; a token is the place where the next page begins.
+fn page<T: Clone>(all: &[T], size: u32, token: &str) -> (Vec<T>, String) {
+    let first: usize = token.parse().unwrap_or(0);
+    let end = (first + (size as usize).min(2)).min(all.len());
+    let next = if end < all.len() {
+        end.to_string()
+    } else {
+        String::new()
+    };
+    (all[first..end].to_vec(), next)
 }
 
 impl Fake {
@@ -173,12 +214,25 @@ impl RegistryService for Fake {
         })
     }
 
+    async fn update_model(
+        &self,
+        request: Request<UpdateModelRequest>,
+    ) -> Result<Response<UpdateModelResponse>, Status> {
+        self.asked.lock().unwrap().update_model = Some(request.into_inner());
+        self.answer(UpdateModelResponse {
+            model: self.models.first().cloned(),
+        })
+    }
+
     async fn list_models(
         &self,
-        _: Request<ListModelsRequest>,
+        request: Request<ListModelsRequest>,
     ) -> Result<Response<ListModelsResponse>, Status> {
+        let request = request.get_ref();
+        let (models, next_page_token) = page(&self.models, request.page_size, &request.page_token);
         self.answer(ListModelsResponse {
-            models: self.models.clone(),
+            models,
+            next_page_token,
         })
     }
 
@@ -205,10 +259,40 @@ impl RegistryService for Fake {
 
     async fn list_versions(
         &self,
-        _: Request<ListVersionsRequest>,
+        request: Request<ListVersionsRequest>,
     ) -> Result<Response<ListVersionsResponse>, Status> {
+        let request = request.get_ref();
+        let (versions, next_page_token) =
+            page(&self.versions, request.page_size, &request.page_token);
         self.answer(ListVersionsResponse {
-            versions: self.versions.clone(),
+            versions,
+            next_page_token,
+        })
+    }
+
+    async fn retire_version(
+        &self,
+        request: Request<RetireVersionRequest>,
+    ) -> Result<Response<RetireVersionResponse>, Status> {
+        let request = request.into_inner();
+        let version = Version {
+            model: request.model.clone(),
+            version: request.version,
+            state: VersionState::Retired.into(),
+            ..Version::default()
+        };
+        self.asked.lock().unwrap().retire_version = Some(request);
+        self.answer(RetireVersionResponse {
+            version: Some(version),
+        })
+    }
+
+    async fn get_lineage(
+        &self,
+        _: Request<GetLineageRequest>,
+    ) -> Result<Response<GetLineageResponse>, Status> {
+        self.answer(GetLineageResponse {
+            nodes: self.lineage.clone(),
         })
     }
 
@@ -234,8 +318,22 @@ impl RolloutService for Fake {
         &self,
         request: Request<SetSlotRequest>,
     ) -> Result<Response<SetSlotResponse>, Status> {
-        self.asked.lock().unwrap().set_slot = Some(request.into_inner());
+        let mut asked = self.asked.lock().unwrap();
+        asked.set_slot.push(request.into_inner());
+        if asked.set_slot.len() <= self.unanswered {
+            return Err(Status::unavailable("the store did not answer"));
+        }
         self.answer(SetSlotResponse {
+            slot: self.slot.clone(),
+        })
+    }
+
+    async fn prepare_slot(
+        &self,
+        request: Request<PrepareSlotRequest>,
+    ) -> Result<Response<PrepareSlotResponse>, Status> {
+        self.asked.lock().unwrap().prepare_slot = Some(request.into_inner());
+        self.answer(PrepareSlotResponse {
             slot: self.slot.clone(),
         })
     }
@@ -245,8 +343,9 @@ impl RolloutService for Fake {
         _: Request<GetSlotRequest>,
     ) -> Result<Response<GetSlotResponse>, Status> {
         let slot = self
-            .slot
+            .slot_before
             .clone()
+            .or(self.slot.clone())
             .ok_or_else(|| Status::not_found("slot movies/main was never set"))?;
         self.answer(GetSlotResponse { slot: Some(slot) })
     }
@@ -258,8 +357,59 @@ impl RolloutService for Fake {
         _: Request<WatchSlotRequest>,
     ) -> Result<Response<Self::WatchSlotStream>, Status> {
         Err(Status::unimplemented(
-            "the command line watches the scorer instead",
+            "the command line watches the slot's status instead",
         ))
+    }
+
+    async fn get_slot_status(
+        &self,
+        _: Request<GetSlotStatusRequest>,
+    ) -> Result<Response<GetSlotStatusResponse>, Status> {
+        self.answer(GetSlotStatusResponse {
+            status: self.statuses.first().cloned(),
+        })
+    }
+
+    type WatchSlotStatusStream = BoxStream<WatchSlotStatusResponse>;
+
+    async fn watch_slot_status(
+        &self,
+        _: Request<WatchSlotStatusRequest>,
+    ) -> Result<Response<Self::WatchSlotStatusStream>, Status> {
+        let statuses: Vec<_> = self
+            .statuses
+            .iter()
+            .cloned()
+            .map(|status| {
+                Ok(WatchSlotStatusResponse {
+                    status: Some(status),
+                })
+            })
+            .collect();
+        let forever = tokio_stream::iter(statuses).chain(tokio_stream::pending());
+        self.answer(Box::pin(forever))
+    }
+
+    async fn list_slot_history(
+        &self,
+        request: Request<ListSlotHistoryRequest>,
+    ) -> Result<Response<ListSlotHistoryResponse>, Status> {
+        let request = request.into_inner();
+        let (slots, next_page_token) = page(&self.history, request.page_size, &request.page_token);
+        self.asked.lock().unwrap().slot_history = Some(request);
+        self.answer(ListSlotHistoryResponse {
+            slots,
+            next_page_token,
+        })
+    }
+
+    async fn list_scorers(
+        &self,
+        _: Request<ListScorersRequest>,
+    ) -> Result<Response<ListScorersResponse>, Status> {
+        self.answer(ListScorersResponse {
+            scorers: self.scorers.clone(),
+        })
     }
 }
 
@@ -316,6 +466,94 @@ impl ScorerService for Fake {
         asked.list_servables += 1;
         self.answer(ListServablesResponse {
             servables: servables.cloned().unwrap_or_default(),
+        })
+    }
+}
+
+#[tonic::async_trait]
+impl AdminService for Fake {
+    async fn get_cluster(
+        &self,
+        _: Request<GetClusterRequest>,
+    ) -> Result<Response<GetClusterResponse>, Status> {
+        self.answer(self.cluster.clone())
+    }
+
+    async fn list_audit(
+        &self,
+        request: Request<ListAuditRequest>,
+    ) -> Result<Response<ListAuditResponse>, Status> {
+        let request = request.into_inner();
+        let (entries, next_page_token) = page(&self.audit, request.page_size, &request.page_token);
+        self.asked.lock().unwrap().list_audit = Some(request);
+        self.answer(ListAuditResponse {
+            entries,
+            next_page_token,
+        })
+    }
+
+    async fn verify_audit(
+        &self,
+        _: Request<VerifyAuditRequest>,
+    ) -> Result<Response<VerifyAuditResponse>, Status> {
+        self.answer(self.verified.clone())
+    }
+
+    async fn collect_garbage(
+        &self,
+        request: Request<CollectGarbageRequest>,
+    ) -> Result<Response<CollectGarbageResponse>, Status> {
+        self.asked.lock().unwrap().collect_garbage = Some(request.into_inner());
+        self.answer(self.garbage.clone())
+    }
+
+    type ExportMetadataStream = BoxStream<ExportMetadataResponse>;
+
+    async fn export_metadata(
+        &self,
+        _: Request<ExportMetadataRequest>,
+    ) -> Result<Response<Self::ExportMetadataStream>, Status> {
+        let one_each = self.records.chunks(1).map(|records| {
+            Ok(ExportMetadataResponse {
+                records: records.to_vec(),
+            })
+        });
+        let cut = self.cuts.then(|| Err(Status::internal("the store broke")));
+        let answers: Vec<_> = one_each.chain(cut).collect();
+        self.answer(Box::pin(tokio_stream::iter(answers)))
+    }
+
+    async fn import_metadata(
+        &self,
+        request: Request<Streaming<ImportMetadataRequest>>,
+    ) -> Result<Response<ImportMetadataResponse>, Status> {
+        let mut messages = request.into_inner();
+        while let Some(message) = messages.message().await? {
+            self.asked.lock().unwrap().import.push(message);
+        }
+        let asked = self.asked.lock().unwrap();
+        let records = asked.import.iter().map(|one| one.records.len() as u64);
+        self.answer(ImportMetadataResponse {
+            records: records.sum(),
+        })
+    }
+
+    async fn rebuild_metadata(
+        &self,
+        request: Request<RebuildMetadataRequest>,
+    ) -> Result<Response<RebuildMetadataResponse>, Status> {
+        self.asked.lock().unwrap().rebuild = Some(request.into_inner());
+        self.answer(self.rebuilt.clone())
+    }
+
+    async fn adopt_store(
+        &self,
+        request: Request<AdoptStoreRequest>,
+    ) -> Result<Response<AdoptStoreResponse>, Status> {
+        self.asked.lock().unwrap().adopt = Some(request.into_inner());
+        self.answer(AdoptStoreResponse {
+            incarnation: 2,
+            slots: vec!["movies/main".into()],
         })
     }
 }

@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 
 use decant_model::{Digest, FileEntry, Lineage, Manifest, TeacherRef, file};
-use decant_proto::registry::v1::{Gate, GateResult, Model, Version, VersionState};
+use decant_proto::registry::v1::{
+    Gate, GateResult, Gates, LineageNode, Model, RetireVersionRequest, Signers, Teacher,
+    UpdateModelRequest, Version, VersionState,
+};
 use serde_json::json;
 
 use crate::fakes::{Fake, noon};
@@ -27,6 +30,7 @@ fn model() -> Model {
         ],
         create_time: noon(0),
         latest_version: 2,
+        signers: Vec::new(),
     }
 }
 
@@ -80,6 +84,7 @@ fn version(manifest: &Manifest) -> Version {
         create_time: noon(0),
         size_bytes: manifest.size(),
         manifest: bytes.into(),
+        ..Version::default()
     }
 }
 
@@ -135,6 +140,7 @@ movies  v2      auc>=0.78, logloss<=0.6  2026-05-01 12:00:00  films for users
         "gates": [{"metric": "auc", "min": 0.78, "max": null}, {"metric": "logloss", "min": null, "max": 0.6}],
         "create_time": "2026-05-01T12:00:00Z",
         "latest_version": 2,
+        "signers": [],
     });
     assert_eq!(
         server.json(&["model", "describe", "movies"]).await,
@@ -264,4 +270,177 @@ async fn a_manifest_of_a_newer_format_hides_nothing_else() {
         ran.stderr,
         "the manifest is left out: manifest.json has format 99, but this build reads formats up to 1\n"
     );
+}
+
+const SIGNER: &str = "ed25519:d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_model_may_name_its_signers() {
+    let server = Server::start(Fake::default()).await;
+    let arguments = ["model", "create", "movies", "--signer", SIGNER];
+    let expected = format!(
+        "\
+model    movies
+latest   none
+gates    none
+signers  {SIGNER}
+created  2026-05-01 12:00:00
+"
+    );
+    assert_eq!(server.table(&arguments).await, expected);
+    assert_eq!(server.json(&arguments).await["signers"], json!([SIGNER]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_update_changes_only_what_is_given() {
+    let server = Server::start(Fake {
+        models: vec![model()],
+        ..Fake::default()
+    })
+    .await;
+    let updated = async |arguments: &[&str]| {
+        let arguments = [&["model", "update", "movies", "-o", "name"], arguments].concat();
+        assert_eq!(server.table(&arguments).await, "movies\n");
+        server
+            .fake
+            .asked
+            .lock()
+            .unwrap()
+            .update_model
+            .take()
+            .unwrap()
+    };
+    let request = updated(&[
+        "--description",
+        "",
+        "--reason",
+        "tidy",
+        "--request-id",
+        "ci-7",
+    ])
+    .await;
+    let expected = UpdateModelRequest {
+        name: "movies".into(),
+        description: Some(String::new()),
+        request_id: "ci-7".into(),
+        issued_by: "ada".into(),
+        reason: "tidy".into(),
+        ..UpdateModelRequest::default()
+    };
+    assert_eq!(request, expected);
+
+    let request = updated(&["--gate", "auc>=0.8", "--no-signers"]).await;
+    assert_eq!(request.description, None);
+    assert_eq!(request.gates.unwrap().gates[0].min, Some(0.8));
+    assert_eq!(request.signers, Some(Signers::default()));
+
+    let request = updated(&["--no-gates", "--signer", SIGNER]).await;
+    assert_eq!(request.gates, Some(Gates::default()));
+    assert_eq!(request.signers.unwrap().keys, [SIGNER]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn versions_are_listed_over_pages_in_every_state_and_with_their_signers() {
+    let states = [
+        VersionState::Staged,
+        VersionState::Validated,
+        VersionState::Approved,
+        VersionState::Rejected,
+        VersionState::Retired,
+    ];
+    let version = |(number, state): (u64, VersionState)| Version {
+        model: "movies".into(),
+        version: number,
+        digest: format!("sha256:{}", "ab".repeat(32)),
+        state: state.into(),
+        signature: if number == 4 {
+            format!("{SIGNER}:{}", "0".repeat(128))
+        } else {
+            String::new()
+        },
+        create_time: noon(0),
+        size_bytes: 12_345,
+        ..Version::default()
+    };
+    let server = Server::start(Fake {
+        versions: (1..=5).rev().zip(states).map(version).collect(),
+        ..Fake::default()
+    })
+    .await;
+    let expected = "\
+VERSION  STATE      GATES  SIGNER        DIGEST           SIZE  CREATED (UTC)
+v5       STAGED       0/0  -             abababababab  12.3 kB  2026-05-01 12:00:00
+v4       VALIDATED    0/0  d75a980182b1  abababababab  12.3 kB  2026-05-01 12:00:00
+v3       APPROVED     0/0  -             abababababab  12.3 kB  2026-05-01 12:00:00
+v2       REJECTED     0/0  -             abababababab  12.3 kB  2026-05-01 12:00:00
+v1       RETIRED      0/0  -             abababababab  12.3 kB  2026-05-01 12:00:00
+";
+    assert_eq!(server.table(&["version", "list", "movies"]).await, expected);
+    let ran = server
+        .run(&["version", "list", "movies", "--limit", "3", "-o", "name"])
+        .await;
+    assert_eq!(ran.stdout, "movies/5\nmovies/4\nmovies/3\n");
+    let described = server.table(&["version", "describe", "movies", "4"]).await;
+    assert!(
+        described.contains(&format!("signed by  {SIGNER}\n")),
+        "{described}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_version_is_retired() {
+    let server = Server::start(Fake::default()).await;
+    let arguments = "version retire movies v3 --reason broken --request-id ci-7";
+    let arguments: Vec<&str> = arguments.split(' ').collect();
+    assert_eq!(server.table(&arguments).await, "movies v3 is RETIRED\n");
+    let expected = RetireVersionRequest {
+        model: "movies".into(),
+        version: 3,
+        request_id: "ci-7".into(),
+        issued_by: "ada".into(),
+        reason: "broken".into(),
+    };
+    let asked = server.fake.asked.lock().unwrap();
+    assert_eq!(asked.retire_version, Some(expected));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_line_of_descent_is_shown() {
+    let node = |version, parent: &str| LineageNode {
+        version,
+        digest: format!("sha256:{}", "ab".repeat(32)),
+        state: VersionState::Approved.into(),
+        student: "d8".into(),
+        teachers: vec![Teacher {
+            name: "deepfm".into(),
+            digest: format!("sha256:{}", "01".repeat(32)),
+            weight: 1.0,
+        }],
+        metrics: [("auc".to_owned(), 0.8)].into(),
+        parent: parent.into(),
+        ..LineageNode::default()
+    };
+    let server = Server::start(Fake {
+        lineage: vec![node(2, "sha256:cd"), node(1, "")],
+        ..Fake::default()
+    })
+    .await;
+    let expected = "\
+● v2  APPROVED  abababababab
+│ ├─ student     d8
+│ ├─ metrics     auc 0.8000
+│ └─ teacher     deepfm, weight 1.0000, 010101010101
+● v1  APPROVED  abababababab
+  ├─ student     d8
+  ├─ metrics     auc 0.8000
+  └─ teacher     deepfm, weight 1.0000, 010101010101
+";
+    assert_eq!(
+        server.table(&["version", "lineage", "movies"]).await,
+        expected
+    );
+    let json = server.json(&["version", "lineage", "movies", "2"]).await;
+    assert_eq!(json[0]["parent"], "sha256:cd");
+    assert_eq!(json[0]["teachers"][0]["weight"], 1.0);
+    assert_eq!(json[0]["metrics"], json!({ "auc": 0.8 }));
 }

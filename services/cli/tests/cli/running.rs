@@ -1,12 +1,14 @@
 //! Starts fake services and runs the command against them.
 
+use std::io::{BufRead as _, BufReader, Read};
 use std::net::SocketAddr;
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::Arc;
 
 use decant_chassis::server;
 use decant_chassis::tasks::{Failures, Tasks};
+use decant_proto::admin::v1::admin_service_server::AdminServiceServer;
 use decant_proto::registry::v1::registry_service_server::RegistryServiceServer;
 use decant_proto::rollout::v1::rollout_service_server::RolloutServiceServer;
 use decant_proto::scorer::v1::scorer_service_server::ScorerServiceServer;
@@ -17,7 +19,7 @@ use tonic::service::Routes;
 
 use crate::fakes::Fake;
 
-/// All three services at one address, until this is dropped with its runtime.
+/// All services at one address, until this is dropped with its runtime.
 pub(crate) struct Server {
     pub(crate) fake: Arc<Fake>,
     address: SocketAddr,
@@ -39,6 +41,7 @@ impl Server {
         let (_health, with_health) = server::common().unwrap();
         let routes = Routes::new(TrainerServiceServer::from_arc(Arc::clone(&fake)))
             .add_service(RegistryServiceServer::from_arc(Arc::clone(&fake)))
+            .add_service(AdminServiceServer::from_arc(Arc::clone(&fake)))
             .add_service(RolloutServiceServer::from_arc(Arc::clone(&fake)))
             .add_service(ScorerServiceServer::from_arc(Arc::clone(&fake)));
         let (tasks, failures) = Tasks::new();
@@ -105,6 +108,55 @@ pub(crate) async fn run(mut command: Command) -> Ran {
         stdout: String::from_utf8(output.stdout).unwrap(),
         stderr: String::from_utf8(output.stderr).unwrap(),
     }
+}
+
+/// Runs a command until it has said something on standard error, and interrupts it.
+pub(crate) async fn interrupt_after(command: Command, words: &str) -> Ran {
+    interrupt(command, words.to_owned(), |child| {
+        Box::new(child.stderr.take().unwrap())
+    })
+    .await
+}
+
+/// The same for standard output.
+pub(crate) async fn interrupt_after_stdout(command: Command, words: &str) -> Ran {
+    interrupt(command, words.to_owned(), |child| {
+        Box::new(child.stdout.take().unwrap())
+    })
+    .await
+}
+
+async fn interrupt(
+    mut command: Command,
+    words: String,
+    take: impl FnOnce(&mut Child) -> Box<dyn Read + Send> + Send + 'static,
+) -> Ran {
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let ended = tokio::task::spawn_blocking(move || {
+        let mut child = command.spawn().unwrap();
+        let mut watched = BufReader::new(take(&mut child));
+        let mut said = String::new();
+        // A command that ends without the words ends this as well, and fails the test by its exit code.
+        while !said.contains(&words) && watched.read_line(&mut said).unwrap() > 0 {}
+        let id = child.id().to_string();
+        let killed = Command::new("kill").args(["-INT", &id]).status().unwrap();
+        assert!(killed.success());
+        watched.read_to_string(&mut said).unwrap();
+        let is_stdout = child.stdout.is_none();
+        let rest = child.wait_with_output().unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        let (stdout, stderr) = if is_stdout {
+            (said, text(rest.stderr))
+        } else {
+            (text(rest.stdout), said)
+        };
+        Ran {
+            code: rest.status.code(),
+            stdout,
+            stderr,
+        }
+    });
+    ended.await.unwrap()
 }
 
 /// A path as an argument.

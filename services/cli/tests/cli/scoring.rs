@@ -262,8 +262,8 @@ MODEL   SLOT  VERSION  DIGEST        ARM     GEN  STATE      ANSWERED   FETCH   
 movies  main  v1       abababababab  STABLE    3  AVAILABLE      1234  850 µs  12.3 ms  2.1 ms   1.50 s  -
 movies  main  v2       abababababab  CANARY    4  END               0       -        -       -        -  golden vector 3 differs by 0.2
 ";
-    assert_eq!(server.table(&["scorer", "list"]).await, expected);
-    let json = server.json(&["scorer", "list"]).await;
+    assert_eq!(server.table(&["scorer", "servables"]).await, expected);
+    let json = server.json(&["scorer", "servables"]).await;
     assert_eq!(json[0]["load_times"]["open_micros"], 12_340);
     assert_eq!(
         (&json[1]["state"], &json[1]["load_times"]),

@@ -1,6 +1,6 @@
 //! `decant version describe`: what a version consists of, how good it is, and where it comes from.
 
-use decant_model::{Manifest, ModelName};
+use decant_model::{Manifest, ModelName, Signature};
 use decant_proto::registry::v1::{GateResult, Version};
 
 use crate::arguments::gate;
@@ -31,7 +31,8 @@ pub(crate) async fn describe(
             None
         }
     };
-    context.output.result(
+    context.output.named(
+        [names::qualified(&version)],
         || json::version_with_manifest(&version, manifest.as_ref()),
         |palette| render(&version, manifest.as_ref(), palette),
     )?;
@@ -43,7 +44,10 @@ fn render(version: &Version, manifest: Option<&Manifest>, palette: Palette) -> S
         .with("model", &version.model)
         .with("version", names::version(version.version))
         .with("state", names::version_state_cell(version.state))
+        .with_some("reason", &version.state_reason)
+        .with_some("since", &units::time(version.state_time.as_ref()))
         .with("digest", &version.digest)
+        .with_some("signed by", &signer(&version.signature))
         .with("size", units::bytes(version.size_bytes))
         .with_some("created", &units::time(version.create_time.as_ref()));
     if let Some(Manifest { lineage, .. }) = manifest {
@@ -68,6 +72,14 @@ fn render(version: &Version, manifest: Option<&Manifest>, palette: Palette) -> S
         sections.extend(contents(manifest, palette));
     }
     sections.join("\n")
+}
+
+/// The whole key: it is compared with others here.
+fn signer(signature: &str) -> String {
+    signature.parse::<Signature>().map_or_else(
+        |_| signature.to_owned(),
+        |signature| signature.key.to_string(),
+    )
 }
 
 fn gates(results: &[GateResult], palette: Palette) -> String {

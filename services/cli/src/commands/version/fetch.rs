@@ -51,7 +51,8 @@ pub(crate) async fn fetch(
     };
     let manifest = manifest.map_err(|failure| failure.context(&format!("cannot fetch {name}")))?;
     let (path, files) = (to.display().to_string(), manifest.files.len() + 1);
-    context.output.result(
+    context.output.named(
+        [names::qualified(&version)],
         || {
             json!({
                 "model": version.model,
