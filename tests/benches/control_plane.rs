@@ -89,7 +89,9 @@ async fn activations() {
         times.push(history.converged(slot.generation, committed).unwrap());
     }
     row(
-        &format!("activation -> last of 10 scorers answers with it ({requests} requests, 0 failed)"),
+        &format!(
+            "activation -> last of 10 scorers answers with it ({requests} requests, 0 failed)"
+        ),
         times,
     );
 }
@@ -114,7 +116,10 @@ async fn leaders() {
         let killed = SystemTime::now();
         cluster.etcd.kill(leader);
         let slot = eventually("the slot can be set", || async {
-            cluster.set(0, version).await.map_err(|status| status.to_string())
+            cluster
+                .set(0, version)
+                .await
+                .map_err(|status| status.to_string())
         })
         .await;
         let committed = SystemTime::now();
@@ -149,9 +154,8 @@ async fn memory() {
     let cluster = Deployment::start(shape).await;
     cluster.serve(&Tiny::new(0.25)).await;
     let large = Tiny::with_ballast(-0.5, LARGE);
-    let peaks = || {
-        [&cluster.registries[0], &cluster.scorers[0]].map(|process| process.memory("VmHWM"))
-    };
+    let peaks =
+        || [&cluster.registries[0], &cluster.scorers[0]].map(|process| process.memory("VmHWM"));
     let before = peaks();
     cluster.serve(&large).await;
     let after = peaks();

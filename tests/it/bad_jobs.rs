@@ -159,7 +159,7 @@ async fn data_that_cannot_be_learnt_from_fails_the_job_with_the_place_and_pushes
 
     let models = cluster
         .registry()
-        .list_models(registry::ListModelsRequest {})
+        .list_models(registry::ListModelsRequest::default())
         .await
         .unwrap()
         .into_inner()

@@ -369,6 +369,7 @@ async fn training_stops_when_it_is_cancelled_and_pushes_nothing() {
     assert_eq!(ended.unwrap().state(), trainer::JobState::Cancelled);
     let request = registry::ListVersionsRequest {
         model: "movielens".to_owned(),
+        ..registry::ListVersionsRequest::default()
     };
     let versions = cluster.registry().list_versions(request).await;
     assert!(

@@ -167,13 +167,23 @@ impl Process {
     }
 }
 
+impl Process {
+    #[expect(
+        clippy::print_stderr,
+        reason = "a test that fails shows what its processes said"
+    )]
+    fn show_log(&self) {
+        eprintln!("---- {} ----\n{}", self.name, self.log().join("\n"));
+    }
+}
+
 impl Drop for Process {
     fn drop(&mut self) {
         // Fails when it has ended, which is what is wanted.
         let _ = self.child.kill();
         let _ = self.child.wait();
         if std::thread::panicking() {
-            eprintln!("---- {} ----\n{}", self.name, self.log().join("\n"));
+            self.show_log();
         }
     }
 }

@@ -147,7 +147,6 @@ impl Tiny {
             ],
             candidates: Some(scorer::rank_request::Candidates::ItemIds(ids)),
             top_k: FILMS as u32,
-            ..scorer::RankRequest::default()
         }
     }
 

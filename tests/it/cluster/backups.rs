@@ -30,25 +30,47 @@ async fn process_a_restored_older_backup_is_noticed_and_changes_nothing_until_it
     let registry = cluster.start_registry([]);
     cluster.registries.push(registry);
     eventually("the registry tells of it", || async {
-        let answer = cluster.admin(0).get_cluster(admin::GetClusterRequest {}).await;
-        let alarms = answer.map_err(|status| status.to_string())?.into_inner().alarms;
-        if alarms.iter().any(|alarm| alarm.contains("scorer-0")) { Ok(()) } else { Err(format!("{alarms:?}")) }
+        let answer = cluster
+            .admin(0)
+            .get_cluster(admin::GetClusterRequest {})
+            .await;
+        let alarms = answer
+            .map_err(|status| status.to_string())?
+            .into_inner()
+            .alarms;
+        if alarms.iter().any(|alarm| alarm.contains("scorer-0")) {
+            Ok(())
+        } else {
+            Err(format!("{alarms:?}"))
+        }
     })
     .await;
     let refused = cluster.set(0, 1).await.unwrap_err();
     assert_eq!(refused.code(), Code::FailedPrecondition);
-    assert!(refused.message().contains("decant admin adopt"), "{refused}");
+    assert!(
+        refused.message().contains("decant admin adopt"),
+        "{refused}"
+    );
     let history = clients.stop().await;
     history.check_no_drop();
     history.check_against(&intended);
     let newest = intended[0].generation;
     let went_on = history.0.iter().all(|answer| {
-        answer.outcome.as_ref().is_ok_and(|(served_by, _)| served_by.generation == newest)
+        answer
+            .outcome
+            .as_ref()
+            .is_ok_and(|(served_by, _)| served_by.generation == newest)
     });
     assert!(went_on, "what was in service stayed in service");
 
     let clients = Recorder::start(cluster.scorer_addresses(), OFTEN);
-    let adopted = cluster.decant(&["admin", "adopt", "--reason", "restored from backup", "--yes"]);
+    let adopted = cluster.decant(&[
+        "admin",
+        "adopt",
+        "--reason",
+        "restored from backup",
+        "--yes",
+    ]);
     assert!(adopted.status.success(), "{adopted:?}");
     // The backup knows version 1 only, and that is the truth now.
     let slot = cluster.converged(0, 1, 2).await;

@@ -72,14 +72,19 @@ async fn process_scorers_serve_while_etcd_has_no_quorum_and_take_up_what_comes_a
     // Longer than any lease lives: losing it must not stop the serving.
     let before = clients.count();
     eventually("scorers answer without etcd", || async {
-        (clients.count() > before + 1500).then_some(()).ok_or(clients.count())
+        (clients.count() > before + 1500)
+            .then_some(())
+            .ok_or(clients.count())
     })
     .await;
 
     cluster.etcd.restart(0);
     cluster.etcd.restart(1);
     eventually("the slot can be set again", || async {
-        cluster.set(0, version).await.map_err(|status| status.to_string())
+        cluster
+            .set(0, version)
+            .await
+            .map_err(|status| status.to_string())
     })
     .await;
     cluster.converged(0, version, 2).await;
@@ -100,15 +105,24 @@ async fn process_a_stalled_etcd_member_is_gone_around() {
     let versions = [Tiny::new(0.25), Tiny::new(-0.5), Tiny::new(0.75)];
     cluster.serve(&versions[0]).await;
     let clients = Recorder::start(cluster.scorer_addresses(), OFTEN);
-    for (stalled, tiny) in [(cluster.etcd.leader().await, &versions[1]), (0, &versions[2])] {
+    for (stalled, tiny) in [
+        (cluster.etcd.leader().await, &versions[1]),
+        (0, &versions[2]),
+    ] {
         cluster.etcd.stall(stalled);
         let version = eventually("a version can be pushed", || async {
-            cluster.push(0, tiny).await.map_err(|status| status.to_string())
+            cluster
+                .push(0, tiny)
+                .await
+                .map_err(|status| status.to_string())
         })
         .await
         .version;
         eventually("the slot can be set", || async {
-            cluster.set(0, version).await.map_err(|status| status.to_string())
+            cluster
+                .set(0, version)
+                .await
+                .map_err(|status| status.to_string())
         })
         .await;
         cluster.converged(0, version, 2).await;
@@ -133,14 +147,20 @@ async fn process_a_wiped_etcd_freezes_scorers_and_stops_nobody() {
     let intended = cluster.intended(0).await;
     let clients = Recorder::start(cluster.scorer_addresses(), OFTEN);
     cluster.etcd.wipe();
-        cluster.etcd.restart(0);
-        cluster.etcd.healthy().await;
+    cluster.etcd.restart(0);
+    cluster.etcd.healthy().await;
     // A registry that starts now finds nothing, and makes a new cluster's metadata.
     let registry = cluster.start_registry([]);
     cluster.registries.push(registry);
     eventually("the registry tells of frozen scorers", || async {
-        let answer = cluster.admin(1).get_cluster(admin::GetClusterRequest {}).await;
-        let alarms = answer.map_err(|status| status.to_string())?.into_inner().alarms;
+        let answer = cluster
+            .admin(1)
+            .get_cluster(admin::GetClusterRequest {})
+            .await;
+        let alarms = answer
+            .map_err(|status| status.to_string())?
+            .into_inner()
+            .alarms;
         if alarms.iter().any(|alarm| alarm.contains("scorer-0")) {
             Ok(())
         } else {

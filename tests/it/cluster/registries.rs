@@ -14,7 +14,10 @@ const OFTEN: Duration = Duration::from_millis(5);
 async fn leader(cluster: &Deployment) -> (usize, u64) {
     eventually("a registry leads", || async {
         for place in 0..cluster.registries.len() {
-            let answer = cluster.admin(place).get_cluster(admin::GetClusterRequest {}).await;
+            let answer = cluster
+                .admin(place)
+                .get_cluster(admin::GetClusterRequest {})
+                .await;
             let Ok(answer) = answer else { continue };
             let told = answer.into_inner();
             let leads = |registry: &Process| registry.address().to_string() == told.leader;
@@ -49,7 +52,11 @@ async fn process_of_operators_that_set_a_slot_at_once_one_wins_each_generation()
     let mut won = BTreeSet::new();
     for outcome in futures::future::join_all(racers).await {
         match outcome {
-            Ok(slot) => assert!(won.insert(slot.generation), "two won generation {}", slot.generation),
+            Ok(slot) => assert!(
+                won.insert(slot.generation),
+                "two won generation {}",
+                slot.generation
+            ),
             Err(status) => {
                 assert_eq!(status.code(), Code::Aborted, "{status}");
                 assert!(status.message().contains("operator"), "{status}");
@@ -71,7 +78,11 @@ async fn process_of_operators_that_set_a_slot_at_once_one_wins_each_generation()
         (1..=newest).rev().collect::<Vec<_>>(),
         "no generation is left out or made twice"
     );
-    let verified = cluster.admin(0).verify_audit(admin::VerifyAuditRequest {}).await.unwrap();
+    let verified = cluster
+        .admin(0)
+        .verify_audit(admin::VerifyAuditRequest {})
+        .await
+        .unwrap();
     assert!(verified.get_ref().broken.is_empty(), "{verified:?}");
 }
 
@@ -85,7 +96,10 @@ async fn process_a_push_whose_registry_dies_at_any_step_is_finished_or_leaves_no
     })
     .await;
     let mut acknowledged = 0;
-    for (round, millis) in [0, 2, 4, 6, 8, 11, 14, 18, 24, 32, 48, 80].into_iter().enumerate() {
+    for (round, millis) in [0, 2, 4, 6, 8, 11, 14, 18, 24, 32, 48, 80]
+        .into_iter()
+        .enumerate()
+    {
         let (victim, _) = leader(&cluster).await;
         let tiny = Tiny::new(0.01 * (round as f32 + 1.0));
         let push = cluster.push(victim, &tiny);
@@ -98,7 +112,10 @@ async fn process_a_push_whose_registry_dies_at_any_step_is_finished_or_leaves_no
         let survivor = 1 - victim;
         // Whoever did not hear the answer asks again, elsewhere: one version, approved, whatever had been done.
         let version = eventually("the push succeeds elsewhere", || async {
-            cluster.push(survivor, &tiny).await.map_err(|status| status.to_string())
+            cluster
+                .push(survivor, &tiny)
+                .await
+                .map_err(|status| status.to_string())
         })
         .await;
         assert_eq!(version.digest, tiny.digest.to_string());
@@ -108,8 +125,16 @@ async fn process_a_push_whose_registry_dies_at_any_step_is_finished_or_leaves_no
                 version: version.version,
             };
             let now = cluster.registry(survivor).get_version(request).await;
-            let now = now.map_err(|status| status.to_string())?.into_inner().version.unwrap();
-            if now.state() == registry::VersionState::Approved { Ok(()) } else { Err(format!("{:?}", now.state())) }
+            let now = now
+                .map_err(|status| status.to_string())?
+                .into_inner()
+                .version
+                .unwrap();
+            if now.state() == registry::VersionState::Approved {
+                Ok(())
+            } else {
+                Err(format!("{:?}", now.state()))
+            }
         })
         .await;
         drop(cluster.registries.remove(victim));
@@ -120,10 +145,24 @@ async fn process_a_push_whose_registry_dies_at_any_step_is_finished_or_leaves_no
         model: decant_tests::tiny::MODEL.to_owned(),
         ..registry::ListVersionsRequest::default()
     };
-    let versions = cluster.registry(0).list_versions(request).await.unwrap().into_inner().versions;
+    let versions = cluster
+        .registry(0)
+        .list_versions(request)
+        .await
+        .unwrap()
+        .into_inner()
+        .versions;
     let digests: BTreeSet<_> = versions.iter().map(|version| &version.digest).collect();
-    assert_eq!((versions.len(), digests.len()), (12, 12), "each push became one version; {acknowledged} were acknowledged");
-    let verified = cluster.admin(1).verify_audit(admin::VerifyAuditRequest {}).await.unwrap();
+    assert_eq!(
+        (versions.len(), digests.len()),
+        (12, 12),
+        "each push became one version; {acknowledged} were acknowledged"
+    );
+    let verified = cluster
+        .admin(1)
+        .verify_audit(admin::VerifyAuditRequest {})
+        .await
+        .unwrap();
     assert!(verified.get_ref().broken.is_empty(), "{verified:?}");
 }
 
@@ -181,9 +220,16 @@ async fn process_a_leader_that_wakes_up_too_late_changes_nothing() {
     let other = 1 - stalled;
     cluster.registries[stalled].signal("STOP");
     let new = eventually("the other leads", || async {
-        let told = cluster.admin(other).get_cluster(admin::GetClusterRequest {}).await;
+        let told = cluster
+            .admin(other)
+            .get_cluster(admin::GetClusterRequest {})
+            .await;
         let told = told.map_err(|status| status.to_string())?.into_inner();
-        if told.epoch > old { Ok(told.epoch) } else { Err(format!("{told:?}")) }
+        if told.epoch > old {
+            Ok(told.epoch)
+        } else {
+            Err(format!("{told:?}"))
+        }
     })
     .await;
     let version = cluster.push(other, &versions[1]).await.unwrap().version;
@@ -192,9 +238,16 @@ async fn process_a_leader_that_wakes_up_too_late_changes_nothing() {
     cluster.converged(other, version, 1).await;
     // The one that slept answers again, and knows who leads.
     eventually("it knows", || async {
-        let told = cluster.admin(stalled).get_cluster(admin::GetClusterRequest {}).await;
+        let told = cluster
+            .admin(stalled)
+            .get_cluster(admin::GetClusterRequest {})
+            .await;
         let told = told.map_err(|status| status.to_string())?.into_inner();
-        if told.epoch == new { Ok(()) } else { Err(format!("{told:?}")) }
+        if told.epoch == new {
+            Ok(())
+        } else {
+            Err(format!("{told:?}"))
+        }
     })
     .await;
     let epochs: Vec<u64> = cluster
@@ -204,6 +257,9 @@ async fn process_a_leader_that_wakes_up_too_late_changes_nothing() {
         .map(|slot| slot.epoch)
         .filter(|epoch| *epoch > 0)
         .collect();
-    assert!(epochs.is_sorted_by(|a, b| a >= b), "newest first: {epochs:?}");
+    assert!(
+        epochs.is_sorted_by(|a, b| a >= b),
+        "newest first: {epochs:?}"
+    );
     assert_eq!(epochs.first(), Some(&new));
 }

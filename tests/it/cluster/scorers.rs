@@ -21,7 +21,11 @@ async fn process_a_scorer_that_stalls_loses_its_lease_and_comes_back_without_a_r
     cluster.scorers[1].signal("STOP");
     eventually("its lease expires", || async {
         let scorers = cluster.status(0).await.unwrap().scorers;
-        if scorers.len() == 1 { Ok(()) } else { Err(scorers) }
+        if scorers.len() == 1 {
+            Ok(())
+        } else {
+            Err(scorers)
+        }
     })
     .await;
     // The fleet is one scorer now, and goes on.
@@ -94,7 +98,9 @@ async fn process_a_scorer_starts_and_serves_with_etcd_registry_and_object_store_
     cluster.scorers.push(again);
     let restarted = Recorder::start([cluster.scorers[1].address()], OFTEN);
     eventually("the restarted scorer answers", || async {
-        (restarted.count() > 200).then_some(()).ok_or(restarted.count())
+        (restarted.count() > 200)
+            .then_some(())
+            .ok_or(restarted.count())
     })
     .await;
     for clients in [clients, restarted] {
@@ -117,7 +123,8 @@ async fn process_a_version_that_fails_its_golden_vectors_is_never_activated() {
         let status = cluster.status(0).await.unwrap();
         let failed = status.scorers.iter().filter(|scorer| {
             scorer.versions.iter().any(|version| {
-                version.state() == rollout::ObservedState::Failed && version.error.contains("golden")
+                version.state() == rollout::ObservedState::Failed
+                    && version.error.contains("golden")
             })
         });
         if failed.count() == 2 && !status.blocked.is_empty() {
@@ -129,7 +136,11 @@ async fn process_a_version_that_fails_its_golden_vectors_is_never_activated() {
     .await;
     assert!(!status.converged);
     assert!(status.blocked.contains("scorer-"), "{}", status.blocked);
-    assert_eq!(status.slot.unwrap().active[0].version, 1, "what was in service stays");
+    assert_eq!(
+        status.slot.unwrap().active[0].version,
+        1,
+        "what was in service stays"
+    );
     // The way out: say what is wanted instead.
     cluster.set(0, 1).await.unwrap();
     cluster.converged(0, 1, 2).await;
@@ -149,7 +160,10 @@ fn full_disk_is_possible() -> bool {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn process_a_full_disk_keeps_a_version_out_and_the_old_one_in() {
-    assert!(full_disk_is_possible(), "this test mounts a small file system: run it as root");
+    assert!(
+        full_disk_is_possible(),
+        "this test mounts a small file system: run it as root"
+    );
     let mut cluster = Deployment::start(SMALL).await;
     let (small, large) = (Tiny::new(0.25), Tiny::with_ballast(-0.5, 4 << 20));
     cluster.serve(&small).await;
