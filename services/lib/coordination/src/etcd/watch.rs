@@ -24,8 +24,10 @@ pub(super) async fn open(
     from: Revision,
 ) -> Result<Result<WatchStream, Cancelled>, Error> {
     match ask(&client, &prefix, from).await? {
-        // etcd says so to a login that has grown too old, too.
-        Err(Cancelled::Refused(reason)) if reason.contains("permission denied") => {
+        // A login that has grown too old is refused here, and not by an error; by some versions in the other words.
+        Err(Cancelled::Refused(reason))
+            if reason.contains("invalid auth token") || reason.contains("permission denied") =>
+        {
             client.refresh_token().await?;
             ask(&client, &prefix, from).await
         }
