@@ -18,7 +18,7 @@ pub mod testing;
 pub use embedded::{EmbeddedStore, Options};
 pub use error::StoreError;
 pub use etcd::{EtcdConfig, EtcdConfigError, EtcdStore, TlsConfig};
-pub use follow::{View, follow};
+pub use follow::{FollowOptions, FollowStats, Replaced, View, follow, follow_with};
 pub use keys::Keyspace;
 pub use store::{
     Changes, Entry, Event, Key, Lease, LeaseId, Listing, MetaStore, Order, Page, Prefix, Revision,
