@@ -8,10 +8,20 @@ use thiserror::Error;
 
 /// The object store failed.
 #[derive(Debug, Error)]
-#[error("the bundle store failed to {action}: {source}")]
+#[error("the bundle store failed to {action}: {}", with_root_cause(.source))]
 pub struct StorageError {
     action: String,
     source: object_store::Error,
+}
+
+/// What went wrong and why in the end, which `object_store` leaves out of its words about what a connection met.
+fn with_root_cause(error: &object_store::Error) -> String {
+    let words = error.to_string();
+    let causes = std::iter::successors(error.source(), |cause| (*cause).source());
+    match causes.last().map(ToString::to_string) {
+        Some(root) if !words.contains(&root) => format!("{words}: {root}"),
+        _ => words,
+    }
 }
 
 impl StorageError {

@@ -186,3 +186,54 @@ impl Client<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn connect(url: &str, variables: &[(&str, &str)]) -> Result<BundleStore, ConnectError> {
+        let config = StoreConfig {
+            url: url.into(),
+            ..StoreConfig::default()
+        };
+        let owned = variables
+            .iter()
+            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+        BundleStore::connect_with(&config, owned)
+    }
+
+    #[test]
+    fn each_provider_reads_its_own_variables() {
+        connect(
+            "s3://models/x",
+            &[("AWS_ACCESS_KEY_ID", "a"), ("AWS_SECRET_ACCESS_KEY", "b")],
+        )
+        .unwrap();
+        connect("gs://models/x", &[("GOOGLE_SKIP_SIGNATURE", "true")]).unwrap();
+        let account = ("AZURE_STORAGE_ACCOUNT_NAME", "decant");
+        connect(
+            "az://models/x",
+            &[account, ("AZURE_STORAGE_ACCOUNT_KEY", "a2V5")],
+        )
+        .unwrap();
+
+        let error = connect("az://models/x", &[]).unwrap_err();
+        assert!(matches!(error, ConnectError::Client { .. }));
+        assert!(error.to_string().contains("az://models/x"), "{error}");
+        let error = connect("s3://models", &[("AWS_ACCESS_KEY_ID", "a")]).unwrap_err();
+        assert!(error.to_string().contains("SecretAccessKey"), "{error}");
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_made_is_named() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let folder = file.path().join("bundles").display().to_string();
+        let error = connect(&format!("file://{folder}"), &[])
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.starts_with("`url`: ") && error.contains(&folder),
+            "{error}"
+        );
+    }
+}

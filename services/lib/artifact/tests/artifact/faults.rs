@@ -13,14 +13,30 @@ use crate::proxy::{Harm, Proxy};
 /// Far more than the timeouts and retries below add up to, and far less than for ever.
 const BOUND: Duration = Duration::from_secs(20);
 
-fn hasty(server: &S3Server, proxy: &Proxy, prefix: &str) -> BundleStore {
+/// The server through the proxy, by a client that waits for it so long, so many times and once.
+fn through(
+    server: &S3Server,
+    proxy: &Proxy,
+    prefix: &str,
+    timeout_millis: u64,
+    retries: usize,
+) -> BundleStore {
     let config = StoreConfig {
-        request_timeout_millis: 500,
-        connect_timeout_millis: 500,
-        retries: 2,
+        request_timeout_millis: timeout_millis,
+        retries,
         ..server.config_through(proxy.address(), prefix)
     };
     BundleStore::connect_with(&config, server.env()).unwrap()
+}
+
+/// Gives a server up before the test does.
+fn hasty(server: &S3Server, proxy: &Proxy, prefix: &str) -> BundleStore {
+    through(server, proxy, prefix, 700, 1)
+}
+
+/// Is not misled by a machine that is busy.
+fn patient(server: &S3Server, proxy: &Proxy, prefix: &str) -> BundleStore {
+    through(server, proxy, prefix, 10_000, 2)
 }
 
 fn extra() -> BundlePath {
@@ -48,7 +64,7 @@ async fn a_server_without_conditions_is_refused_at_the_first_write(
     server: &S3Server,
     proxy: &Proxy,
 ) {
-    let store = hasty(server, proxy, "unconditional");
+    let store = patient(server, proxy, "unconditional");
     proxy.set(Harm::Unconditional);
     let files = files(b"extra");
     let (digest, json) = json(&manifest(&files));
@@ -65,9 +81,10 @@ async fn a_server_without_conditions_is_refused_at_the_first_write(
 }
 
 async fn silence_and_cuts_are_transient(server: &S3Server, proxy: &Proxy) {
+    let patient = patient(server, proxy, "silent");
     let store = hasty(server, proxy, "silent");
     let content = vec![7; 3 << 20];
-    let digest = written(&store, &files(&content)).await.digest();
+    let digest = written(&patient, &files(&content)).await.digest();
     let bundle = store.open(digest).await.unwrap();
     for harm in [
         Harm::Silent,
@@ -116,7 +133,7 @@ async fn silence_and_cuts_are_transient(server: &S3Server, proxy: &Proxy) {
 }
 
 async fn short_cuts_are_mended(server: &S3Server, proxy: &Proxy) {
-    let store = hasty(server, proxy, "mended");
+    let store = patient(server, proxy, "mended");
     let content = vec![9; 3 << 20];
     let bundle = written(&store, &files(&content)).await;
     // Two retries of a piece each are enough; the rest of the file is asked for, not the whole.
@@ -127,7 +144,7 @@ async fn short_cuts_are_mended(server: &S3Server, proxy: &Proxy) {
 }
 
 async fn caches_are_not_poisoned(server: &S3Server, proxy: &Proxy) {
-    let store = hasty(server, proxy, "poisoned");
+    let store = patient(server, proxy, "poisoned");
     let folder = tempfile::tempdir().unwrap();
     let cache = BundleCache::open(folder.path(), 64 << 20).await.unwrap();
     let files = files(&vec![3; 3 << 20]);
@@ -154,7 +171,8 @@ async fn caches_are_not_poisoned(server: &S3Server, proxy: &Proxy) {
         began.elapsed() < Duration::from_secs(5),
         "the server is not asked"
     );
-    let error = soon(cache.fetch(&store, Digest::of(b"other")))
+    let hasty = hasty(server, proxy, "poisoned");
+    let error = soon(cache.fetch(&hasty, Digest::of(b"other")))
         .await
         .unwrap_err();
     assert!(error.is_transient(), "{error}");

@@ -114,6 +114,11 @@ fn copy(
             break;
         }
     }
+    // Who is silent does not hang up either, though the server has.
+    let is_silent = || matches!(*harm.lock().unwrap(), Harm::Silent | Harm::SilentAfter(_));
+    while answers && is_silent() && !over.load(Ordering::Relaxed) {
+        thread::sleep(Duration::from_millis(10));
+    }
     let _ = to.shutdown(Shutdown::Both);
     let _ = from.shutdown(Shutdown::Both);
 }
