@@ -11,7 +11,6 @@ use decant_coordination::{Keyspace, MetaStore};
 use decant_proto::admin::v1::admin_service_server::AdminServiceServer;
 use decant_proto::registry::v1::registry_service_server::RegistryServiceServer;
 use decant_proto::rollout::v1::rollout_service_server::RolloutServiceServer;
-use tokio::sync::watch;
 use tonic::service::Routes;
 use ulid::Ulid;
 
@@ -20,7 +19,7 @@ use crate::admission::Admission;
 use crate::catalog::Catalog;
 use crate::cluster::Cluster;
 use crate::config::Config;
-use crate::lead::Candidate;
+use crate::lead::Standing;
 use crate::ledger::Ledger;
 use crate::reconcile::Reconcilers;
 use crate::records::Records;
@@ -98,32 +97,31 @@ fn lead(
     cluster: Cluster,
     tasks: &Tasks,
 ) {
-    let (epochs, heard) = watch::channel(None);
     let boot_id = Ulid::generate().to_string().to_lowercase();
+    let interval = Duration::from_millis(config.reconcile_interval_millis);
     let reconcilers = Reconcilers {
         records: records.clone(),
         slots: slots.clone(),
         admission: admission.clone(),
-        cluster,
+        cluster: cluster.clone(),
         actor: match &*config.advertise {
             "" => format!("registry {boot_id}"),
             address => format!("registry {address}"),
         },
-        interval: Duration::from_millis(config.reconcile_interval_millis),
+        interval,
         abandoned_after: Duration::from_millis(config.abandoned_after_millis),
     };
-    let candidate = Candidate {
+    let look_out = cluster.clone().look_out(interval, tasks.stop_token());
+    let standing = Standing {
         records,
+        cluster,
+        reconcilers,
         record: LeaderRecord {
             boot_id,
             address: config.advertise.clone(),
         },
         ttl: Duration::from_millis(config.lease_ttl_millis),
-        epochs,
     };
-    tasks.spawn("registry-election", candidate.run(tasks.stop_token()));
-    tasks.spawn(
-        "registry-reconcilers",
-        reconcilers.run(heard, tasks.stop_token()),
-    );
+    tasks.spawn("registry-look-out", look_out);
+    tasks.spawn("registry-leader", standing.run(tasks.stop_token()));
 }

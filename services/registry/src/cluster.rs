@@ -5,7 +5,10 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use decant_coordination::keys::{self, ClusterKey, ClusterRecord};
-use decant_coordination::{Expect, StoreError, StoreIdentity, Txn};
+use decant_coordination::{Expect, Replaced, StoreError, StoreIdentity, Txn};
+use tokio::sync::watch;
+use tokio::time::{Duration, MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
 use ulid::Ulid;
 
 use crate::clock::now_millis;
@@ -17,6 +20,8 @@ use crate::records::{Found, Records};
 pub(crate) struct Cluster {
     records: Records,
     seen: Arc<Mutex<Option<Seen>>>,
+    /// How often another store was taken for the truth.
+    adoptions: Arc<watch::Sender<u64>>,
 }
 
 /// The furthest that the store was seen.
@@ -40,6 +45,7 @@ impl Cluster {
         Self {
             records,
             seen: Arc::default(),
+            adoptions: Arc::default(),
         }
     }
 
@@ -74,8 +80,40 @@ impl Cluster {
         let known = self.seen().clone();
         let record = self.record().await?.value;
         let store = self.records.store.identity().await?;
-        let words = Seen::update(&mut self.seen(), known, &record, store);
+        let mut seen = self.seen();
+        let before = seen.as_ref().map(Seen::cluster);
+        let words = Seen::update(&mut seen, known, &record, store);
+        if before.is_some() && before != seen.as_ref().map(Seen::cluster) {
+            tracing::warn!(
+                uuid = record.uuid,
+                incarnation = record.incarnation,
+                "adopted the store"
+            );
+            self.adoptions.send_modify(|count| *count += 1);
+        }
+        drop(seen);
         Ok((record, store, words))
+    }
+
+    /// Changes when another store was taken for the truth: whoever follows the store begins anew.
+    pub(crate) fn adoptions(&self) -> watch::Receiver<u64> {
+        self.adoptions.subscribe()
+    }
+
+    /// Looks at the store every so often, so that this process knows how far it was, and hears of adoptions.
+    pub(crate) async fn look_out(
+        self,
+        every: Duration,
+        stop: CancellationToken,
+    ) -> Result<(), String> {
+        let mut timer = interval(every);
+        timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        while stop.run_until_cancelled(timer.tick()).await.is_some() {
+            if let Some(Err(error)) = stop.run_until_cancelled(self.look()).await {
+                tracing::warn!(%error, "could not look at the store");
+            }
+        }
+        Ok(())
     }
 
     fn seen(&self) -> MutexGuard<'_, Option<Seen>> {
@@ -99,7 +137,20 @@ impl Cluster {
     }
 }
 
+/// A view shows that the store is not the one that it was.
+pub(crate) fn replaced(replaced: &Replaced) -> CallError {
+    let Replaced { before, now } = replaced;
+    CallError::StoreOlder(format!(
+        "it is {:x} at revision {}, but was {:x} at {}",
+        now.id, now.revision, before.id, before.revision
+    ))
+}
+
 impl Seen {
+    fn cluster(&self) -> (String, u64) {
+        (self.uuid.clone(), self.incarnation)
+    }
+
     /// Takes note of a look that began when this was known, and says what is wrong with the store.
     fn update(
         seen: &mut Option<Self>,

@@ -7,13 +7,13 @@
 mod activate;
 mod finish;
 
+use decant_coordination::Epoch;
 use tokio::sync::watch;
 use tokio::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use crate::admission::Admission;
 use crate::cluster::Cluster;
-use crate::lead::Epoch;
 use crate::records::Records;
 use crate::rollout::Slots;
 
@@ -41,7 +41,7 @@ impl Reconcilers {
         self,
         mut epochs: watch::Receiver<Option<Epoch>>,
         stop: CancellationToken,
-    ) -> Result<(), String> {
+    ) {
         loop {
             let epoch = epochs.borrow_and_update().clone();
             let term = async {
@@ -51,11 +51,10 @@ impl Reconcilers {
                 }
             };
             tokio::select! {
-                () = stop.cancelled() => return Ok(()),
+                () = stop.cancelled() => return,
                 changed = epochs.changed() => {
                     if changed.is_err() {
-                        stop.cancelled().await;
-                        return Ok(());
+                        return;
                     }
                 }
                 () = term => {}

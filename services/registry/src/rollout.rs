@@ -14,7 +14,7 @@ use decant_model::{DesiredSlot, ModelName, ScorerName, SlotName};
 use futures::{Stream, StreamExt, future};
 
 use crate::catalog::Catalog;
-use crate::cluster::Cluster;
+use crate::cluster::{self, Cluster};
 use crate::error::CallError;
 use crate::ledger::Ledger;
 use crate::records::{Found, Records};
@@ -99,6 +99,9 @@ impl Slots {
         let key = self.records.key(&DesiredKey { model, slot });
         let mut last_seen = None;
         let changes = views.filter_map(move |view| {
+            if let Some(with) = &view.replaced {
+                return future::ready(Some(Err(cluster::replaced(with))));
+            }
             let entry = view
                 .entries
                 .get(&key)

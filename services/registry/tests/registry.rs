@@ -12,6 +12,7 @@ mod registry {
     mod slots;
     mod rollouts;
     mod ledger;
+    mod outages;
     mod replicas;
     mod care;
 }

@@ -1,12 +1,11 @@
 //! Who asks for a mutation, and how to know the request again.
 
 use decant_coordination::keys::RequestId;
-use decant_coordination::{Conflict, Txn};
+use decant_coordination::{Conflict, Epoch, Expect, Txn};
 use decant_model::Digest;
 use ulid::Ulid;
 
 use crate::error::CallError;
-use crate::lead::Epoch;
 
 /// The longest words about a change, in bytes: what is kept of it is to stay small.
 const MAX_WORDS: usize = 256;
@@ -71,7 +70,7 @@ impl Ask {
 
     /// The epoch that makes the mutation; 0 when an operator does.
     pub(crate) fn epoch(&self) -> u64 {
-        self.epoch.as_ref().map_or(0, Epoch::get)
+        self.epoch.as_ref().map_or(0, |epoch| epoch.revision().0)
     }
 
     pub(super) fn id(&self) -> RequestId {
@@ -90,11 +89,9 @@ impl Ask {
         }
     }
 
-    /// Whether a conflict says that another leads by now.
+    /// Whether a conflict says that another leads by now: nothing else is compared by when it came into being.
     pub(super) fn is_fence(&self, conflict: &Conflict) -> bool {
-        self.epoch
-            .as_ref()
-            .is_some_and(|epoch| *epoch.key() == conflict.key)
+        self.epoch.is_some() && matches!(conflict.expected, Expect::CreatedAt(_))
     }
 }
 

@@ -3,14 +3,13 @@
 use std::collections::BTreeMap;
 
 use decant_coordination::keys::{self, DesiredKey, ObservedKey, ScorerKey};
-use decant_coordination::{Key, Revision, View, follow};
+use decant_coordination::{Epoch, Key, Revision, View, follow};
 use decant_model::DesiredSlot;
 use futures::StreamExt;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::Reconcilers;
 use crate::error::CallError;
-use crate::lead::Epoch;
 use crate::ledger::Ask;
 use crate::rollout::{Fleet, Pending};
 
@@ -57,9 +56,18 @@ impl Activation {
 
     /// Looks at every slot once.
     async fn pass(&mut self) {
+        let parts = [&self.desired, &self.scorers, &self.observed];
         let Some(desired) = self.desired.clone() else {
             return;
         };
+        // Of a store that was replaced nothing counts; the election ends on it too.
+        if parts
+            .into_iter()
+            .flatten()
+            .any(|view| view.replaced.is_some())
+        {
+            return;
+        }
         let mut told = BTreeMap::new();
         for (key, entry) in desired.entries.iter() {
             let outcome = match keys::value::<DesiredKey>(entry) {

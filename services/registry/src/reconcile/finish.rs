@@ -3,12 +3,11 @@
 use std::collections::BTreeMap;
 
 use decant_coordination::keys::{StateKey, VersionState};
-use decant_coordination::{Key, Revision, View, follow};
+use decant_coordination::{Epoch, Key, Revision, View, follow};
 use futures::StreamExt;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::Reconcilers;
-use crate::lead::Epoch;
 use crate::ledger::Ask;
 
 pub(super) struct Finishing {
@@ -47,7 +46,9 @@ impl Finishing {
     /// Notes which versions are on their way.
     fn look(&mut self, view: &View) {
         let mut waiting = BTreeMap::new();
-        for entry in view.entries.values() {
+        // Of a store that was replaced nothing counts; the election ends on it too.
+        let entries = view.entries.values().filter(|_| view.replaced.is_none());
+        for entry in entries {
             let on_its_way = match self.with.records.keyspace.read::<StateKey>(entry) {
                 Ok((_, state)) => {
                     matches!(state.state, VersionState::Staged | VersionState::Validated)

@@ -7,6 +7,7 @@ use futures::stream::select_all;
 use futures::{Stream, StreamExt};
 
 use super::{Fleet, Slots};
+use crate::cluster;
 use crate::error::CallError;
 use crate::records::Records;
 
@@ -116,6 +117,10 @@ impl Views {
         else {
             return Ok(None);
         };
+        let parts = [desired, scorers, observed];
+        if let Some(with) = parts.into_iter().find_map(|view| view.replaced.as_ref()) {
+            return Err(cluster::replaced(with));
+        }
         let Some(entry) = desired.entries.get(&records.key(key)) else {
             return Ok(None);
         };

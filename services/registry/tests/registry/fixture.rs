@@ -58,6 +58,11 @@ impl Registry {
         Self::start_on(Arc::clone(&self.folder), Arc::clone(&self.store), config).await
     }
 
+    /// Another replica on the same bundles and a store of its own.
+    pub(crate) async fn replica_on(&self, store: Arc<dyn MetaStore>, config: Config) -> Self {
+        Self::start_on(Arc::clone(&self.folder), store, config).await
+    }
+
     async fn start_on(folder: Arc<TempDir>, store: Arc<dyn MetaStore>, config: Config) -> Self {
         let bundles = BundleStore::local(&folder.path().join("bundles")).unwrap();
         let (services, service_failures) = Tasks::new();
