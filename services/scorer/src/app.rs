@@ -53,7 +53,10 @@ impl App {
     ///
     /// Health is reported under `decant.scorer.v1.ScorerService`, which serves once every version that is wanted at the
     /// start has been loaded or has failed, and under `MODEL/SLOT` for each slot, which serves while a version answers
-    /// there. The empty name is the whole process's, and so left to it.
+    /// there. The empty name is the whole process's, and so left to it. With a cache, what was in service last is wanted
+    /// from the start, whether the store answers or not.
+    ///
+    /// When the tasks are stopped, the scorer's lease is given back last, after every call has been answered.
     ///
     /// # Errors
     /// When a value of the configuration makes no sense, or there is no thread to be had.
