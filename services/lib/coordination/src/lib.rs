@@ -1,20 +1,24 @@
 //! Coordination: what every process of a cluster agrees on. The store holds intent and small facts, never a model's bytes.
 //!
-//! [`MetaStore`] is the contract, [`EmbeddedStore`] keeps it in one file on one machine, [`keys`] draws what is kept, and
-//! [`follow()`] turns a part of it into a view that heals itself.
+//! [`MetaStore`] is the contract. [`EmbeddedStore`] keeps it in one file on one machine, [`EtcdStore`] in a cluster of etcd.
+//! [`keys`] draws what is kept, and [`follow()`] turns a part of it into a view that heals itself.
 
 mod store;
 mod txn;
 mod error;
 mod embedded;
+mod etcd;
 pub mod keys;
 mod follow;
-#[cfg(any(test, feature = "testing"))]
+#[cfg(feature = "testing")]
 pub mod contract;
+#[cfg(feature = "testing")]
+pub mod testing;
 
 pub use embedded::{EmbeddedStore, Options};
 pub use error::StoreError;
-pub use follow::{View, follow};
+pub use etcd::{EtcdConfig, EtcdConfigError, EtcdStore, TlsConfig};
+pub use follow::{FollowOptions, FollowStats, Replaced, View, follow, follow_with};
 pub use keys::Keyspace;
 pub use store::{
     Changes, Entry, Event, Key, Lease, LeaseId, Listing, MetaStore, Order, Page, Prefix, Revision,

@@ -10,8 +10,9 @@ use crate::{Entry, Key, LeaseId, Revision, StoreError};
 
 /// Comparisons and writes that one transaction may have together; etcd takes 128 of each.
 pub const MAX_OPERATIONS: usize = 64;
-/// Bytes that the keys and values of one transaction may have together: etcd's limit of a request.
-pub const MAX_BYTES: usize = 1536 * 1024;
+/// Bytes that the keys and values of one transaction may have together. etcd takes 1536 KiB in one request; the rest is for
+/// what it wraps around them.
+pub const MAX_BYTES: usize = 1472 * 1024;
 
 /// What a transaction expects of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -131,7 +132,9 @@ impl Txn {
             return Err(StoreError::TooManyOperations { operations });
         }
         let mut written = BTreeSet::new();
-        let mut bytes = 0;
+        // Each is sent twice: to compare it, and to read it if it is not as expected.
+        let expected = self.expected.iter().map(|(key, _)| 2 * key.as_str().len());
+        let mut bytes = expected.sum();
         for write in &self.writes {
             if !written.insert(write.key()) {
                 return Err(StoreError::WrittenTwice {

@@ -1,4 +1,4 @@
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard};
 
 use async_trait::async_trait;
 use tempfile::TempDir;
@@ -8,29 +8,58 @@ use crate::{EmbeddedStore, Lease, LeaseId, Listing, Options, Order, Page, StoreI
 
 /// A store that fails when told to.
 struct Flaky {
-    store: EmbeddedStore,
-    lists_to_fail: Mutex<u32>,
-    /// Watches begun from now on end with this error after so many changes.
-    cut_after: Mutex<Option<usize>>,
+    store: Mutex<EmbeddedStore>,
+    faults: Mutex<Faults>,
+}
+
+#[derive(Default)]
+struct Faults {
+    lists: u32,
+    lists_to_fail: u32,
+    watches_to_refuse: u32,
+    /// The next watch ends with an error after so many changes.
+    cut_after: Option<usize>,
+    /// Watches do not tell of this key.
+    hidden: Option<&'static str>,
+    /// Watches tell everything so much later.
+    delay: Duration,
+}
+
+impl Flaky {
+    fn store(&self) -> EmbeddedStore {
+        self.store.lock().unwrap().clone()
+    }
+
+    fn faults(&self) -> MutexGuard<'_, Faults> {
+        self.faults.lock().unwrap()
+    }
+}
+
+fn unavailable() -> StoreError {
+    StoreError::Unavailable {
+        action: "test",
+        reason: "the connection was cut".into(),
+    }
 }
 
 #[async_trait]
 impl MetaStore for Flaky {
     async fn get(&self, key: &Key) -> Result<Option<Entry>, StoreError> {
-        self.store.get(key).await
+        self.store().get(key).await
     }
 
     async fn list(&self, prefix: &Prefix) -> Result<Listing, StoreError> {
         let fails = {
-            let mut left = self.lists_to_fail.lock().unwrap();
-            let fails = *left > 0;
-            *left = left.saturating_sub(1);
+            let mut faults = self.faults();
+            faults.lists += 1;
+            let fails = faults.lists_to_fail > 0;
+            faults.lists_to_fail = faults.lists_to_fail.saturating_sub(1);
             fails
         };
         if fails {
-            Err(StoreError::failed("list")("no quorum"))
+            Err(unavailable())
         } else {
-            self.store.list(prefix).await
+            self.store().list(prefix).await
         }
     }
 
@@ -41,57 +70,76 @@ impl MetaStore for Flaky {
         order: Order,
         limit: usize,
     ) -> Result<Page, StoreError> {
-        self.store.page(prefix, after, order, limit).await
+        self.store().page(prefix, after, order, limit).await
     }
 
     async fn identity(&self) -> Result<StoreIdentity, StoreError> {
-        self.store.identity().await
+        self.store().identity().await
     }
 
     async fn grant(&self, ttl: Duration) -> Result<Lease, StoreError> {
-        self.store.grant(ttl).await
+        self.store().grant(ttl).await
     }
 
     async fn keep_alive(&self, lease: LeaseId) -> Result<Duration, StoreError> {
-        self.store.keep_alive(lease).await
+        self.store().keep_alive(lease).await
     }
 
     async fn revoke(&self, lease: LeaseId) -> Result<(), StoreError> {
-        self.store.revoke(lease).await
+        self.store().revoke(lease).await
     }
 
     async fn commit(&self, txn: Txn) -> Result<Revision, StoreError> {
-        self.store.commit(txn).await
+        self.store().commit(txn).await
     }
 
     async fn watch(&self, prefix: &Prefix, from: Revision) -> Result<Watch, StoreError> {
-        let cut_after = self.cut_after.lock().unwrap().take();
-        let watch = self.store.watch(prefix, from).await?;
+        let (cut_after, hidden, delay) = {
+            let mut faults = self.faults();
+            if faults.watches_to_refuse > 0 {
+                faults.watches_to_refuse -= 1;
+                return Err(unavailable());
+            }
+            (faults.cut_after.take(), faults.hidden, faults.delay)
+        };
+        let told = move |changes: &Changes| {
+            let is_hidden = |event: &Event| match (event, hidden) {
+                (Event::Put(Entry { key, .. }) | Event::Delete(key), Some(hidden)) => {
+                    key.as_str().ends_with(hidden)
+                }
+                (_, None) => false,
+            };
+            !changes.events.iter().any(is_hidden)
+        };
+        let watch = self.store().watch(prefix, from).await?;
+        let watch = watch
+            .filter(move |changes| std::future::ready(changes.as_ref().map_or(true, told)))
+            .then(move |changes| async move {
+                tokio::time::sleep(delay).await;
+                changes
+            });
         Ok(match cut_after {
-            None => watch,
+            None => watch.boxed(),
             Some(count) => {
-                let cut = stream::once(async {
-                    Err(StoreError::failed("watch")("the connection was cut"))
-                });
+                let cut = stream::once(async { Err(unavailable()) });
                 watch.take(count).chain(cut).boxed()
             }
         })
     }
 }
 
-fn flaky(lists_to_fail: u32, cut_after: Option<usize>) -> (TempDir, Arc<Flaky>) {
+fn flaky(faults: Faults) -> (TempDir, Arc<Flaky>) {
     let folder = tempfile::tempdir().unwrap();
-    let store = EmbeddedStore::open_with(
-        &folder.path().join("store.redb"),
-        Options { held_revisions: 3 },
-    )
-    .unwrap();
     let flaky = Flaky {
-        store,
-        lists_to_fail: Mutex::new(lists_to_fail),
-        cut_after: Mutex::new(cut_after),
+        store: Mutex::new(open(&folder, "store.redb")),
+        faults: Mutex::new(faults),
     };
     (folder, Arc::new(flaky))
+}
+
+fn open(folder: &TempDir, name: &str) -> EmbeddedStore {
+    let options = Options { held_revisions: 3 };
+    EmbeddedStore::open_with(&folder.path().join(name), options).unwrap()
 }
 
 async fn put(store: &Flaky, name: &str, value: &str) -> Revision {
@@ -108,17 +156,31 @@ fn values(view: &View) -> Vec<String> {
         .collect()
 }
 
-fn begin(store: &Arc<Flaky>) -> impl Stream<Item = View> + Unpin {
-    Box::pin(follow(
+fn begin(store: &Arc<Flaky>) -> (impl Stream<Item = View> + Unpin, FollowStats) {
+    let options = FollowOptions::default();
+    let stats = options.stats.clone();
+    let views = follow_with(
         Arc::clone(store) as Arc<dyn MetaStore>,
         Prefix::new("/followed/"),
-    ))
+        options,
+    );
+    (Box::pin(views), stats)
+}
+
+/// Long enough for several comparisons.
+const SEVERAL_RELISTS: Duration = Duration::from_secs(200);
+
+/// No view comes for a long time.
+async fn stays_silent(views: &mut (impl Stream<Item = View> + Unpin)) {
+    let silence = tokio::time::timeout(SEVERAL_RELISTS, views.next()).await;
+    assert!(silence.is_err(), "{silence:?}");
 }
 
 #[tokio::test]
 async fn a_view_shows_each_transaction() {
-    let (_folder, store) = flaky(0, None);
-    let mut views = begin(&store);
+    let (_folder, store) = flaky(Faults::default());
+    let (mut views, stats) = begin(&store);
+    assert_eq!(stats.silence(), None);
     assert_eq!(values(&views.next().await.unwrap()), [""; 0]);
     let first = put(&store, "a", "1").await;
     put(&store, "b", "2").await;
@@ -131,28 +193,49 @@ async fn a_view_shows_each_transaction() {
         (view.revision, values(&view)),
         (first, vec!["1".to_owned()])
     );
+    assert_eq!(view.store, store.identity().await.unwrap().id);
     assert_eq!(values(&views.next().await.unwrap()), ["1", "2"]);
     assert_eq!(values(&views.next().await.unwrap()), ["2"]);
     assert_eq!(values(&view), ["1"], "a view that is held does not change");
+    assert!(stats.silence().is_some());
 }
 
-#[tokio::test]
-async fn a_cut_watch_and_a_failing_list_are_healed() {
-    let (_folder, store) = flaky(2, Some(1));
-    let mut views = begin(&store);
+#[tokio::test(start_paused = true)]
+async fn a_failing_list_and_a_refused_watch_are_tried_again() {
+    let (_folder, store) = flaky(Faults {
+        lists_to_fail: 2,
+        watches_to_refuse: 2,
+        ..Faults::default()
+    });
+    put(&store, "a", "1").await;
+    let (mut views, _) = begin(&store);
+    assert_eq!(values(&views.next().await.unwrap()), ["1"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cut_watch_is_resumed_without_a_list() {
+    let (_folder, store) = flaky(Faults {
+        cut_after: Some(1),
+        ..Faults::default()
+    });
+    let (mut views, stats) = begin(&store);
     views.next().await.unwrap();
     put(&store, "a", "1").await;
     assert_eq!(values(&views.next().await.unwrap()), ["1"]);
-    *store.lists_to_fail.lock().unwrap() = 2;
-    // The watch is cut before this change can be read from it.
+    store.faults().watches_to_refuse = 4;
+    // The watch is cut before these changes can be read from it.
     put(&store, "a", "2").await;
+    put(&store, "b", "3").await;
     assert_eq!(values(&views.next().await.unwrap()), ["2"]);
+    assert_eq!(values(&views.next().await.unwrap()), ["2", "3"]);
+    assert_eq!((stats.resumes(), stats.relists()), (1, 0));
+    assert_eq!(store.faults().lists, 1);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_reader_that_fell_behind_gets_the_outcome() {
-    let (_folder, store) = flaky(0, None);
-    let mut views = begin(&store);
+    let (_folder, store) = flaky(Faults::default());
+    let (mut views, stats) = begin(&store);
     views.next().await.unwrap();
     for n in 0..10 {
         put(&store, "a", &n.to_string()).await;
@@ -162,4 +245,97 @@ async fn a_reader_that_fell_behind_gets_the_outcome() {
         (view.revision, values(&view)),
         (Revision(10), vec!["9".to_owned()])
     );
+    assert_eq!((stats.relists(), stats.divergences()), (1, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_watch_does_not_tell_is_found_and_counted() {
+    let (_folder, store) = flaky(Faults {
+        hidden: Some("b"),
+        ..Faults::default()
+    });
+    let (mut views, stats) = begin(&store);
+    views.next().await.unwrap();
+    let revision = put(&store, "b", "hidden").await;
+    let view = views.next().await.unwrap();
+    assert_eq!(
+        (view.revision, values(&view)),
+        (revision, vec!["hidden".to_owned()])
+    );
+    assert_eq!((stats.relists(), stats.divergences()), (1, 1));
+
+    store
+        .commit(Txn::new().delete(Key::new("/followed/b")))
+        .await
+        .unwrap();
+    // What it does tell comes meanwhile, and does not hide the difference.
+    put(&store, "a", "told").await;
+    assert_eq!(values(&views.next().await.unwrap()), ["told", "hidden"]);
+    assert_eq!(values(&views.next().await.unwrap()), ["told"]);
+    assert_eq!(stats.divergences(), 2);
+    stays_silent(&mut views).await;
+    assert_eq!(stats.divergences(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_watch_that_is_only_late_does_not_diverge() {
+    let (_folder, store) = flaky(Faults {
+        delay: Duration::from_secs(1),
+        ..Faults::default()
+    });
+    let (mut views, stats) = begin(&store);
+    views.next().await.unwrap();
+    let write = async {
+        for n in 0..400 {
+            tokio::time::sleep(Duration::from_millis(1500)).await;
+            put(&store, "a", &n.to_string()).await;
+        }
+    };
+    let read = async {
+        let mut before = Revision(0);
+        for n in 0..400 {
+            let view = views.next().await.unwrap();
+            assert_eq!(values(&view), [n.to_string()], "each change is shown");
+            assert!(view.revision > before);
+            before = view.revision;
+        }
+    };
+    futures::future::join(write, read).await;
+    assert!(stats.relists() > 5);
+    assert_eq!(stats.divergences(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_store_or_an_older_copy_of_it_freezes_the_view() {
+    for other in ["copy.redb", "new.redb"] {
+        for cut_after in [None, Some(1)] {
+            let (folder, store) = flaky(Faults {
+                cut_after,
+                ..Faults::default()
+            });
+            put(&store, "a", "0").await;
+            std::fs::copy(
+                folder.path().join("store.redb"),
+                folder.path().join("copy.redb"),
+            )
+            .unwrap();
+            let (mut views, _) = begin(&store);
+            views.next().await.unwrap();
+            put(&store, "a", "1").await;
+            let before = store.identity().await.unwrap();
+            assert_eq!(values(&views.next().await.unwrap()), ["1"]);
+
+            // The watch on the old one, if it was not cut, tells nothing any more.
+            *store.store.lock().unwrap() = open(&folder, other);
+            let now = store.identity().await.unwrap();
+            let view = views.next().await.unwrap();
+            assert_eq!(view.replaced, Some(Replaced { before, now }), "{other}");
+            assert_eq!(
+                (view.revision, values(&view)),
+                (before.revision, vec!["1".to_owned()]),
+                "what was known stands"
+            );
+            stays_silent(&mut views).await;
+        }
+    }
 }
