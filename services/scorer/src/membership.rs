@@ -115,8 +115,9 @@ impl Membership {
         lease: Option<LeaseId>,
         observed: &Observed,
     ) -> Result<(), Trouble> {
-        // Without a lease nobody can be told anything.
+        // Without a lease nobody can be told anything; the next one, or the same after a time of doubt, begins anew.
         let Some(lease) = lease else {
+            self.registered = None;
             return Ok(());
         };
         let wanted = self.records(observed)?;

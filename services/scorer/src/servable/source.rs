@@ -122,9 +122,7 @@ impl Source {
     /// Takes in a view; false when it does not plainly go on from what is known.
     fn take(&mut self, view: &View) -> bool {
         let Wanted { slots, generations } = self.read(view.entries.values());
-        let follows = self
-            .trust
-            .follows(view.store, view.revision, &generations);
+        let follows = self.trust.follows(view.store, view.revision, &generations);
         if follows {
             self.accept(slots);
         }
