@@ -8,18 +8,17 @@ use std::thread::JoinHandle;
 use decant_artifact::BundleStore;
 use decant_chassis::config::ConfigError;
 use decant_chassis::tasks::Tasks;
-use decant_coordination::{Keyspace, MetaStore};
+use decant_coordination::{Keyspace, LeaseKeeper, MetaStore};
 use decant_inference::Runtime;
 use decant_proto::scorer::v1::scorer_service_server::ScorerServiceServer;
 use thiserror::Error;
-use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tonic::service::Routes;
 use tonic_health::server::HealthReporter;
 
 use crate::config::Config;
 use crate::health::Health;
-use crate::membership::{Identity, Membership, lease};
+use crate::membership::{Identity, Membership, keep_lease};
 use crate::scoring::Pool;
 use crate::servable::bundles::Bundles;
 use crate::servable::loader::{self, Loading};
@@ -53,7 +52,10 @@ impl App {
     ///
     /// Health is reported under `decant.scorer.v1.ScorerService`, which serves once every version that is wanted at the
     /// start has been loaded or has failed, and under `MODEL/SLOT` for each slot, which serves while a version answers
-    /// there. The empty name is the whole process's, and so left to it.
+    /// there. The empty name is the whole process's, and so left to it. With a cache, what was in service last is wanted
+    /// from the start, whether the store answers or not.
+    ///
+    /// When the tasks are stopped, the scorer's lease is given back last, after every call has been answered.
     ///
     /// # Errors
     /// When a value of the configuration makes no sense, or there is no thread to be had.
@@ -119,11 +121,9 @@ impl App {
         }
         tasks.spawn("scorer source", source.run(tasks.stop_token()));
         let drained = CancellationToken::new();
-        let (lease, leases) = watch::channel(None);
-        tasks.spawn(
-            "scorer lease",
-            lease::keep(Arc::clone(&store), lease_ttl, lease, drained.clone()),
-        );
+        let keeper = LeaseKeeper::new(Arc::clone(&store), lease_ttl);
+        let leases = keeper.lease();
+        tasks.spawn("scorer lease", keep_lease(keeper, drained.clone()));
         tasks.spawn(
             "scorer membership",
             Membership::new(store, keyspace, identity).run(

@@ -2,7 +2,6 @@
 //! so goes when the scorer does. Serving never depends on any of it.
 
 mod identity;
-pub(crate) mod lease;
 mod ledger;
 
 use std::collections::BTreeMap;
@@ -13,7 +12,9 @@ use bytes::Bytes;
 use decant_coordination::keys::{
     self, ObservedKey, ObservedRecord, RecordError, ScorerKey, ScorerRecord,
 };
-use decant_coordination::{Expect, Key, Keyspace, LeaseId, MetaStore, Revision, StoreError, Txn};
+use decant_coordination::{
+    Expect, Key, Keyspace, LeaseId, LeaseKeeper, MetaStore, Revision, StoreError, Txn,
+};
 use thiserror::Error;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -24,6 +25,22 @@ use crate::servable::Observed;
 
 /// How long to wait before what failed is tried again, and before a name that is taken is asked for again.
 const TRY_AGAIN: Duration = Duration::from_millis(500);
+
+/// How long giving the lease back may take; it expires by itself.
+const GIVE_BACK: Duration = Duration::from_secs(2);
+
+/// Keeps a lease until it is told to stop, and then gives it back, so that the scorer's keys go at once.
+pub(crate) async fn keep_lease(keeper: LeaseKeeper, stop: CancellationToken) -> Result<(), String> {
+    let too_late = async {
+        stop.cancelled().await;
+        tokio::time::sleep(GIVE_BACK).await;
+    };
+    tokio::select! {
+        () = keeper.run(stop.clone()) => {}
+        () = too_late => tracing::warn!("the lease was not given back in time; it expires by itself"),
+    }
+    Ok(())
+}
 
 /// Keeps the scorer's keys as they should be.
 pub(crate) struct Membership {
@@ -87,6 +104,8 @@ impl Membership {
             let try_again = self.note(done);
             let gone = |_| "the lease's keeper or the manager is gone".to_owned();
             tokio::select! {
+                // First, as the keeper goes at the same time.
+                biased;
                 () = stop.cancelled() => return Ok(()),
                 changed = leases.changed() => changed.map_err(gone)?,
                 changed = observed.changed() => changed.map_err(gone)?,
@@ -115,8 +134,9 @@ impl Membership {
         lease: Option<LeaseId>,
         observed: &Observed,
     ) -> Result<(), Trouble> {
-        // Without a lease nobody can be told anything.
+        // Without a lease nobody can be told anything; the next one, or the same after a time of doubt, begins anew.
         let Some(lease) = lease else {
+            self.registered = None;
             return Ok(());
         };
         let wanted = self.records(observed)?;

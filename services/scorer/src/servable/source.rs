@@ -84,15 +84,31 @@ impl Source {
     }
 
     async fn watch(&mut self) -> Result<(), String> {
+        loop {
+            self.watch_one_store().await?;
+            self.examine().await;
+        }
+    }
+
+    /// Until another store, or an older copy of this one, has come in its place.
+    async fn watch_one_store(&mut self) -> Result<(), String> {
         let cluster = Prefix::new(self.keyspace.key(&ClusterKey {}).as_str());
         let slots = self.keyspace.all::<DesiredKey>();
         let mut clusters = pin!(follow(Arc::clone(&self.store), cluster));
         let mut views = pin!(follow(Arc::clone(&self.store), slots));
         loop {
             let is_plain = tokio::select! {
-                view = views.next() => self.take(&view.ok_or("the store's view ended")?),
+                view = views.next() => {
+                    let view = view.ok_or("the store's view ended")?;
+                    if view.replaced.is_some() {
+                        return Ok(());
+                    }
+                    self.take(&view)
+                }
                 cluster = clusters.next() => {
-                    cluster.ok_or("the cluster's view ended")?;
+                    if cluster.ok_or("the cluster's view ended")?.replaced.is_some() {
+                        return Ok(());
+                    }
                     false
                 }
                 () = tokio::time::sleep(LOOK_AGAIN), if self.trust.doubt().is_some() => false,
@@ -106,17 +122,11 @@ impl Source {
     /// Takes in a view; false when it does not plainly go on from what is known.
     fn take(&mut self, view: &View) -> bool {
         let Wanted { slots, generations } = self.read(view.entries.values());
-        let follows = self
-            .trust
-            .follows(self.store_of(view), view.revision, &generations);
+        let follows = self.trust.follows(view.store, view.revision, &generations);
         if follows {
             self.accept(slots);
         }
         follows
-    }
-
-    fn store_of(&self, _view: &View) -> u64 {
-        self.trust.known().map_or(0, |known| known.store)
     }
 
     /// Reads all that there is to know of the store, and judges it; again and again until it could be read.
