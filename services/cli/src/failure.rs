@@ -81,7 +81,7 @@ impl Failure {
     /// No answer in time: the service may be stuck, or hidden behind something that drops packets. Nobody can tell from
     /// here, so it counts as unreachable.
     pub(crate) fn timed_out(service: Service, address: &str, timeout: Duration) -> Self {
-        let seconds = timeout.as_secs_f64();
+        let seconds = timeout.as_millis() as f64 / 1e3;
         Self {
             code: Some(name(Code::DeadlineExceeded)),
             exit: Exit::Unavailable,

@@ -168,8 +168,8 @@ async fn versions_are_listed() {
     let version = version(&manifest(&contents()));
     let short = &version.digest["sha256:".len()..][..12];
     let expected = format!(
-        "VERSION  STATE     GATES  DIGEST        SIZE  CREATED (UTC)\n\
-         v2       REJECTED    1/2  {short}   8 B  2026-05-01 12:00:00\n"
+        "VERSION  STATE     GATES  SIGNER  DIGEST        SIZE  CREATED (UTC)\n\
+         v2       REJECTED    1/2  -       {short}   8 B  2026-05-01 12:00:00\n"
     );
     let server = Server::start(Fake {
         versions: vec![version],
