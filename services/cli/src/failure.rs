@@ -303,6 +303,22 @@ mod tests {
     }
 
     #[test]
+    fn a_change_that_nobody_answered_names_its_request() {
+        let failure = Failure::timed_out(Service::Registry, "http://x", Duration::from_secs(10))
+            .after(["before that: silence".to_owned()])
+            .named("01");
+        assert_eq!(
+            failure.lines(),
+            [
+                "error: the registry at http://x did not answer within 10 s (DEADLINE_EXCEEDED)",
+                "  before that: silence",
+                "hint: whether the change was made is not known; the same command with --request-id 01 tells, and changes \
+                 nothing twice",
+            ]
+        );
+    }
+
+    #[test]
     fn a_reader_that_has_gone_is_no_failure() {
         assert_eq!(
             Failure::from_stdout(&io::ErrorKind::BrokenPipe.into()).exit(),
