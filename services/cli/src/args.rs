@@ -62,8 +62,8 @@ pub(crate) struct Global {
     )]
     #[arg(default_value = "http://127.0.0.1:7430")]
     pub(crate) scorer: String,
-    /// How long to wait, such as 500ms, 10s or 2m: for an answer (10s unless given; 10m in `admin` and `audit verify`), and
-    /// in `slot set` for the scorers (60s unless given).
+    /// How long to wait, such as 500ms, 10s or 2m: for an answer (10s unless given; 10m where everything is looked at, as in
+    /// `admin gc` or `audit verify`), and in `slot set` for the scorers (60s unless given).
     #[arg(long, global = true, value_name = "DURATION", value_parser = duration::deadline)]
     pub(crate) timeout: Option<Duration>,
     /// How results are printed; json is stable and complete, for scripts.

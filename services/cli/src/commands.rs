@@ -57,9 +57,9 @@ fn limit(text: &str) -> Result<usize, String> {
     }
 }
 
-/// Says that a list was cut short, if it was.
-fn advise_more(context: &Context, has_more: bool) {
+/// Says that a list was cut short, if it was: to scripts too, which may take it for the whole.
+fn note_more(context: &Context, has_more: bool) {
     if has_more {
-        context.output.advise("there are more; --limit shows them");
+        context.output.note("there are more; --limit shows them");
     }
 }

@@ -81,7 +81,7 @@ impl Failure {
     /// No answer in time: the service may be stuck, or hidden behind something that drops packets. Nobody can tell from
     /// here, so it counts as unreachable.
     pub(crate) fn timed_out(service: Service, address: &str, timeout: Duration) -> Self {
-        let seconds = timeout.as_secs_f64();
+        let seconds = timeout.as_millis() as f64 / 1e3;
         Self {
             code: Some(name(Code::DeadlineExceeded)),
             exit: Exit::Unavailable,
@@ -299,6 +299,22 @@ mod tests {
         assert_eq!(
             failure.lines(),
             ["error: no version is ready (UNAVAILABLE)"]
+        );
+    }
+
+    #[test]
+    fn a_change_that_nobody_answered_names_its_request() {
+        let failure = Failure::timed_out(Service::Registry, "http://x", Duration::from_secs(10))
+            .after(["before that: silence".to_owned()])
+            .named("01");
+        assert_eq!(
+            failure.lines(),
+            [
+                "error: the registry at http://x did not answer within 10 s (DEADLINE_EXCEEDED)",
+                "  before that: silence",
+                "hint: whether the change was made is not known; the same command with --request-id 01 tells, and changes \
+                 nothing twice",
+            ]
         );
     }
 

@@ -209,9 +209,10 @@ impl Remote {
         let started = Instant::now();
         let mut tries = Tries::new(repeat, self.replicas.len());
         let mut at = self.preferred.load(Ordering::Relaxed);
+        let mut left = self.timeout;
         loop {
             let replica = &self.replicas[at];
-            let budget = tries.budget(self.timeout.saturating_sub(started.elapsed()));
+            let budget = tries.budget(left);
             match attempts::within(budget, call(replica.channel.clone(), budget)).await {
                 Ok(answer) => {
                     self.preferred.store(at, Ordering::Relaxed);
@@ -223,6 +224,7 @@ impl Remote {
                 }
             }
             at = (at + 1) % self.replicas.len();
+            left = self.timeout.saturating_sub(started.elapsed());
         }
     }
 

@@ -3,7 +3,7 @@
 use clap::Subcommand;
 use decant_proto::admin::v1::{AuditEntry, VerifyAuditResponse};
 
-use super::{advise_more, limit};
+use super::{limit, note_more};
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
 use crate::output::table::{Cell, Facts, Table};
@@ -41,7 +41,7 @@ async fn list(context: &Context, subject: &str, limit: usize) -> Result<Exit, Fa
         || json::list(&entries.items, json::audit_entry),
         |palette| table(&entries.items, palette),
     )?;
-    advise_more(context, entries.has_more);
+    note_more(context, entries.has_more);
     Ok(Exit::Ok)
 }
 

@@ -12,7 +12,7 @@ use decant_proto::registry::v1::{RetireVersionRequest, Version};
 
 use crate::arguments::request::RequestArguments;
 use crate::arguments::version::{VersionArgument, parse};
-use crate::commands::{advise_more, limit};
+use crate::commands::{limit, note_more};
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
 use crate::output::table::{Cell, Table};
@@ -110,7 +110,7 @@ async fn list(context: &Context, model: &ModelName, limit: usize) -> Result<Exit
             "model {model} has no version yet; a training job pushes them"
         ));
     }
-    advise_more(context, versions.has_more);
+    note_more(context, versions.has_more);
     Ok(Exit::Ok)
 }
 

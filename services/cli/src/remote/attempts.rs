@@ -99,6 +99,10 @@ impl End {
             End::NotSent(status) | End::Unanswered(status) | End::Refused(status) => {
                 Failure::from_status(remote.service, address, status)
             }
+            // All tries together took what the user allowed, if there is nobody else that some of them went to.
+            End::Silence(_) if remote.replicas.len() == 1 => {
+                Failure::timed_out(remote.service, address, remote.timeout)
+            }
             End::Silence(budget) => Failure::timed_out(remote.service, address, *budget),
         }
     }

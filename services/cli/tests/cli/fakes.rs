@@ -1,12 +1,15 @@
 //! Services that answer what a test wants, and remember what they were asked.
 
+#[path = "fakes/admin.rs"]
+mod admin;
+#[path = "fakes/rollout.rs"]
+mod rollout;
+
 use std::sync::Mutex;
 
-use decant_proto::admin::v1::admin_service_server::AdminService;
 use decant_proto::admin::v1::*;
 use decant_proto::registry::v1::registry_service_server::RegistryService;
 use decant_proto::registry::v1::*;
-use decant_proto::rollout::v1::rollout_service_server::RolloutService;
 use decant_proto::rollout::v1::*;
 use decant_proto::scorer::v1::scorer_service_server::ScorerService;
 use decant_proto::scorer::v1::*;
@@ -313,107 +316,6 @@ impl RegistryService for Fake {
 }
 
 #[tonic::async_trait]
-impl RolloutService for Fake {
-    async fn set_slot(
-        &self,
-        request: Request<SetSlotRequest>,
-    ) -> Result<Response<SetSlotResponse>, Status> {
-        let mut asked = self.asked.lock().unwrap();
-        asked.set_slot.push(request.into_inner());
-        if asked.set_slot.len() <= self.unanswered {
-            return Err(Status::unavailable("the store did not answer"));
-        }
-        self.answer(SetSlotResponse {
-            slot: self.slot.clone(),
-        })
-    }
-
-    async fn prepare_slot(
-        &self,
-        request: Request<PrepareSlotRequest>,
-    ) -> Result<Response<PrepareSlotResponse>, Status> {
-        self.asked.lock().unwrap().prepare_slot = Some(request.into_inner());
-        self.answer(PrepareSlotResponse {
-            slot: self.slot.clone(),
-        })
-    }
-
-    async fn get_slot(
-        &self,
-        _: Request<GetSlotRequest>,
-    ) -> Result<Response<GetSlotResponse>, Status> {
-        let slot = self
-            .slot_before
-            .clone()
-            .or(self.slot.clone())
-            .ok_or_else(|| Status::not_found("slot movies/main was never set"))?;
-        self.answer(GetSlotResponse { slot: Some(slot) })
-    }
-
-    type WatchSlotStream = BoxStream<WatchSlotResponse>;
-
-    async fn watch_slot(
-        &self,
-        _: Request<WatchSlotRequest>,
-    ) -> Result<Response<Self::WatchSlotStream>, Status> {
-        Err(Status::unimplemented(
-            "the command line watches the slot's status instead",
-        ))
-    }
-
-    async fn get_slot_status(
-        &self,
-        _: Request<GetSlotStatusRequest>,
-    ) -> Result<Response<GetSlotStatusResponse>, Status> {
-        self.answer(GetSlotStatusResponse {
-            status: self.statuses.first().cloned(),
-        })
-    }
-
-    type WatchSlotStatusStream = BoxStream<WatchSlotStatusResponse>;
-
-    async fn watch_slot_status(
-        &self,
-        _: Request<WatchSlotStatusRequest>,
-    ) -> Result<Response<Self::WatchSlotStatusStream>, Status> {
-        let statuses: Vec<_> = self
-            .statuses
-            .iter()
-            .cloned()
-            .map(|status| {
-                Ok(WatchSlotStatusResponse {
-                    status: Some(status),
-                })
-            })
-            .collect();
-        let forever = tokio_stream::iter(statuses).chain(tokio_stream::pending());
-        self.answer(Box::pin(forever))
-    }
-
-    async fn list_slot_history(
-        &self,
-        request: Request<ListSlotHistoryRequest>,
-    ) -> Result<Response<ListSlotHistoryResponse>, Status> {
-        let request = request.into_inner();
-        let (slots, next_page_token) = page(&self.history, request.page_size, &request.page_token);
-        self.asked.lock().unwrap().slot_history = Some(request);
-        self.answer(ListSlotHistoryResponse {
-            slots,
-            next_page_token,
-        })
-    }
-
-    async fn list_scorers(
-        &self,
-        _: Request<ListScorersRequest>,
-    ) -> Result<Response<ListScorersResponse>, Status> {
-        self.answer(ListScorersResponse {
-            scorers: self.scorers.clone(),
-        })
-    }
-}
-
-#[tonic::async_trait]
 impl ScorerService for Fake {
     async fn score(
         &self,
@@ -466,94 +368,6 @@ impl ScorerService for Fake {
         asked.list_servables += 1;
         self.answer(ListServablesResponse {
             servables: servables.cloned().unwrap_or_default(),
-        })
-    }
-}
-
-#[tonic::async_trait]
-impl AdminService for Fake {
-    async fn get_cluster(
-        &self,
-        _: Request<GetClusterRequest>,
-    ) -> Result<Response<GetClusterResponse>, Status> {
-        self.answer(self.cluster.clone())
-    }
-
-    async fn list_audit(
-        &self,
-        request: Request<ListAuditRequest>,
-    ) -> Result<Response<ListAuditResponse>, Status> {
-        let request = request.into_inner();
-        let (entries, next_page_token) = page(&self.audit, request.page_size, &request.page_token);
-        self.asked.lock().unwrap().list_audit = Some(request);
-        self.answer(ListAuditResponse {
-            entries,
-            next_page_token,
-        })
-    }
-
-    async fn verify_audit(
-        &self,
-        _: Request<VerifyAuditRequest>,
-    ) -> Result<Response<VerifyAuditResponse>, Status> {
-        self.answer(self.verified.clone())
-    }
-
-    async fn collect_garbage(
-        &self,
-        request: Request<CollectGarbageRequest>,
-    ) -> Result<Response<CollectGarbageResponse>, Status> {
-        self.asked.lock().unwrap().collect_garbage = Some(request.into_inner());
-        self.answer(self.garbage.clone())
-    }
-
-    type ExportMetadataStream = BoxStream<ExportMetadataResponse>;
-
-    async fn export_metadata(
-        &self,
-        _: Request<ExportMetadataRequest>,
-    ) -> Result<Response<Self::ExportMetadataStream>, Status> {
-        let one_each = self.records.chunks(1).map(|records| {
-            Ok(ExportMetadataResponse {
-                records: records.to_vec(),
-            })
-        });
-        let cut = self.cuts.then(|| Err(Status::internal("the store broke")));
-        let answers: Vec<_> = one_each.chain(cut).collect();
-        self.answer(Box::pin(tokio_stream::iter(answers)))
-    }
-
-    async fn import_metadata(
-        &self,
-        request: Request<Streaming<ImportMetadataRequest>>,
-    ) -> Result<Response<ImportMetadataResponse>, Status> {
-        let mut messages = request.into_inner();
-        while let Some(message) = messages.message().await? {
-            self.asked.lock().unwrap().import.push(message);
-        }
-        let asked = self.asked.lock().unwrap();
-        let records = asked.import.iter().map(|one| one.records.len() as u64);
-        self.answer(ImportMetadataResponse {
-            records: records.sum(),
-        })
-    }
-
-    async fn rebuild_metadata(
-        &self,
-        request: Request<RebuildMetadataRequest>,
-    ) -> Result<Response<RebuildMetadataResponse>, Status> {
-        self.asked.lock().unwrap().rebuild = Some(request.into_inner());
-        self.answer(self.rebuilt.clone())
-    }
-
-    async fn adopt_store(
-        &self,
-        request: Request<AdoptStoreRequest>,
-    ) -> Result<Response<AdoptStoreResponse>, Status> {
-        self.asked.lock().unwrap().adopt = Some(request.into_inner());
-        self.answer(AdoptStoreResponse {
-            incarnation: 2,
-            slots: vec!["movies/main".into()],
         })
     }
 }

@@ -168,8 +168,8 @@ async fn versions_are_listed() {
     let version = version(&manifest(&contents()));
     let short = &version.digest["sha256:".len()..][..12];
     let expected = format!(
-        "VERSION  STATE     GATES  DIGEST        SIZE  CREATED (UTC)\n\
-         v2       REJECTED    1/2  {short}   8 B  2026-05-01 12:00:00\n"
+        "VERSION  STATE     GATES  SIGNER  DIGEST        SIZE  CREATED (UTC)\n\
+         v2       REJECTED    1/2  -       {short}   8 B  2026-05-01 12:00:00\n"
     );
     let server = Server::start(Fake {
         versions: vec![version],
@@ -380,6 +380,7 @@ v1       RETIRED      0/0  -             abababababab  12.3 kB  2026-05-01 12:00
         .run(&["version", "list", "movies", "--limit", "3", "-o", "name"])
         .await;
     assert_eq!(ran.stdout, "movies/5\nmovies/4\nmovies/3\n");
+    assert_eq!(ran.stderr, "there are more; --limit shows them\n");
     let described = server.table(&["version", "describe", "movies", "4"]).await;
     assert!(
         described.contains(&format!("signed by  {SIGNER}\n")),

@@ -284,7 +284,7 @@ async fn waiting_ends_and_names_who_lags() {
     assert_eq!((ran.code, ran.stdout.as_str()), (Some(7), ""));
     assert!(
         ran.stderr.ends_with(
-            "error: movies/main is set to v2 (generation 4) after 0.7 s, but 1 of 2 scorers do not serve generation 4\n  \
+            "error: movies/main is set to v2 (generation 4), but after 0.7 s 1 of 2 scorers do not serve generation 4\n  \
                blocked: scorer-2 cannot load v2\n  \
                scorer-2: at generation 3, serves 3, v2 READY\n\
              hint: the change stands; `decant slot status movies --watch` shows how it goes on\n"

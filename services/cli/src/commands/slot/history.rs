@@ -6,7 +6,7 @@ use decant_proto::rollout::v1::Slot;
 
 use super::SlotArguments;
 use crate::arguments::moment::Moment;
-use crate::commands::advise_more;
+use crate::commands::note_more;
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
 use crate::output::table::{Cell, Table};
@@ -39,7 +39,7 @@ pub(super) async fn show(
             .output
             .advise(&format!("{}/{} was not set {when}", slot.model, slot.slot));
     }
-    advise_more(context, history.has_more && at.is_none());
+    note_more(context, history.has_more && at.is_none());
     Ok(Exit::Ok)
 }
 

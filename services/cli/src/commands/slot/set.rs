@@ -246,15 +246,18 @@ fn unfinished(
     outage: Option<&Failure>,
     patience: Duration,
 ) -> Failure {
-    let what = format!("{} after {} s", set.sentence(), patience.as_secs_f64());
     let mut details = convergence.obstacles();
     details.extend(outage.map(|failure| failure.what().to_owned()));
-    Failure::unfinished(format!("{what}, but {}", convergence.shortfall()))
-        .after(details)
-        .hint(format!(
-            "the change stands; `{} --watch` shows how it goes on",
-            status_command(&set.slot)
-        ))
+    let what = format!(
+        "{}, but after {} s {}",
+        set.sentence(),
+        patience.as_secs_f64(),
+        convergence.shortfall()
+    );
+    Failure::unfinished(what).after(details).hint(format!(
+        "the change stands; `{} --watch` shows how it goes on",
+        status_command(&set.slot)
+    ))
 }
 
 fn to_json(set: &Set, convergence: Option<&Convergence>) -> Value {
