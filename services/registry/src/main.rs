@@ -18,7 +18,7 @@ use decant_registry::{App, Settings};
 #[command(version)]
 struct Arguments {
     #[command(flatten)]
-    common: process::Arguments,
+    common: process::ServiceArguments,
 }
 
 fn main() -> ExitCode {
@@ -31,7 +31,7 @@ fn main() -> ExitCode {
     )
 }
 
-fn configure(arguments: &process::Arguments) -> Result<Settings, ConfigError> {
+fn configure(arguments: &process::ServiceArguments) -> Result<Settings, ConfigError> {
     let settings: Settings = config::load(arguments.config.as_deref(), std::env::vars())?;
     settings.check()?;
     Ok(settings)

@@ -14,7 +14,7 @@ use decant_standalone::{App, Config, Listeners};
 #[command(version)]
 struct Arguments {
     #[command(flatten)]
-    common: process::Arguments,
+    common: process::ServiceArguments,
     /// Folder for everything that is kept; overrides the configuration's `data`.
     #[arg(long)]
     data: Option<PathBuf>,

@@ -16,7 +16,7 @@ use decant_trainer::{App, Settings};
 #[command(version)]
 struct Arguments {
     #[command(flatten)]
-    common: process::Arguments,
+    common: process::ServiceArguments,
 }
 
 fn main() -> ExitCode {
@@ -29,7 +29,7 @@ fn main() -> ExitCode {
     )
 }
 
-fn configure(arguments: &process::Arguments) -> Result<Settings, ConfigError> {
+fn configure(arguments: &process::ServiceArguments) -> Result<Settings, ConfigError> {
     let mut settings: Settings = config::load(arguments.config.as_deref(), std::env::vars())?;
     settings.onnx_runtime = config::onnx_runtime(&settings.onnx_runtime);
     settings.check()?;

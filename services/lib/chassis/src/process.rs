@@ -15,7 +15,7 @@ use crate::telemetry;
 
 /// The arguments that every service takes.
 #[derive(Clone, Debug, clap::Args)]
-pub struct Arguments {
+pub struct ServiceArguments {
     /// A TOML file; see --dump-config for its keys. `DECANT_KEY` and `DECANT_SECTION__KEY` override it.
     #[arg(long)]
     pub config: Option<PathBuf>,
