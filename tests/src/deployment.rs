@@ -17,6 +17,9 @@ use decant_proto::rollout::v1::rollout_service_client::RolloutServiceClient;
 use tempfile::TempDir;
 use tonic::Status;
 use tonic::transport::Channel;
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_check_response::ServingStatus;
+use tonic_health::pb::health_client::HealthClient;
 
 use crate::process::{Process, decant};
 use crate::proxy::Proxy;
@@ -233,6 +236,50 @@ impl Deployment {
             .map(|registry| format!("http://{}", registry.address()))
             .collect();
         decant(&[("registry", addresses.join(","))], arguments)
+    }
+
+    /// Waits until a scorer says that it is ready, as load balancers do before they send it requests.
+    pub async fn ready(&self, place: usize) {
+        let address = format!("http://{}", self.scorers[place].address());
+        let client = HealthClient::new(channel("scorer", &address).unwrap());
+        let request = HealthCheckRequest {
+            service: "decant.scorer.v1.ScorerService".to_owned(),
+        };
+        eventually("the scorer is ready", || {
+            let (mut client, request) = (client.clone(), request.clone());
+            async move {
+                match client.check(request).await {
+                    Ok(answer) if answer.get_ref().status() == ServingStatus::Serving => Ok(()),
+                    other => Err(format!("{other:?}")),
+                }
+            }
+        })
+        .await;
+    }
+
+    /// Waits until a registry counts a scorer's process among the live ones; one that died before with the same name may
+    /// stand in its way until its lease ends.
+    pub async fn registered(&self, place: usize) {
+        let address = self.scorers[place].address().to_string();
+        eventually("the scorer is registered", || async {
+            let scorers = self.status(0).await.unwrap().scorers;
+            let named = |status: &&rollout::ScorerStatus| {
+                status
+                    .scorer
+                    .as_ref()
+                    .is_some_and(|scorer| scorer.address == address)
+            };
+            if scorers
+                .iter()
+                .find(named)
+                .is_some_and(|status| status.serving > 0)
+            {
+                Ok(())
+            } else {
+                Err(scorers)
+            }
+        })
+        .await;
     }
 
     /// Where the scorers serve.

@@ -61,6 +61,7 @@ async fn process_a_scorer_killed_while_it_swaps_comes_back_whole() {
         drop(cluster.scorers.remove(1));
         let again = cluster.start_scorer(1, []);
         cluster.scorers.push(again);
+        cluster.ready(1).await;
         let clients = Recorder::start([cluster.scorers[1].address()], OFTEN);
         cluster.converged(0, version, 2).await;
         eventually("it answers", || async {
@@ -96,6 +97,7 @@ async fn process_a_scorer_starts_and_serves_with_etcd_registry_and_object_store_
     drop(cluster.scorers.remove(1));
     let again = cluster.start_scorer(1, []);
     cluster.scorers.push(again);
+    cluster.ready(1).await;
     let restarted = Recorder::start([cluster.scorers[1].address()], OFTEN);
     eventually("the restarted scorer answers", || async {
         (restarted.count() > 200)
@@ -170,6 +172,8 @@ async fn process_a_full_disk_keeps_a_version_out_and_the_old_one_in() {
     drop(cluster.scorers.remove(1));
     let cramped = cluster.start_cramped_scorer(1);
     cluster.scorers.push(cramped);
+    cluster.ready(1).await;
+    cluster.registered(1).await;
     cluster.converged(0, 1, 2).await;
     let clients = Recorder::start(cluster.scorer_addresses(), OFTEN);
     let version = cluster.push(0, &large).await.unwrap().version;

@@ -123,12 +123,13 @@ impl Slots {
         if version.state.state != VersionState::Approved {
             return Err(CallError::not_approved(&version));
         }
+        // Before the slot itself: read the other way round, a change in between would look like scorers that are ahead.
+        let fleet = self.fleet(model, slot).await?;
         let found = self.find(model, slot).await?;
         let current = found.as_ref().map(|found| &found.value);
         check_generation(change, current)?;
         let generation = current.map_or(Generation(0), |current| current.generation);
         self.cluster.check().await?;
-        let fleet = self.fleet(model, slot).await?;
         if let Some((scorer, seen)) = fleet.ahead_of(generation) {
             return Err(CallError::ScorerAhead {
                 model: model.clone(),

@@ -30,6 +30,11 @@ impl SlotStatus {
             fleet,
         }
     }
+
+    /// Whether a scorer has seen more than is intended here.
+    fn is_ahead(&self) -> bool {
+        self.fleet.ahead_of(self.desired.generation).is_some()
+    }
 }
 
 /// The three parts of the store that a status is made of.
@@ -54,8 +59,10 @@ impl Slots {
         model: &ModelName,
         slot: &SlotName,
     ) -> Result<SlotStatus, CallError> {
-        let desired = self.get(model, slot).await?;
-        Ok(SlotStatus::new(desired, self.fleet(model, slot).await?))
+        // First what scorers have seen, then what is intended: read the other way round, a change in between would look
+        // like scorers that are ahead of the store.
+        let fleet = self.fleet(model, slot).await?;
+        Ok(SlotStatus::new(self.get(model, slot).await?, fleet))
     }
 
     /// A slot's status now, if it was set, and after each change, without end.
@@ -81,6 +88,7 @@ impl Slots {
         });
         let records = self.records.clone();
         let key = DesiredKey { model, slot };
+        let (slots, of) = (self.clone(), key.clone());
         let statuses = select_all(views).scan(
             (Views::default(), None),
             move |(views, last), (part, view)| {
@@ -96,7 +104,18 @@ impl Slots {
                 futures::future::ready(Some(changed))
             },
         );
-        Ok(statuses.filter_map(futures::future::ready))
+        Ok(statuses.filter_map(move |status| {
+            let (slots, of) = (slots.clone(), of.clone());
+            async move {
+                match status? {
+                    // The views come one after the other, so one of them may only be late.
+                    Ok(status) if status.is_ahead() => {
+                        Some(slots.status(&of.model, &of.slot).await)
+                    }
+                    status => Some(status),
+                }
+            }
+        }))
     }
 }
 
