@@ -68,7 +68,7 @@ decant recommend movielens --query "$query" --top 10 --exclude-file "$DATA/seen.
 step "5. Promote version $second under a load of concurrent Score and Rank calls"
 python3 "$examples/requests.py" "$movielens" 200 >"$DATA/calls.jsonl"
 "$BIN/decant-load" "$DATA/calls.jsonl" --model movielens --rate 400 --seconds 9 --promote "$second"
-decant scorer list
+decant scorer servables
 
 step "6. Next"
 cat <<TEXT

@@ -10,7 +10,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use decant_tests::{Deployment, Recorder, Shape, Tiny, eventually};
+use decant_tests::{Deployment, Operated, Recorder, Shape, Tiny, eventually};
 
 const SWAPS: usize = 100;
 const KILLS: usize = 5;

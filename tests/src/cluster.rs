@@ -156,26 +156,23 @@ impl Cluster {
             version,
             ..rollout::SetSlotRequest::default()
         };
-        let slot = self
-            .rollout()
-            .set_slot(request)
-            .await
-            .unwrap()
-            .into_inner()
-            .slot
-            .unwrap();
+        self.rollout().set_slot(request).await.unwrap();
         eventually("the version serves", || async {
-            let servables = self.servables().await;
-            let serves = servables.iter().any(|servable| {
-                let served_by = servable.served_by.as_ref().unwrap();
-                served_by.model == model
-                    && served_by.generation == slot.generation
-                    && servable.state() == scorer::ServableState::Available
-            });
-            if serves { Ok(()) } else { Err(servables) }
+            let request = rollout::GetSlotStatusRequest {
+                model: model.to_owned(),
+                slot: String::new(),
+            };
+            let answer = self.rollout().get_slot_status(request).await.unwrap();
+            let status = answer.into_inner().status.unwrap();
+            let slot = status.slot.clone().unwrap();
+            let serves = slot.active.iter().any(|active| active.version == version);
+            if serves && status.converged && status.scorers.len() == 1 {
+                Ok(slot)
+            } else {
+                Err(status)
+            }
         })
-        .await;
-        slot
+        .await
     }
 
     /// What the scorer has, wants or failed to load.

@@ -8,22 +8,16 @@ use std::sync::Arc;
 use decant_artifact::testing::S3Server;
 use decant_chassis::client::channel;
 use decant_coordination::testing::Etcd;
-use decant_proto::admin::v1::admin_service_client::AdminServiceClient;
-use decant_proto::registry::push::push_version;
-use decant_proto::registry::v1 as registry;
-use decant_proto::registry::v1::registry_service_client::RegistryServiceClient;
 use decant_proto::rollout::v1 as rollout;
-use decant_proto::rollout::v1::rollout_service_client::RolloutServiceClient;
 use tempfile::TempDir;
-use tonic::Status;
-use tonic::transport::Channel;
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 
+use crate::movielens::datasets;
+use crate::operated::Operated;
 use crate::process::{Process, decant};
 use crate::proxy::Proxy;
-use crate::tiny::{MODEL, Tiny, model};
 use crate::wait::eventually;
 
 /// How long a lease lives in tests: short, so that what follows from its loss comes soon; etcd gives no less than 2 s.
@@ -56,6 +50,16 @@ pub struct Deployment {
     pub registries: Vec<Process>,
     /// The scorers, `scorer-0` and so on.
     pub scorers: Vec<Process>,
+}
+
+impl Operated for Deployment {
+    fn registry_address(&self, place: usize) -> SocketAddr {
+        self.registries[place].address()
+    }
+
+    fn scorer_addresses(&self) -> Vec<SocketAddr> {
+        self.scorers.iter().map(Process::address).collect()
+    }
 }
 
 impl Deployment {
@@ -95,17 +99,6 @@ impl Deployment {
         }
         cluster.create_model().await;
         cluster
-    }
-
-    async fn create_model(&self) {
-        let request = registry::CreateModelRequest {
-            model: Some(registry::Model {
-                name: MODEL.to_owned(),
-                ..registry::Model::default()
-            }),
-            ..registry::CreateModelRequest::default()
-        };
-        self.registry(0).create_model(request).await.unwrap();
     }
 
     /// A folder for whatever the test needs.
@@ -208,34 +201,47 @@ impl Deployment {
         ]
     }
 
-    fn channel(&self, place: usize) -> Channel {
-        let address = self.registries[place].address();
-        channel("registry", &format!("http://{address}")).unwrap()
-    }
-
-    /// A client of one registry.
-    pub fn registry(&self, place: usize) -> RegistryServiceClient<Channel> {
-        RegistryServiceClient::new(self.channel(place))
-    }
-
-    /// A client of one registry's rollouts.
-    pub fn rollout(&self, place: usize) -> RolloutServiceClient<Channel> {
-        RolloutServiceClient::new(self.channel(place))
-    }
-
-    /// A client of one registry's administration.
-    pub fn admin(&self, place: usize) -> AdminServiceClient<Channel> {
-        AdminServiceClient::new(self.channel(place))
-    }
-
-    /// Runs `decant` against all registries.
-    pub fn decant(&self, arguments: &[&str]) -> std::process::Output {
+    /// Runs `decant` against all registries, with the addresses of other services if it needs them.
+    pub fn decant_with(
+        &self,
+        others: &[(&'static str, SocketAddr)],
+        arguments: &[&str],
+    ) -> std::process::Output {
         let addresses: Vec<_> = self
             .registries
             .iter()
             .map(|registry| format!("http://{}", registry.address()))
             .collect();
-        decant(&[("registry", addresses.join(","))], arguments)
+        let mut addresses = vec![("registry", addresses.join(","))];
+        addresses.extend(
+            others
+                .iter()
+                .map(|(service, address)| (*service, format!("http://{address}"))),
+        );
+        decant(&addresses, arguments)
+    }
+
+    /// Runs `decant` against all registries.
+    pub fn decant(&self, arguments: &[&str]) -> std::process::Output {
+        self.decant_with(&[], arguments)
+    }
+
+    /// Starts a trainer that pushes to all registries, signed by the key in this file.
+    pub fn start_trainer(&self, key: &Path) -> Process {
+        let registries: Vec<_> = self
+            .registries
+            .iter()
+            .map(|registry| format!("http://{}", registry.address()))
+            .collect();
+        let text = |path: &Path| path.to_str().unwrap().to_owned();
+        let variables = [
+            ("DECANT_LISTEN", "127.0.0.1:0".to_owned()),
+            ("DECANT_TRAINER__JOBS", text(&self.folder().join("jobs"))),
+            ("DECANT_TRAINER__DATASETS", text(&datasets())),
+            ("DECANT_TRAINER__REGISTRY", registries.join(",")),
+            ("DECANT_TRAINER__SIGNING_KEY", text(key)),
+        ];
+        Process::start("decant-trainer", &[], variables)
     }
 
     /// Waits until a scorer says that it is ready, as load balancers do before they send it requests.
@@ -280,92 +286,6 @@ impl Deployment {
             }
         })
         .await;
-    }
-
-    /// Where the scorers serve.
-    pub fn scorer_addresses(&self) -> Vec<SocketAddr> {
-        self.scorers.iter().map(Process::address).collect()
-    }
-
-    /// Pushes a bundle to one registry.
-    pub async fn push(&self, place: usize, tiny: &Tiny) -> Result<registry::Version, Status> {
-        push_version(
-            &mut self.registry(place),
-            &model(),
-            tiny.manifest.clone(),
-            None,
-            tiny.files.clone(),
-        )
-        .await
-    }
-
-    /// Asks one registry to serve a version in the slot `main`.
-    pub async fn set(&self, place: usize, version: u64) -> Result<rollout::Slot, Status> {
-        let request = rollout::SetSlotRequest {
-            model: MODEL.to_owned(),
-            version,
-            issued_by: format!("operator {place}"),
-            ..rollout::SetSlotRequest::default()
-        };
-        let answer = self.rollout(place).set_slot(request).await?;
-        Ok(answer.into_inner().slot.unwrap())
-    }
-
-    /// The slot `main` and what scorers make of it, as one registry sees it.
-    pub async fn status(&self, place: usize) -> Result<rollout::SlotStatus, Status> {
-        let request = rollout::GetSlotStatusRequest {
-            model: MODEL.to_owned(),
-            slot: String::new(),
-        };
-        let answer = self.rollout(place).get_slot_status(request).await?;
-        Ok(answer.into_inner().status.unwrap())
-    }
-
-    /// Waits until so many scorers serve a version and nothing else is intended, as one registry sees it.
-    pub async fn converged(&self, place: usize, version: u64, scorers: usize) -> rollout::Slot {
-        eventually("the slot converges", || async {
-            let status = self
-                .status(place)
-                .await
-                .map_err(|status| Arc::from(status.to_string()))?;
-            let slot = status.slot.clone().unwrap_or_default();
-            let right = slot.active.len() == 1 && slot.active[0].version == version;
-            if right && status.converged && status.scorers.len() == scorers {
-                Ok(slot)
-            } else {
-                Err(Arc::<str>::from(format!("{status:#?}")))
-            }
-        })
-        .await
-    }
-
-    /// Pushes a bundle, and serves it everywhere.
-    pub async fn serve(&self, tiny: &Tiny) -> rollout::Slot {
-        let version = self.push(0, tiny).await.unwrap().version;
-        self.set(0, version).await.unwrap();
-        self.converged(0, version, self.scorers.len()).await
-    }
-
-    /// Everything that was ever intended for the slot `main`.
-    pub async fn intended(&self, place: usize) -> Vec<rollout::Slot> {
-        let mut request = rollout::ListSlotHistoryRequest {
-            model: MODEL.to_owned(),
-            ..rollout::ListSlotHistoryRequest::default()
-        };
-        let mut slots = Vec::new();
-        loop {
-            let page = self
-                .rollout(place)
-                .list_slot_history(request.clone())
-                .await
-                .unwrap()
-                .into_inner();
-            slots.extend(page.slots);
-            if page.next_page_token.is_empty() {
-                return slots;
-            }
-            request.page_token = page.next_page_token;
-        }
     }
 }
 

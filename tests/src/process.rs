@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::movielens::datasets;
+use crate::operated::Operated;
 
 /// How long a process may take to start or to end in a test.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -191,6 +192,16 @@ impl Drop for Process {
 /// A running `decant-standalone` on ports that the system chose.
 pub struct Standalone(Process);
 
+impl Operated for Standalone {
+    fn registry_address(&self, _place: usize) -> SocketAddr {
+        self.socket("registry")
+    }
+
+    fn scorer_addresses(&self) -> Vec<SocketAddr> {
+        vec![self.socket("scorer")]
+    }
+}
+
 impl Standalone {
     /// Starts on a data folder and waits until it serves.
     pub fn start(data: &Path) -> Self {
@@ -209,6 +220,10 @@ impl Standalone {
     /// Where a service listens.
     pub fn address(&self, service: &str) -> String {
         format!("http://{}", self.0.serving[service].as_str().unwrap())
+    }
+
+    fn socket(&self, service: &str) -> SocketAddr {
+        self.0.serving[service].as_str().unwrap().parse().unwrap()
     }
 
     /// Runs `decant` against this standalone.

@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use decant_proto::admin::v1 as admin;
-use decant_tests::{Deployment, Recorder, Shape, Tiny, eventually};
+use decant_tests::{Deployment, Operated, Recorder, Shape, Tiny, eventually};
 use tonic::Code;
 
 const OFTEN: Duration = Duration::from_millis(5);

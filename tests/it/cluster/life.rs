@@ -1,21 +1,18 @@
 //! When all is well.
 
+use std::collections::BTreeSet;
+use std::process::Output;
 use std::time::{Duration, SystemTime};
 
 use decant_proto::admin::v1 as admin;
-use decant_tests::{Deployment, Recorder, Shape, Tiny, eventually};
+use decant_tests::{Deployment, Job, Operated, Recorder, Shape, Standalone, Tiny, eventually};
 
 /// How often each client asks.
 const OFTEN: Duration = Duration::from_millis(5);
 
-#[tokio::test(flavor = "multi_thread")]
-async fn process_a_version_goes_from_one_registry_through_etcd_to_all_scorers_and_back() {
-    let cluster = Deployment::start(Shape {
-        etcd: 1,
-        registries: 2,
-        scorers: 3,
-    })
-    .await;
+/// One suite for both ways to run Decant: what holds of a cluster holds of one process.
+async fn a_version_goes_to_all_scorers_and_back(cluster: &impl Operated) {
+    let scorers = cluster.scorer_addresses().len();
     let (first, second) = (Tiny::new(0.25), Tiny::new(-0.5));
     cluster.serve(&first).await;
     let clients = Recorder::start(cluster.scorer_addresses(), OFTEN);
@@ -28,11 +25,10 @@ async fn process_a_version_goes_from_one_registry_through_etcd_to_all_scorers_an
     let version = cluster.push(0, &second).await.unwrap().version;
     let asked = SystemTime::now();
     cluster.set(1, version).await.unwrap();
-    let slot = cluster.converged(0, version, 3).await;
-    let swapped = slot.generation;
+    let swapped = cluster.converged(0, version, scorers).await.generation;
     // And back, which needs no load: the first version is resident.
     cluster.set(0, 1).await.unwrap();
-    let back = cluster.converged(1, 1, 3).await.generation;
+    let back = cluster.converged(1, 1, scorers).await.generation;
     assert_eq!(
         back,
         swapped + 1,
@@ -44,7 +40,7 @@ async fn process_a_version_goes_from_one_registry_through_etcd_to_all_scorers_an
     history.check_against(&cluster.intended(1).await);
     history.check_exact([&first, &second]);
     assert!(history.converged(swapped, asked).unwrap() < Duration::from_secs(10));
-    let served: std::collections::BTreeSet<_> = history
+    let served: BTreeSet<_> = history
         .0
         .iter()
         .map(|answer| answer.outcome.as_ref().unwrap().0.version)
@@ -59,6 +55,97 @@ async fn process_a_version_goes_from_one_registry_through_etcd_to_all_scorers_an
         .into_inner();
     assert!(verified.broken.is_empty(), "{verified:?}");
     assert!(verified.entries >= 6, "{verified:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn process_a_version_goes_to_all_scorers_and_back_on_etcd() {
+    let cluster = Deployment::start(Shape {
+        etcd: 1,
+        registries: 2,
+        scorers: 3,
+    })
+    .await;
+    a_version_goes_to_all_scorers_and_back(&cluster).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn process_a_version_goes_to_all_scorers_and_back_on_the_embedded_store() {
+    let data = tempfile::tempdir().unwrap();
+    let standalone = Standalone::start(data.path());
+    standalone.create_model().await;
+    a_version_goes_to_all_scorers_and_back(&standalone).await;
+    let (status, _) = standalone.end("TERM");
+    assert!(status.success());
+}
+
+fn stdout(output: &Output) -> String {
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// The whole way, as its users go it: a key, a model that only this key may sign, a job, a slot, recommendations, and
+/// afterwards the question what was done.
+#[tokio::test(flavor = "multi_thread")]
+async fn process_a_job_is_trained_signed_pushed_and_served_by_a_cluster() {
+    let cluster = Deployment::start(Shape {
+        etcd: 1,
+        registries: 2,
+        scorers: 2,
+    })
+    .await;
+    let (key, job) = (
+        cluster.folder().join("trainer.key"),
+        cluster.folder().join("job.toml"),
+    );
+    let generated = stdout(&cluster.decant(&["key", "generate", key.to_str().unwrap()]));
+    let public = generated
+        .split_whitespace()
+        .find(|word| word.starts_with("ed25519:"))
+        .unwrap_or_else(|| panic!("{generated}"));
+    stdout(&cluster.decant(&["model", "create", "movielens", "--signer", public]));
+    std::fs::write(&job, Job::quick()).unwrap();
+    let trainer = cluster.start_trainer(&key);
+    let trained = cluster.decant_with(
+        &[("trainer", trainer.address())],
+        &["train", "submit", job.to_str().unwrap(), "--watch"],
+    );
+    stdout(&trained);
+    let set = cluster.decant(&["slot", "set", "movielens", "1", "--reason", "the first"]);
+    let told = format!("{}{}", stdout(&set), String::from_utf8_lossy(&set.stderr));
+    assert!(told.contains("2/2 scorers"), "{told}");
+    for scorer in cluster.scorer_addresses() {
+        let query = "user_id=\"13\",age=47,gender=M,occupation=educator";
+        let recommend = [
+            "-o",
+            "json",
+            "recommend",
+            "movielens",
+            "--query",
+            query,
+            "--top",
+            "5",
+        ];
+        let answer = stdout(&cluster.decant_with(&[("scorer", scorer)], &recommend));
+        let answer: serde_json::Value = serde_json::from_str(&answer).unwrap();
+        assert_eq!(answer["items"].as_array().unwrap().len(), 5, "{answer}");
+    }
+    let lineage = stdout(&cluster.decant(&["version", "lineage", "movielens", "1"]));
+    assert!(lineage.contains("mlp"), "{lineage}");
+    let described = stdout(&cluster.decant(&["version", "describe", "movielens", "1"]));
+    assert!(
+        described.contains(&public[8..20]),
+        "the signer: {described}"
+    );
+    let history = stdout(&cluster.decant(&["slot", "history", "movielens", "--at", "0s"]));
+    assert!(history.contains("the first"), "{history}");
+    stdout(&cluster.decant(&["audit", "verify"]));
+    let audit = stdout(&cluster.decant(&["audit", "list"]));
+    assert!(
+        audit.contains("slot.") && audit.contains("movielens/main"),
+        "{audit}"
+    );
+    let (status, _) = trainer.end("TERM");
+    assert!(status.success());
 }
 
 #[tokio::test(flavor = "multi_thread")]

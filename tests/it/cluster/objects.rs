@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use decant_proto::rollout::v1 as rollout;
-use decant_tests::{Deployment, Network, Recorder, Shape, Tiny, eventually};
+use decant_tests::{Deployment, Network, Operated, Recorder, Shape, Tiny, eventually};
 
 const OFTEN: Duration = Duration::from_millis(5);
 

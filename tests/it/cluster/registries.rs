@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use decant_proto::admin::v1 as admin;
 use decant_proto::registry::v1 as registry;
-use decant_tests::{Deployment, Process, Recorder, Shape, Tiny, eventually};
+use decant_tests::{Deployment, Operated, Process, Recorder, Shape, Tiny, eventually};
 use tonic::Code;
 
 const OFTEN: Duration = Duration::from_millis(5);

@@ -13,8 +13,8 @@ use std::time::Duration;
 use anyhow::{Context, ensure};
 use clap::Parser;
 use decant_chassis::client::channel;
-use decant_proto::rollout::v1::SetSlotRequest;
 use decant_proto::rollout::v1::rollout_service_client::RolloutServiceClient;
+use decant_proto::rollout::v1::{Arm, SetSlotRequest};
 use decant_proto::scorer::v1 as wire;
 use decant_proto::scorer::v1::scorer_service_client::ScorerServiceClient;
 use tokio::task::JoinSet;
@@ -217,13 +217,10 @@ async fn promote(
         reason: "promoted under load".to_owned(),
         ..SetSlotRequest::default()
     };
-    let slot = rollout
+    rollout
         .set_slot(request)
         .await
-        .context("promote the version")?
-        .into_inner()
-        .slot
-        .unwrap_or_default();
+        .context("promote the version")?;
     let mut scorer = ScorerServiceClient::new(scorer);
     loop {
         let servables = scorer
@@ -233,12 +230,17 @@ async fn promote(
             .into_inner();
         let of_the_slot = |servable: &&wire::Servable| {
             let served_by = servable.served_by.clone().unwrap_or_default();
-            served_by.model == slot.model
-                && served_by.slot == slot.slot
-                && served_by.generation == slot.generation
+            served_by.model == arguments.model
+                && served_by.slot == arguments.slot
+                && served_by.version == version
+        };
+        let answers = |servable: &wire::Servable| {
+            let arm = servable.served_by.as_ref().map(wire::ServedBy::arm);
+            // One that is only prepared plays no part yet.
+            servable.state() == wire::ServableState::Available && arm == Some(Arm::Stable)
         };
         match servables.servables.iter().find(of_the_slot) {
-            Some(servable) if servable.state() == wire::ServableState::Available => {
+            Some(servable) if answers(servable) => {
                 return Ok(Swap {
                     begun,
                     serving: start.elapsed(),

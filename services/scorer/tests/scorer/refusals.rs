@@ -7,7 +7,9 @@ use tonic::{Code, Request, Status};
 use tonic_types::StatusExt;
 
 use crate::fixture::FILMS;
-use crate::harness::{Scorer, files, films, floats, ints, items, narrow, score, texts, user};
+use crate::harness::{
+    Scorer, eventually, files, films, floats, ints, items, narrow, score, texts, user,
+};
 
 /// The fields that a refusal names.
 fn fields(status: &Status) -> Vec<String> {
@@ -274,7 +276,7 @@ async fn what_is_unknown_is_not_found_and_what_is_not_ready_is_unavailable() {
         assert_eq!(status.code(), Code::NotFound, "{status:?}");
     }
     scorer.empty(2).await;
-    crate::harness::eventually("the slot is empty", || async {
+    eventually("the slot is empty", || async {
         let answer = scorer.client.clone().score(score(1, &[100])).await;
         answer.is_err_and(|status| status.code() == Code::Unavailable)
     })
@@ -328,7 +330,11 @@ async fn a_draining_scorer_refuses_and_says_so_in_its_health() {
     let (scorer, _) = Scorer::serving().await;
     let serving = tonic_health::pb::health_check_response::ServingStatus::Serving;
     for name in ["decant.scorer.v1.ScorerService", "films/main"] {
-        assert_eq!(scorer.serving_status(name).await, Some(serving), "{name}");
+        // Health is told of a version just after requests can be answered with it.
+        eventually("health says so", async || {
+            scorer.serving_status(name).await == Some(serving)
+        })
+        .await;
     }
     assert_eq!(scorer.serving_status("books/main").await, None);
     scorer.app.announce_drain().await;
