@@ -10,3 +10,4 @@ mod discovery;
 mod bad_jobs;
 mod main_job;
 mod processes;
+mod programs;

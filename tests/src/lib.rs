@@ -18,7 +18,7 @@ pub use deployment::{Deployment, Shape};
 pub use history::{Answer, History, Recorder};
 pub use movielens::{Job, datasets};
 pub use operated::Operated;
-pub use process::{Process, Standalone, decant};
+pub use process::{Process, Standalone, decant, run};
 pub use proxy::{Network, Proxy};
 pub use tiny::Tiny;
 pub use wait::eventually;

@@ -42,6 +42,14 @@ pub fn decant(addresses: &[(&str, String)], arguments: &[&str]) -> Output {
         .unwrap()
 }
 
+/// Runs a service that is to end by itself, with these variables.
+pub fn run(name: &str, variables: &[(&str, &str)]) -> Output {
+    Command::new(program(name))
+        .envs(variables.iter().copied())
+        .output()
+        .unwrap()
+}
+
 /// A running service, in a process of its own.
 pub struct Process {
     name: String,

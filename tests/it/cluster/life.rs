@@ -136,7 +136,7 @@ async fn process_a_job_is_trained_signed_pushed_and_served_by_a_cluster() {
         described.contains(&public[8..20]),
         "the signer: {described}"
     );
-    let history = stdout(&cluster.decant(&["slot", "history", "movielens", "--at", "0s"]));
+    let history = stdout(&cluster.decant(&["slot", "history", "movielens"]));
     assert!(history.contains("the first"), "{history}");
     stdout(&cluster.decant(&["audit", "verify"]));
     let audit = stdout(&cluster.decant(&["audit", "list"]));
