@@ -59,9 +59,19 @@ test: ## Run every test: unit, integration, processes, and the Python peers
 
 # The development profile optimises all that counts here, and the tests have built most of it already.
 .PHONY: bench
-bench: ## Measure what distillation is worth: the example job with five seeds
+bench: bench-quality bench-control-plane ## Measure everything that README says was measured
+
+.PHONY: bench-quality
+bench-quality: ## Measure what distillation is worth: the example job with five seeds
 	@deploy/bootstrap.sh build runtime data
 	@$(WITH_ENV) set -x; cargo bench $(LOCKED) --profile dev --workspace --bench quality
+
+# The services' programs are built by the tests; the benchmark starts them.
+.PHONY: bench-control-plane
+bench-control-plane: ## Measure etcd's watches, activations, lost leaders, long lists and large bundles
+	@deploy/bootstrap.sh build runtime etcd s3
+	@$(WITH_ENV) set -x; cargo test $(LOCKED) --workspace --tests --no-run && \
+		cargo bench $(LOCKED) --profile dev --workspace --bench watch --bench versions --bench stream --bench control_plane
 
 .PHONY: lint
 lint: ## Check the formatting and run clippy; a warning is an error

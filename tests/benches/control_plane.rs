@@ -10,10 +10,16 @@
 
 use std::time::{Duration, SystemTime};
 
+use decant_coordination::keys::{self, VersionKey, VersionRecord};
+use decant_coordination::{EtcdStore, Keyspace, MetaStore, Txn};
+use decant_model::{Digest, Manifest, ModelName, ModelVersion};
 use decant_tests::{Deployment, Operated, Recorder, Shape, Tiny, eventually};
 
 const SWAPS: usize = 100;
 const KILLS: usize = 5;
+const STARTS: usize = 9;
+const MODELS: usize = 100;
+const VERSIONS: usize = 100;
 const LARGE: usize = 200 << 20;
 
 fn main() {
@@ -27,6 +33,7 @@ fn main() {
         activations().await;
         leaders().await;
     });
+    runtime.block_on(starts());
     println!();
     runtime.block_on(memory());
 }
@@ -142,6 +149,63 @@ async fn leaders() {
         ),
         reached,
     );
+}
+
+/// A scorer's start in a cluster that keeps few versions, and in one that keeps very many: it looks only at what is
+/// wanted.
+async fn starts() {
+    let shape = Shape {
+        etcd: 1,
+        registries: 1,
+        scorers: 1,
+    };
+    let mut cluster = Deployment::start(shape).await;
+    cluster.serve(&Tiny::new(0.25)).await;
+    for many in [false, true] {
+        if many {
+            crowd(&cluster).await;
+        }
+        let mut times = Vec::new();
+        for _ in 0..STARTS {
+            drop(cluster.scorers.pop());
+            let begun = SystemTime::now();
+            let scorer = cluster.start_scorer(0, []);
+            cluster.scorers.push(scorer);
+            cluster.ready(0).await;
+            times.push(begun.elapsed().unwrap());
+        }
+        let versions = if many { MODELS * VERSIONS } else { 1 };
+        row(&format!("a scorer's start, {versions} versions"), times);
+    }
+}
+
+/// Writes very many versions straight into the store.
+async fn crowd(cluster: &Deployment) {
+    let store = EtcdStore::connect(&cluster.etcd.config()).await.unwrap();
+    let keyspace = Keyspace::default();
+    let tiny = Tiny::new(0.25);
+    let manifest = Manifest::from_json(&tiny.manifest).unwrap();
+    for model in 0..MODELS {
+        let name: ModelName = format!("model-{model}").parse().unwrap();
+        let numbers: Vec<u64> = (1..=VERSIONS as u64).collect();
+        for some in numbers.chunks(20) {
+            let mut txn = Txn::new();
+            for number in some {
+                let key = VersionKey {
+                    model: name.clone(),
+                    version: ModelVersion::new(*number).unwrap(),
+                };
+                let record = VersionRecord {
+                    digest: Digest::of(format!("{name}/{number}").as_bytes()),
+                    manifest: manifest.clone(),
+                    signature: None,
+                    created_at_millis: 0,
+                };
+                txn = txn.put(keyspace.key(&key), keys::encode(&key, &record).unwrap());
+            }
+            store.commit(txn).await.unwrap();
+        }
+    }
 }
 
 /// The peak of resident memory while a bundle of 200 MiB streams through a registry and into a scorer's cache.
