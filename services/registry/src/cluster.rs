@@ -170,6 +170,7 @@ impl Seen {
         };
         let adopted = match &known.older {
             Some(older) => record.incarnation > older.incarnation,
+            // Also of another cluster: so does an import make the metadata of one cluster that of this store.
             None => record.incarnation > known.incarnation,
         };
         if adopted {

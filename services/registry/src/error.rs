@@ -5,7 +5,9 @@ use std::time::Duration;
 use decant_artifact::{ReadError, Rejection, SweepError, WriteError};
 use decant_coordination::StoreError;
 use decant_coordination::keys::{RecordError, VersionState};
-use decant_model::{Digest, Generation, ModelName, ModelVersion, NameError, ScorerName, SlotName};
+use decant_model::{
+    Digest, Generation, ModelName, ModelVersion, NameError, PublicKey, ScorerName, SlotName,
+};
 use thiserror::Error;
 
 use crate::catalog::Version;
@@ -179,6 +181,23 @@ impl CallError {
             },
             reason: reasons.join(", "),
         }
+    }
+
+    /// Refuses a version that was approved under keys which its model does not let sign any more.
+    pub(crate) fn check_signed(version: &Version, signers: &[PublicKey]) -> Result<(), Self> {
+        let key = version.record.signature.map(|signature| signature.key);
+        if signers.is_empty() || key.is_some_and(|key| signers.contains(&key)) {
+            return Ok(());
+        }
+        Err(CallError::NotApproved {
+            model: version.model.clone(),
+            version: version.version,
+            state: "approved, but not by a key that may sign now",
+            reason: key.map_or_else(
+                || "it is not signed".to_owned(),
+                |key| format!("it is signed by {key}"),
+            ),
+        })
     }
 
     /// For the names in a request.

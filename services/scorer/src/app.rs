@@ -91,9 +91,7 @@ impl App {
             Loading {
                 runtime,
                 bundles: match &kept {
-                    Some(folder) => {
-                        Bundles::cached(bundles, folder.clone(), config.cache.max_bytes)
-                    }
+                    Some(folder) => Bundles::cached(bundles, folder.clone(), &config.cache),
                     None => Bundles::uncached(bundles),
                 },
                 workers,
@@ -185,6 +183,7 @@ async fn drain(
     stop.cancelled().await;
     service.refuse();
     health.end().await;
+    health.close().await;
     // Joining blocks until the last queued job is done.
     let joined = tokio::task::spawn_blocking(move || drop(threads)).await;
     drop(drained);

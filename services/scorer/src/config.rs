@@ -51,6 +51,9 @@ pub struct CacheConfig {
     /// How many bytes of bundles it holds. It must have room for the versions in service, those before, and those that are
     /// being prepared.
     pub max_bytes: u64,
+    /// How fast bundles are fetched at most, bytes a second, so that serving keeps its share of the network; 0 means as
+    /// fast as possible.
+    pub max_bytes_per_second: u64,
 }
 
 impl Default for CacheConfig {
@@ -58,6 +61,7 @@ impl Default for CacheConfig {
         Self {
             folder: PathBuf::new(),
             max_bytes: 16 << 30,
+            max_bytes_per_second: 0,
         }
     }
 }

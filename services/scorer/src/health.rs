@@ -2,10 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use decant_chassis::server::{set_serving, set_status};
+use decant_chassis::server::{forget_status, set_serving, set_status};
 use decant_proto::scorer::v1::scorer_service_server::ScorerServiceServer;
 use tokio::sync::{Mutex, watch};
 use tokio_util::sync::CancellationToken;
+use tonic::server::NamedService;
 use tonic_health::server::HealthReporter;
 
 use crate::servable::Readiness;
@@ -64,6 +65,16 @@ impl Health {
             set_status(&self.reporter, name, false).await;
         }
         self.report_whole(false).await;
+    }
+
+    /// Ends the streams of all that watch, which would hold their connections; after [`end`](Self::end).
+    pub(crate) async fn close(&self) {
+        let state = self.state.lock().await;
+        let whole = <ScorerServiceServer<Service> as NamedService>::NAME;
+        let names = state.slots.iter().map(String::as_str);
+        for name in names.chain([whole]) {
+            forget_status(&self.reporter, name).await;
+        }
     }
 
     /// Reports each change until the scorer stops.

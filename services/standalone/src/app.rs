@@ -46,6 +46,9 @@ impl Listeners {
     }
 }
 
+/// How long the lead of this process's registry lives. It has no network between itself and the store to be patient with.
+const LEASE_MILLIS: u64 = 2_000;
+
 /// The assembled process.
 pub struct App {
     scorer: decant_scorer::App,
@@ -74,6 +77,8 @@ impl App {
         let registry = decant_registry::App::build(
             decant_registry::Config {
                 advertise: addresses.registry.to_string(),
+                // The lease outlives a crash in the store's file, and nobody leads until it has ended.
+                lease_ttl_millis: LEASE_MILLIS,
                 ..decant_registry::Config::default()
             },
             Arc::clone(&store),

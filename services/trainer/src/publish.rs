@@ -1,7 +1,10 @@
 //! A trained student becomes a bundle, and the bundle a version. Before: export. After: registry/admission.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::error::Error as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use decant_artifact::SigningKey;
@@ -11,6 +14,7 @@ use decant_model::{
 use decant_proto::registry::push;
 use decant_proto::registry::v1 as wire;
 use decant_proto::registry::v1::registry_service_client::RegistryServiceClient;
+use decant_proto::status::ErrorCode;
 use thiserror::Error;
 use tonic::transport::Channel;
 use tonic::{Code, Status};
@@ -33,15 +37,21 @@ pub enum PublishError {
 
 /// Who pushes, for the record.
 const ISSUED_BY: &str = "trainer";
-/// How often all registries are asked before a push is given up, and how long is waited in between.
-const ROUNDS: u32 = 5;
-const WAIT: Duration = Duration::from_secs(1);
+/// For how long registries are asked before a push is given up: hours of training are worth some patience.
+const PATIENCE: Duration = Duration::from_secs(5 * 60);
+/// Waits between two rounds: the first, and the longest, to which they double.
+const FIRST_WAIT: Duration = Duration::from_millis(500);
+const LONGEST_WAIT: Duration = Duration::from_secs(5);
+/// How long one call may take.
+const DEADLINE: Duration = Duration::from_secs(120);
 
 /// Pushes versions to a registry, signed if there is a key.
+#[derive(Clone)]
 pub struct Publisher {
     /// Replicas of one registry: any will do.
     registries: Vec<RegistryServiceClient<Channel>>,
-    key: Option<SigningKey>,
+    key: Option<Arc<SigningKey>>,
+    cancelled: Arc<AtomicBool>,
 }
 
 impl Publisher {
@@ -52,7 +62,17 @@ impl Publisher {
                 .into_iter()
                 .map(RegistryServiceClient::new)
                 .collect(),
-            key,
+            key: key.map(Arc::new),
+            cancelled: Arc::default(),
+        }
+    }
+
+    /// The same for one job, which asks nobody again once it is cancelled.
+    #[must_use]
+    pub fn until(&self, cancelled: Arc<AtomicBool>) -> Self {
+        Self {
+            cancelled,
+            ..self.clone()
         }
     }
 
@@ -170,24 +190,36 @@ impl Publisher {
     where
         F: Future<Output = Result<T, Status>>,
     {
-        let mut attempts = 0;
+        let begun = Instant::now();
+        let mut wait = FIRST_WAIT;
         loop {
             for registry in &self.registries {
-                attempts += 1;
-                let status = match call(registry.clone()).await {
+                let answer = tokio::time::timeout(DEADLINE, call(registry.clone())).await;
+                let late = |_| ErrorCode::Expired.status(format!("no answer within {DEADLINE:?}"));
+                let status = match answer.map_err(late).and_then(|answer| answer) {
                     Ok(answer) => return Ok(answer),
                     Err(status) => status,
                 };
-                let last = attempts >= ROUNDS as usize * self.registries.len();
-                if last || status.code() != Code::Unavailable {
+                let over = begun.elapsed() > PATIENCE || self.cancelled.load(Ordering::Relaxed);
+                if over || !may_pass(&status) {
                     let status = Box::new(status);
                     return Err(PublishError::Registry { action, status });
                 }
-                tracing::warn!(action, %status, "the registry is away; asking again");
+                tracing::warn!(action, %status, "no registry has done it yet; asking again");
             }
-            tokio::time::sleep(WAIT).await;
+            tokio::time::sleep(wait).await;
+            wait = LONGEST_WAIT.min(wait * 2);
         }
     }
+}
+
+/// Whether asking again may help: the registry is away or busy, or the connection was cut, which has a cause below it.
+fn may_pass(status: &Status) -> bool {
+    let code = matches!(
+        status.code(),
+        Code::Unavailable | Code::ResourceExhausted | Code::DeadlineExceeded
+    );
+    code || status.source().is_some()
 }
 
 /// A bundle's files, by the names that they have in every bundle.

@@ -103,10 +103,9 @@ impl Runner {
     async fn attempt(&self, turn: &Arc<Turn>) -> Result<JobResult, RunError> {
         let spec = Arc::new(Spec::parse(&turn.spec_toml)?);
         let (dataset, outcome) = self.learn(turn, &spec).await?;
-        self.publisher
-            .ensure_model(&spec.model, &spec.gates)
-            .await?;
-        let parent = self.publisher.parent(&spec.model).await?;
+        let publisher = self.publisher.until(turn.cancel_flag());
+        publisher.ensure_model(&spec.model, &spec.gates).await?;
+        let parent = publisher.parent(&spec.model).await?;
         let shared = Shared {
             spec: &spec,
             dataset: &dataset,
@@ -126,7 +125,7 @@ impl Runner {
                 fraction_done: progress::PUSH + (1.0 - progress::PUSH) * pushed,
                 ..Progress::default()
             });
-            let version = shared.publish(&self.publisher, student).await?;
+            let version = shared.publish(&publisher, student).await?;
             versions.push(pushed_version(student, &version));
         }
         turn.report(Progress {

@@ -71,7 +71,7 @@ pub(crate) struct GarbageArguments {
     /// Only say what would be deleted.
     #[arg(long)]
     dry_run: bool,
-    /// What is younger than this stays, such as 24h or 7d; at least 1h.
+    /// What is younger than this stays, such as 24h or 7d; at least 2h.
     #[arg(long, value_name = "DURATION", default_value = "24h", value_parser = duration::span)]
     grace: Duration,
     #[command(flatten)]

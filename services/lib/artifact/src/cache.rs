@@ -217,6 +217,8 @@ impl Shared {
             };
             match self.store.open(digest).await {
                 Ok(bundle) => self.shelf().put(digest, Kept::new(&bundle, used)),
+                // It may be whole, and the only copy within reach: whoever opens the cache tries again.
+                Err(ReadError::Storage(error)) => return Err(error),
                 Err(error) => {
                     tracing::warn!(%digest, %error, "removing a cached bundle that cannot be opened");
                     self.remove(&path).await?;
@@ -241,6 +243,18 @@ impl Shared {
                 return None;
             }
         };
+        if let Some(signature) = bundle.signature()
+            && let Err(reason) = crate::verify(bundle.manifest_bytes(), signature)
+        {
+            let error = ReadError::Signature {
+                digest,
+                reason: reason.to_string(),
+            };
+            self.quarantine(&layout::manifest(&digest), &error).await;
+            self.quarantine(&layout::signature(&digest), &error).await;
+            self.shelf().take(digest);
+            return None;
+        }
         let mut whole = true;
         for (path, entry) in &bundle.manifest().files {
             if let Err(error) = bundle.verify_file(path).await {

@@ -150,6 +150,10 @@ impl Host {
         }
         leaving.await;
         tokio::time::sleep(Duration::from_millis(drain.propagation_millis)).await;
+        // All that wanted to know have heard it. Who watches health would hold its connection, and with it the drain.
+        for reporter in &self.health {
+            server::forget_status(reporter, "").await;
+        }
         let patience = Duration::from_millis(drain.patience_millis);
         let cut_off = |what: &'static str| {
             move |names| HostError::CutOff {

@@ -66,6 +66,8 @@ where
             .await
             .map_err(|error| format!("{error:#}"))
     });
+    // What was to end in order has ended; blocking work that did not must not hold the process.
+    runtime.shutdown_background();
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => complain(name, &error, 1),

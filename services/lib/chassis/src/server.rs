@@ -31,6 +31,11 @@ pub async fn set_status(health: &HealthReporter, name: &str, serving: bool) {
     health.set_service_status(name, status).await;
 }
 
+/// Ends the streams of those that watch a name in the health service.
+pub async fn forget_status(health: &HealthReporter, name: &str) {
+    health.clone().clear_service_status(name).await;
+}
+
 /// What every server has besides its own services: a health reporter, and a function that adds health and reflection to
 /// the services' routes. The reporter comes first because services report while they are being built.
 ///

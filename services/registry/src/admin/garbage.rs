@@ -10,9 +10,10 @@ use super::{Care, note};
 use crate::error::CallError;
 use crate::ledger::Ask;
 
-/// What is younger stays, if nothing else is said; and the least that may be said.
+/// What is younger stays, if nothing else is said; and the least that may be said. A push relies on what it finds in place
+/// for up to an hour, so an hour would be too short.
 const GRACE: Duration = Duration::from_secs(24 * 60 * 60);
-const LEAST_GRACE: Duration = Duration::from_secs(60 * 60);
+const LEAST_GRACE: Duration = Duration::from_secs(2 * 60 * 60);
 
 /// How to collect garbage.
 pub(crate) struct Collect {

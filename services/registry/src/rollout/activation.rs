@@ -52,13 +52,22 @@ impl Slots {
             return Ok(Planned::Nothing(None));
         };
         let current = &found.value;
+        let signers = self.model(&key.model).await?.signers;
+        for active in &ready.active {
+            // Scorers have checked it when they loaded it; a key may have been withdrawn since.
+            let version = self
+                .catalog
+                .version(&key.model, Some(active.version))
+                .await?;
+            CallError::check_signed(&version, &signers)?;
+        }
         let next = DesiredSlot {
             generation: current.generation.next(),
             epoch: ask.epoch(),
             prepare: replaced(&current.active, &ready.active),
             active: ready.active,
             pending: None,
-            signers: self.model(&key.model).await?.signers,
+            signers,
             issued_by: current.issued_by.clone(),
             reason: current.reason.clone(),
             issued_at_millis: now_millis(),

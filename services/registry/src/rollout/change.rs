@@ -123,6 +123,8 @@ impl Slots {
         if version.state.state != VersionState::Approved {
             return Err(CallError::not_approved(&version));
         }
+        let signers = self.model(model).await?.signers;
+        CallError::check_signed(&version, &signers)?;
         // Before the slot itself: read the other way round, a change in between would look like scorers that are ahead.
         let fleet = self.fleet(model, slot).await?;
         let found = self.find(model, slot).await?;
@@ -142,7 +144,7 @@ impl Slots {
         let next = DesiredSlot {
             generation: generation.next(),
             epoch: change.ask.epoch(),
-            signers: self.model(model).await?.signers,
+            signers,
             issued_by: change.ask.actor.clone(),
             reason: change.ask.reason.clone(),
             issued_at_millis: now_millis(),

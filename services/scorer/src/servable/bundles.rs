@@ -8,6 +8,8 @@ use decant_model::Digest;
 use thiserror::Error;
 use tokio::sync::OnceCell;
 
+use crate::config::CacheConfig;
+
 /// Gives out bundles.
 pub(crate) struct Bundles {
     store: BundleStore,
@@ -28,6 +30,7 @@ pub(crate) enum BundleError {
 struct Cache {
     folder: PathBuf,
     max_bytes: u64,
+    max_bytes_per_second: Option<u64>,
     opened: OnceCell<BundleCache>,
 }
 
@@ -37,11 +40,13 @@ impl Bundles {
         Self { store, cache: None }
     }
 
-    /// Through a cache in this folder, of so many bytes.
-    pub(crate) fn cached(store: BundleStore, folder: PathBuf, max_bytes: u64) -> Self {
+    /// Through a cache in this folder.
+    pub(crate) fn cached(store: BundleStore, folder: PathBuf, config: &CacheConfig) -> Self {
         let cache = Cache {
             folder,
-            max_bytes,
+            max_bytes: config.max_bytes,
+            max_bytes_per_second: (config.max_bytes_per_second > 0)
+                .then_some(config.max_bytes_per_second),
             opened: OnceCell::new(),
         };
         Self {
@@ -62,7 +67,10 @@ impl Bundles {
         let Some(cache) = &self.cache else {
             return Ok(self.store.open(digest).await?);
         };
-        let open = || BundleCache::open(&cache.folder, cache.max_bytes);
+        let open = async || {
+            let opened = BundleCache::open(&cache.folder, cache.max_bytes).await?;
+            Ok::<_, CacheError>(opened.with_max_bytes_per_second(cache.max_bytes_per_second))
+        };
         let opened = cache.opened.get_or_try_init(open).await?;
         opened.pin(pinned);
         Ok(opened.fetch(&self.store, digest).await?)

@@ -31,6 +31,8 @@ pub(crate) struct Manager {
 #[derive(Default)]
 struct Shared {
     places: BTreeMap<Place, PlaceState>,
+    /// What the loader was given last, if it was only to be prepared.
+    preparing: Option<Superseded>,
     retired: Vec<Retired>,
     /// Why nothing new is taken in, if it is not.
     frozen: Option<String>,
@@ -169,6 +171,13 @@ impl Manager {
             .collect()
     }
 
+    /// What is taken in next counts, though its generations be lower: an operator said so.
+    pub(crate) fn forget_generations(&self) {
+        for state in self.lock().places.values_mut() {
+            state.forget_generation();
+        }
+    }
+
     /// Takes in everything that is wanted; a place that is left out is not wanted any more. Versions that are
     /// resident, such as the previous one, are in service when this returns.
     pub(crate) fn aspire(&self, mut wanted: BTreeMap<Place, DesiredSlot>) {
@@ -177,6 +186,7 @@ impl Manager {
             places,
             retired,
             synced,
+            preparing,
             ..
         } = &mut *shared;
         places.retain(|place, state| {
@@ -191,6 +201,15 @@ impl Manager {
             let state = places.entry(place.clone()).or_default();
             state.aspire(&place, desired);
             retired.extend(state.settle(&place));
+        }
+        // A version that is to answer does not wait for one that is only to be prepared: that one begins again later.
+        let now = Instant::now();
+        if places
+            .values()
+            .any(|state| state.is_due(Urgency::Answers, now))
+            && let Some(preparing) = preparing.take()
+        {
+            preparing.set();
         }
         *synced = true;
         self.publish(&shared);
@@ -208,10 +227,13 @@ impl Manager {
                 .into_iter()
                 .find_map(|urgency| {
                     let mut places = shared.places.iter_mut();
-                    places.find_map(|(place, state)| state.next_load(place, urgency, now))
+                    let load =
+                        places.find_map(|(place, state)| state.next_load(place, urgency, now))?;
+                    Some((urgency, load))
                 });
-            if next.is_some() {
-                return next;
+            if let Some((urgency, load)) = next {
+                shared.preparing = (urgency == Urgency::Prepared).then(|| load.superseded.clone());
+                return Some(load);
             }
             let retry_at = shared
                 .places

@@ -91,6 +91,13 @@ impl Version {
 }
 
 impl PlaceState {
+    /// Whatever is wanted next is newer than what is known.
+    pub(super) fn forget_generation(&mut self) {
+        if let Some(desired) = &mut self.desired {
+            desired.generation = Generation::default();
+        }
+    }
+
     /// Takes in what is wanted here.
     pub(super) fn aspire(&mut self, place: &Place, desired: DesiredSlot) {
         if let Some(known) = &self.desired {
@@ -254,19 +261,8 @@ impl PlaceState {
         urgency: Urgency,
         now: Instant,
     ) -> Option<Load> {
+        let prepared = self.due(urgency, now)?;
         let desired = self.desired.as_ref()?;
-        let is_due = |version: &Version| match version.phase {
-            Phase::Start => true,
-            Phase::Failed { retry_at } => retry_at <= now,
-            _ => false,
-        };
-        let candidates = match urgency {
-            Urgency::Answers => desired.active.iter().map(prepared).collect(),
-            Urgency::Prepared => wanted(desired),
-        };
-        let prepared = candidates
-            .into_iter()
-            .find(|prepared| self.versions.get(&prepared.digest).is_some_and(is_due))?;
         let superseded = Superseded::default();
         self.versions
             .get_mut(&prepared.digest)?
@@ -277,6 +273,27 @@ impl PlaceState {
             signers: desired.signers.clone(),
             superseded,
         })
+    }
+
+    /// Whether a version is due to be loaded.
+    pub(super) fn is_due(&self, urgency: Urgency, now: Instant) -> bool {
+        self.due(urgency, now).is_some()
+    }
+
+    fn due(&self, urgency: Urgency, now: Instant) -> Option<Prepared> {
+        let desired = self.desired.as_ref()?;
+        let is_due = |version: &Version| match version.phase {
+            Phase::Start => true,
+            Phase::Failed { retry_at } => retry_at <= now,
+            _ => false,
+        };
+        let candidates = match urgency {
+            Urgency::Answers => desired.active.iter().map(prepared).collect(),
+            Urgency::Prepared => wanted(desired),
+        };
+        candidates
+            .into_iter()
+            .find(|prepared| self.versions.get(&prepared.digest).is_some_and(is_due))
     }
 
     /// When the first failed version is to be tried again.

@@ -13,7 +13,7 @@ use thiserror::Error;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::trust::{Seen, Trust};
+use super::trust::{Seen, Trust, Verdict};
 use super::{Manager, Place};
 
 /// How long to wait before a store that is doubted, or could not be read, is read again.
@@ -167,14 +167,19 @@ impl Source {
 
     fn judge(&mut self, seen: Seen, slots: BTreeMap<Place, DesiredSlot>) {
         let before = self.trust.doubt().cloned();
-        if self.trust.judge(seen) {
+        let verdict = self.trust.judge(seen);
+        if verdict != Verdict::Doubted {
             if let Some(doubt) = before {
                 tracing::warn!(%doubt, "the store is believed again");
                 self.manager.set_frozen(None);
             }
+            if verdict == Verdict::Adopted {
+                self.manager.forget_generations();
+            }
             self.accept(slots);
-        } else if self.trust.doubt() != before.as_ref()
-            && let Some(doubt) = self.trust.doubt()
+        } else if let Some(doubt) = self.trust.doubt()
+            // Its figures may change with each look, and each change is written to the store: only another kind is news.
+            && before.as_ref().map(std::mem::discriminant) != Some(std::mem::discriminant(doubt))
         {
             tracing::error!(%doubt, "frozen: what is in service goes on, and nothing new is taken in");
             self.manager.set_frozen(Some(doubt.to_string()));

@@ -59,8 +59,19 @@ pub(crate) enum Doubt {
         known: Generation,
         found: Generation,
     },
-    #[error("{place} is gone from a store that looks like another or an older one")]
+    #[error("{place} is gone, as from another store or an older copy")]
     SlotGone { place: Place },
+}
+
+/// What becomes of what a store says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// It goes on from what is known.
+    Believed,
+    /// An operator said that it is the truth, whatever was known.
+    Adopted,
+    /// Nothing of it is taken in.
+    Doubted,
 }
 
 /// What is remembered of the store, and whether it is believed now.
@@ -112,12 +123,12 @@ impl Trust {
         goes_on
     }
 
-    /// Takes in what the store holds, all of it read after the cluster's record; false when it is not believed.
-    pub(crate) fn judge(&mut self, found: Seen) -> bool {
-        let doubt = match &self.known {
-            None => None,
-            Some(known) if self.is_adopted(known, &found) => None,
-            Some(known) => self.doubt_of(known, &found),
+    /// Takes in what the store holds, all of it read after the cluster's record.
+    pub(crate) fn judge(&mut self, found: Seen) -> Verdict {
+        let (adopted, doubt) = match &self.known {
+            None => (false, None),
+            Some(known) if self.is_adopted(known, &found) => (true, None),
+            Some(known) => (false, self.doubt_of(known, &found)),
         };
         match &doubt {
             None => (self.known, self.doubted) = (Some(found), None),
@@ -134,7 +145,11 @@ impl Trust {
             }
         }
         self.doubt = doubt;
-        self.doubt.is_none()
+        match &self.doubt {
+            Some(_) => Verdict::Doubted,
+            None if adopted => Verdict::Adopted,
+            None => Verdict::Believed,
+        }
     }
 
     /// Whether an operator said, after what is known, that the store is the truth: the incarnation is above the one that is
@@ -144,9 +159,10 @@ impl Trust {
         let Some(found) = &found.cluster else {
             return false;
         };
-        let above = |cluster: &Cluster| found.incarnation > cluster.incarnation;
-        let grew = |doubted: &Cluster| doubted.uuid == found.uuid && above(doubted);
-        known.cluster.as_ref().is_some_and(above) || self.doubted.as_ref().is_some_and(grew)
+        // Of another cluster, the incarnation says nothing about this one.
+        let grew =
+            |before: &Cluster| before.uuid == found.uuid && found.incarnation > before.incarnation;
+        known.cluster.as_ref().is_some_and(grew) || self.doubted.as_ref().is_some_and(grew)
     }
 
     fn doubt_of(&self, known: &Seen, found: &Seen) -> Option<Doubt> {
@@ -177,19 +193,17 @@ impl Trust {
                 found: found.revision,
             });
         }
-        // A slot that is gone from a sound store was removed. From one that was doubted a moment ago, or that has another
-        // id, it may be gone because the copy is older than the slot.
-        let is_sound = self.doubt.is_none() && known.store == found.store;
-        first_lost(&known.generations, &found.generations).and_then(|(place, known, found)| {
+        // Nobody takes a slot away: it is emptied. One that is gone is missing from an older copy, even if that copy's
+        // revision has passed the one that is known.
+        first_lost(&known.generations, &found.generations).map(|(place, known, found)| {
             let place = place.clone();
             match found {
-                Some(found) => Some(Doubt::GenerationBack {
+                Some(found) => Doubt::GenerationBack {
                     place,
                     known,
                     found,
-                }),
-                None if is_sound => None,
-                None => Some(Doubt::SlotGone { place }),
+                },
+                None => Doubt::SlotGone { place },
             }
         })
     }

@@ -13,6 +13,7 @@ use super::backup::{self, Header};
 use super::plural;
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
+use ulid::Ulid;
 
 /// Writes all metadata to the file.
 pub(super) async fn export(context: &Context, file: &str) -> Result<Exit, Failure> {
@@ -101,7 +102,7 @@ impl PartialFile {
         let name = target
             .file_name()
             .ok_or_else(|| cannot("it has no name".to_owned()))?;
-        let hidden = format!(".{}.partial-{}", name.to_string_lossy(), std::process::id());
+        let hidden = format!(".{}.partial-{}", name.to_string_lossy(), Ulid::generate());
         let path = target.with_file_name(hidden);
         let file = File::create_new(&path).map_err(|error| cannot(error.to_string()))?;
         Ok(Self {

@@ -9,6 +9,7 @@ use decant_model::{BundlePath, Digest, FileEntry, Hasher, Manifest, ModelName, f
 use decant_proto::registry::v1::fetch_bundle_response::Part;
 use decant_proto::registry::v1::{FetchBundleResponse, FileChunk, Version};
 use serde_json::json;
+use ulid::Ulid;
 
 use crate::arguments::version::VersionArgument;
 use crate::context::Context;
@@ -182,7 +183,7 @@ impl PartialFolder {
         let name = target
             .file_name()
             .ok_or_else(|| cannot("it has no name".to_owned()))?;
-        let hidden = format!(".{}.partial-{}", name.to_string_lossy(), std::process::id());
+        let hidden = format!(".{}.partial-{}", name.to_string_lossy(), Ulid::generate());
         let path = target.with_file_name(hidden);
         fs::create_dir(&path).map_err(|error| cannot(error.to_string()))?;
         Ok(Self(path))

@@ -31,6 +31,12 @@ fn seen(revision: u64, slots: &[(&str, u64)]) -> Seen {
     }
 }
 
+impl Trust {
+    fn believes(&mut self, found: Seen) -> bool {
+        self.judge(found) != Verdict::Doubted
+    }
+}
+
 /// Trust in a store at revision 10 with two slots.
 fn trust() -> Trust {
     Trust::remembering(Some(seen(10, &[("books", 3), ("films", 5)])))
@@ -40,7 +46,7 @@ fn trust() -> Trust {
 fn doubt(found: Seen) -> String {
     let mut trust = trust();
     let known = trust.known().cloned();
-    assert!(!trust.judge(found));
+    assert!(!trust.believes(found));
     assert_eq!(trust.known().cloned(), known);
     trust.doubt().unwrap().to_string()
 }
@@ -49,7 +55,7 @@ fn doubt(found: Seen) -> String {
 fn without_a_memory_everything_is_believed() {
     let mut trust = Trust::default();
     assert!(!trust.follows(STORE, Revision(1), &generations(&[])));
-    assert!(trust.judge(seen(4, &[("films", 2)])));
+    assert!(trust.believes(seen(4, &[("films", 2)])));
     assert!(trust.follows(
         STORE,
         Revision(5),
@@ -71,10 +77,17 @@ fn what_does_not_plainly_go_on_is_read_again() {
 }
 
 #[test]
-fn a_slot_that_a_sound_store_does_not_have_was_removed() {
-    let mut trust = trust();
-    assert!(trust.judge(seen(11, &[("films", 5)])));
-    assert_eq!(trust.known(), Some(&seen(11, &[("films", 5)])));
+fn a_slot_that_is_gone_is_missing_from_an_older_copy() {
+    assert!(doubt(seen(11, &[("films", 5)])).contains("books/main is gone"));
+}
+
+#[test]
+fn the_incarnation_of_another_cluster_says_nothing() {
+    let elsewhere = Seen {
+        cluster: cluster("b", 9),
+        ..seen(12, &[("books", 3), ("films", 5)])
+    };
+    assert_eq!(doubt(elsewhere), "the store is of cluster b, not of a");
 }
 
 #[test]
@@ -120,17 +133,17 @@ fn before_the_cluster_has_a_name_the_stores_own_counts() {
         ..seen(revision, &[("films", 1)])
     };
     let mut trust = Trust::remembering(Some(nameless(1, 4)));
-    assert!(!trust.judge(nameless(2, 5)));
+    assert!(!trust.believes(nameless(2, 5)));
     assert_eq!(
         trust.doubt().unwrap().to_string(),
         "another store answers: 2, not 1"
     );
-    assert!(trust.judge(nameless(1, 5)));
+    assert!(trust.believes(nameless(1, 5)));
     let named = Seen {
         store: 1,
         ..seen(6, &[("films", 1)])
     };
-    assert!(trust.judge(named));
+    assert!(trust.believes(named));
 }
 
 #[test]
@@ -140,13 +153,13 @@ fn a_store_that_moved_without_losing_anything_is_believed() {
         store: 8,
         ..seen(10, &[("books", 3), ("films", 5)])
     };
-    assert!(trust.judge(moved));
+    assert!(trust.believes(moved));
 }
 
 #[test]
 fn a_store_that_has_caught_up_is_believed_again() {
     let mut trust = trust();
-    assert!(!trust.judge(seen(8, &[("films", 4)])));
+    assert!(!trust.believes(seen(8, &[("films", 4)])));
     // A watch alone cannot say that it has.
     assert!(!trust.follows(
         STORE,
@@ -154,8 +167,8 @@ fn a_store_that_has_caught_up_is_believed_again() {
         &generations(&[("books", 3), ("films", 6)])
     ));
     // Further on, but a slot is missing that a copy may be too old to have.
-    assert!(!trust.judge(seen(11, &[("films", 6)])));
-    assert!(trust.judge(seen(11, &[("books", 3), ("films", 6)])));
+    assert!(!trust.believes(seen(11, &[("films", 6)])));
+    assert!(trust.believes(seen(11, &[("books", 3), ("films", 6)])));
     assert_eq!(trust.doubt(), None);
 }
 
@@ -167,14 +180,14 @@ fn an_operator_makes_any_store_the_truth() {
         ..seen(3, &[("films", 6)])
     };
     let mut trust = trust();
-    assert!(!trust.judge(Seen {
+    assert!(!trust.believes(Seen {
         cluster: cluster("b", 1),
         ..restored.clone()
     }));
-    assert!(trust.judge(restored.clone()));
+    assert!(trust.believes(restored.clone()));
     assert_eq!(trust.known(), Some(&restored));
     // Once is enough: the same incarnation does not adopt the store that was left.
-    assert!(!trust.judge(seen(20, &[("books", 3), ("films", 9)])));
+    assert!(!trust.believes(seen(20, &[("books", 3), ("films", 9)])));
 }
 
 #[test]
@@ -184,11 +197,11 @@ fn a_copy_of_before_the_last_adoption_can_be_adopted() {
         ..seen(revision, &[("books", 3), ("films", 5)])
     };
     let mut trust = Trust::remembering(Some(restored(3, 10)));
-    assert!(!trust.judge(restored(2, 4)));
-    assert!(!trust.judge(restored(2, 5)));
-    assert!(trust.judge(restored(3, 6)));
+    assert!(!trust.believes(restored(2, 4)));
+    assert!(!trust.believes(restored(2, 5)));
+    assert!(trust.believes(restored(3, 6)));
     // What was doubted is forgotten with the doubt.
-    assert!(!trust.judge(restored(3, 5)));
+    assert!(!trust.believes(restored(3, 5)));
 }
 
 fn any_seen() -> impl Strategy<Value = Seen> {
@@ -219,7 +232,7 @@ proptest! {
             let believed = if by_watch {
                 trust.follows(found.store, found.revision, &found.generations)
             } else {
-                trust.judge(found.clone())
+                trust.believes(found.clone())
             };
             let Some(before) = before else { continue };
             let after = trust.known().cloned().unwrap();
