@@ -156,6 +156,23 @@ async fn only_the_models_signers_may_push() {
     let signature = ours.sign(&one.manifest);
     let version = push(Some(signature)).await.unwrap();
     assert_eq!(version.signature, signature.to_string());
+
+    // A key that is withdrawn puts nothing into service any more, whatever it has signed.
+    set(&registry, 1).await.unwrap();
+    let withdrawn = UpdateModelRequest {
+        name: "movies".into(),
+        signers: Some(Signers {
+            keys: vec![theirs.public().to_string()],
+        }),
+        ..UpdateModelRequest::default()
+    };
+    registry.client().update_model(withdrawn).await.unwrap();
+    let refused = set(&registry, 1).await.unwrap_err();
+    assert_eq!(refused.code(), Code::FailedPrecondition);
+    assert!(
+        refused.message().contains(&ours.public().to_string()),
+        "{refused}"
+    );
     assert_eq!(version.state(), VersionState::Approved);
 }
 
