@@ -9,7 +9,7 @@ use decant_coordination::Revision;
 use decant_coordination::keys::{ClusterKey, ClusterRecord, LeaderKey, LeaderRecord, ObservedKey};
 use serde_json::json;
 
-use crate::admission::{Admission, Flights};
+use crate::admission::Admission;
 use crate::catalog::Catalog;
 use crate::cluster::Cluster;
 use crate::error::CallError;
@@ -29,7 +29,6 @@ pub(crate) struct Care {
     pub(crate) slots: Slots,
     pub(crate) cluster: Cluster,
     pub(crate) admission: Admission,
-    pub(crate) flights: Flights,
     pub(crate) bundles: BundleStore,
 }
 

@@ -2,7 +2,6 @@
 //! Nothing is visible before it has its number, and a failure until then leaves nothing behind. A failure after that is
 //! made good by the registry's leader.
 
-mod flights;
 mod upload;
 
 use std::sync::Arc;
@@ -19,7 +18,6 @@ use crate::config::Config;
 use crate::error::CallError;
 use crate::ledger::{Ask, Ledger};
 
-pub(crate) use flights::Flights;
 pub(crate) use upload::{Header, Part, Parts};
 
 /// When to come again, if too many pushes are at work.
@@ -31,7 +29,6 @@ pub(crate) struct Admission {
     catalog: Catalog,
     ledger: Ledger,
     bundles: BundleStore,
-    flights: Flights,
     limits: Limits,
     idle: Duration,
     places: Arc<Semaphore>,
@@ -49,17 +46,11 @@ impl Admission {
             catalog,
             ledger,
             bundles,
-            flights: Flights::default(),
             limits: config.limits,
             idle: config.push_idle(),
             places: Arc::new(Semaphore::new(config.pushes)),
             place_count: config.pushes,
         }
-    }
-
-    /// The bundles that are being pushed here.
-    pub(crate) fn flights(&self) -> Flights {
-        self.flights.clone()
     }
 
     /// A place among the pushes at work.
@@ -78,7 +69,6 @@ impl Admission {
         if let Some(version) = self.ledger.recall::<ModelVersion>(&ask).await? {
             return self.finish(&ask, &model, version).await;
         }
-        let _flight = self.flights.enter(header.digest);
         let (mut writer, record) = match self.begin(header).await {
             Ok(begun) => begun,
             // The same push may have been at work beside this one.

@@ -68,7 +68,6 @@ impl App {
             slots: slots.clone(),
             cluster: cluster.clone(),
             admission: admission.clone(),
-            flights: admission.flights(),
             bundles: bundles.clone(),
         };
         lead(&config, records, &slots, &admission, cluster, &tasks);

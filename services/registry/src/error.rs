@@ -106,7 +106,7 @@ pub(crate) enum CallError {
     #[error("another replica leads by now")]
     Deposed,
     /// A transaction that ended without an answer, and was not made as far as can be seen.
-    #[error("{0}; it was not done, and may be asked for again with the same request id")]
+    #[error("{0}; it was not done as far as can be seen: ask again with the same request id")]
     NotDone(#[source] StoreError),
     /// A transaction that ended without an answer, and nobody knows.
     #[error(

@@ -20,7 +20,7 @@ use decant_model::Digest;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::Mutex;
-use tokio::time::{Duration, Instant, sleep};
+use tokio::time::{Duration, Instant, sleep, timeout};
 
 use crate::clock::now_millis;
 use crate::error::CallError;
@@ -162,8 +162,14 @@ impl Ledger {
             head: queue,
         } = &*self.inner;
         let head_key = records.key(&AuditHeadKey {});
-        let mut known = queue.lock().await;
         let begun = Instant::now();
+        let queued = timeout(PATIENCE, queue.lock()).await;
+        let mut known = queued.map_err(|_| {
+            CallError::Store(StoreError::Unavailable {
+                action: "take a change",
+                reason: format!("others have waited for it for {PATIENCE:?}"),
+            })
+        })?;
         let mut wait = FIRST_WAIT;
         loop {
             let head = match known.take() {

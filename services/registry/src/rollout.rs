@@ -8,7 +8,7 @@ mod status;
 
 use decant_coordination::follow;
 use decant_coordination::keys::{
-    self, DesiredKey, ModelRecord, ObservedKey, ObservedRecord, ScorerKey, ScorerRecord,
+    self, DesiredKey, ObservedKey, ObservedRecord, ScorerKey, ScorerRecord,
 };
 use decant_model::{DesiredSlot, ModelName, ScorerName, SlotName};
 use futures::{Stream, StreamExt, future};
@@ -138,10 +138,6 @@ impl Slots {
             .into_iter()
             .map(|(key, found)| (key.scorer, found.value));
         Ok(Fleet::new(scorers, observed))
-    }
-
-    async fn model(&self, model: &ModelName) -> Result<ModelRecord, CallError> {
-        Ok(self.catalog.model(model).await?.record)
     }
 }
 

@@ -4,8 +4,15 @@ use std::collections::BTreeSet;
 use std::process::Output;
 use std::time::{Duration, SystemTime};
 
+use decant_chassis::client::channel;
 use decant_proto::admin::v1 as admin;
-use decant_tests::{Deployment, Job, Operated, Recorder, Shape, Standalone, Tiny, eventually};
+use decant_tests::{
+    Deployment, Job, Operated, Process, Recorder, Shape, Standalone, Tiny, eventually,
+};
+use tonic::Streaming;
+use tonic_health::pb::health_check_response::ServingStatus;
+use tonic_health::pb::health_client::HealthClient;
+use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
 
 /// How often each client asks.
 const OFTEN: Duration = Duration::from_millis(5);
@@ -76,6 +83,18 @@ async fn process_a_version_goes_to_all_scorers_and_back_on_the_embedded_store() 
     a_version_goes_to_all_scorers_and_back(&standalone).await;
     let (status, _) = standalone.end("TERM");
     assert!(status.success());
+}
+
+async fn watch_health(process: &Process, service: &str) -> Streaming<HealthCheckResponse> {
+    let address = format!("http://{}", process.address());
+    let request = HealthCheckRequest {
+        service: service.to_owned(),
+    };
+    let mut client = HealthClient::new(channel("service", &address).unwrap());
+    let mut answers = client.watch(request).await.unwrap().into_inner();
+    let first = answers.message().await.unwrap().unwrap();
+    assert_eq!(first.status(), ServingStatus::Serving);
+    answers
 }
 
 fn stdout(output: &Output) -> String {
@@ -159,6 +178,15 @@ async fn process_every_service_ends_in_order_and_gives_its_lease_back() {
     let tiny = Tiny::new(0.1);
     cluster.serve(&tiny).await;
     let clients = Recorder::start(cluster.scorer_addresses()[1..].to_vec(), OFTEN);
+    // Who watches health holds a connection, and must not hold up the end.
+    let mut watched = Vec::new();
+    for (process, service) in [
+        (&cluster.scorers[0], ""),
+        (&cluster.scorers[0], "decant.scorer.v1.ScorerService"),
+        (&cluster.registries[0], ""),
+    ] {
+        watched.push(watch_health(process, service).await);
+    }
 
     let (status, log) = cluster.scorers.remove(0).end("TERM");
     assert!(status.success(), "{log:#?}");

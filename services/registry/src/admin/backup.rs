@@ -7,7 +7,7 @@ use decant_coordination::keys::{
     self, AuditHead, AuditHeadKey, AuditKey, ClusterKey, ClusterRecord, DesiredKey, DigestKey,
     HistoryKey, ModelKey, Record, RecordError, StateKey, VersionKey,
 };
-use decant_coordination::{Entry, Key, MAX_BYTES, MAX_OPERATIONS, Order, Revision, Txn};
+use decant_coordination::{Entry, Expect, Key, MAX_BYTES, MAX_OPERATIONS, Order, Revision, Txn};
 use serde_json::json;
 
 use super::{Care, note};
@@ -135,7 +135,13 @@ impl Import {
             json!({ "records": self.written, "cluster": self.cluster }),
         );
         let found = self.care.cluster.record().await?;
-        let mut txn = Txn::new();
+        // Nobody may have changed anything since the import began.
+        let mut txn = Txn::new()
+            .expect(records.key(&AuditHeadKey {}), Expect::Absent)
+            .expect(
+                found.entry.key.clone(),
+                Expect::unchanged(Some(&found.entry)),
+            );
         if let Some(head) = &self.head {
             let key = records.key(&AuditHeadKey {});
             txn = txn.put(key, keys::encode(&AuditHeadKey {}, head)?);
@@ -163,7 +169,7 @@ impl Import {
 
     async fn write(&mut self, key: Key, value: Bytes) -> Result<(), CallError> {
         let bytes = key.as_str().len() + value.len();
-        if self.batch.len() == MAX_OPERATIONS || self.batch_bytes + bytes > BATCH_BYTES {
+        if 2 * self.batch.len() == MAX_OPERATIONS || self.batch_bytes + bytes > BATCH_BYTES {
             self.flush().await?;
         }
         self.batch_bytes += bytes;
@@ -175,9 +181,10 @@ impl Import {
         let batch = std::mem::take(&mut self.batch);
         self.batch_bytes = 0;
         let count = batch.len() as u64;
-        let txn = batch
-            .into_iter()
-            .fold(Txn::new(), |txn, (key, value)| txn.put(key, value));
+        let create = |txn: Txn, (key, value): (Key, Bytes)| {
+            txn.expect(key.clone(), Expect::Absent).put(key, value)
+        };
+        let txn = batch.into_iter().fold(Txn::new(), create);
         match self.care.records.store.commit(txn).await {
             Ok(_) => {
                 self.written += count;

@@ -41,8 +41,8 @@ impl Care {
                 ),
             ));
         }
-        // Pushes first: one that ends in between is a version by the time that those are read.
-        let mut wanted: BTreeSet<_> = self.flights.digests().into_iter().collect();
+        // What pushes at work bring is young, and so stays.
+        let mut wanted = BTreeSet::new();
         self.catalog
             .digests(|digest| {
                 wanted.insert(digest);

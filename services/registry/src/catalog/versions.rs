@@ -94,10 +94,16 @@ impl Catalog {
     }
 
     async fn plan_judge(&self, version: &Version) -> Result<Planned<()>, CallError> {
-        let gates = self.model_found(&version.model).await?.value.gates;
+        let model = self.model_found(&version.model).await?;
         let current = self.known_version(&version.model, version.version).await?;
-        let next = judged(&gates, &current.record.manifest);
-        self.plan_state(&current, VersionState::Validated, next)
+        let next = judged(&model.value.gates, &current.record.manifest);
+        // By the gates as they are, and not as they were when the judging began.
+        Ok(
+            match self.plan_state(&current, VersionState::Validated, next)? {
+                Planned::Do(plan) => Planned::Do(plan.unchanged(&model.entry)),
+                nothing => nothing,
+            },
+        )
     }
 
     /// Moves a version on, unless somebody else did so already.

@@ -110,6 +110,10 @@ impl Activation {
             )));
         }
         let readiness = fleet.readiness(&pending.active);
+        if readiness.live == 0 {
+            // Scorers that lost their leases all at once still serve, and have nothing ready.
+            return Ok(Some("no scorer is live".to_owned()));
+        }
         if !readiness.is_enough(pending.min_ready_percent) {
             return Ok(Some(readiness.words()));
         }

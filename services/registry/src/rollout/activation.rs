@@ -52,14 +52,14 @@ impl Slots {
             return Ok(Planned::Nothing(None));
         };
         let current = &found.value;
-        let signers = self.model(&key.model).await?.signers;
+        let model = self.catalog.model_found(&key.model).await?;
         for active in &ready.active {
             // Scorers have checked it when they loaded it; a key may have been withdrawn since.
             let version = self
                 .catalog
                 .version(&key.model, Some(active.version))
                 .await?;
-            CallError::check_signed(&version, &signers)?;
+            CallError::check_signed(&version, &model.value.signers)?;
         }
         let next = DesiredSlot {
             generation: current.generation.next(),
@@ -67,7 +67,7 @@ impl Slots {
             prepare: replaced(&current.active, &ready.active),
             active: ready.active,
             pending: None,
-            signers,
+            signers: model.value.signers.clone(),
             issued_by: current.issued_by.clone(),
             reason: current.reason.clone(),
             issued_at_millis: now_millis(),
@@ -78,7 +78,8 @@ impl Slots {
             (&key.model, &key.slot),
             Some(&found),
             next,
-        )?;
+        )?
+        .unchanged(&model.entry);
         Ok(Planned::Do(
             plan.reason(pending.readiness.clone()).map_answer(Some),
         ))

@@ -1,7 +1,7 @@
 //! Changes of a slot that an operator asks for.
 
 use decant_coordination::Conflict;
-use decant_coordination::keys::{self, DesiredKey, HistoryKey, VersionState};
+use decant_coordination::keys::{self, DesiredKey, HistoryKey, ModelKey, VersionState};
 use decant_model::{
     Active, Arm, BASIS_POINTS, DesiredSlot, Generation, ModelName, ModelVersion, Pending, Prepared,
     SlotName,
@@ -28,6 +28,7 @@ pub(crate) struct Change {
 
 /// What a change is made from.
 struct Before {
+    model: Found<ModelKey>,
     version: Version,
     found: Option<Found<DesiredKey>>,
     fleet: Fleet,
@@ -123,8 +124,8 @@ impl Slots {
         if version.state.state != VersionState::Approved {
             return Err(CallError::not_approved(&version));
         }
-        let signers = self.model(model).await?.signers;
-        CallError::check_signed(&version, &signers)?;
+        let of = self.catalog.model_found(model).await?;
+        CallError::check_signed(&version, &of.value.signers)?;
         // Before the slot itself: read the other way round, a change in between would look like scorers that are ahead.
         let fleet = self.fleet(model, slot).await?;
         let found = self.find(model, slot).await?;
@@ -144,13 +145,14 @@ impl Slots {
         let next = DesiredSlot {
             generation: generation.next(),
             epoch: change.ask.epoch(),
-            signers,
+            signers: of.value.signers.clone(),
             issued_by: change.ask.actor.clone(),
             reason: change.ask.reason.clone(),
             issued_at_millis: now_millis(),
             ..DesiredSlot::default()
         };
         Ok(Before {
+            model: of,
             version,
             found,
             fleet,
@@ -194,7 +196,9 @@ impl Slots {
             before.found.as_ref(),
             next,
         )?
-        .unchanged(&before.version.state_entry);
+        .unchanged(&before.version.state_entry)
+        // A key may be withdrawn meanwhile.
+        .unchanged(&before.model.entry);
         Ok(Planned::Do(plan))
     }
 }

@@ -28,7 +28,8 @@ pub(crate) struct Member {
 /// How far the fleet is with some versions.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Readiness {
-    live: usize,
+    /// How many scorers are live.
+    pub(crate) live: usize,
     ready: usize,
     /// Those that will not get there by themselves, and why.
     stuck: Vec<String>,

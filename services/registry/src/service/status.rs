@@ -2,6 +2,7 @@
 
 use decant_artifact::{ReadError, SweepError};
 use decant_coordination::StoreError;
+use decant_coordination::keys::RecordError;
 use decant_proto::status::{ErrorCode, bad_request, busy};
 use tonic::Status;
 
@@ -48,7 +49,14 @@ fn code(error: &CallError) -> ErrorCode {
         | CallError::NotDone(_)
         | CallError::Unresolved(_)
         | CallError::Store(StoreError::Unavailable { .. }) => ErrorCode::NotReady,
+        CallError::Read(ReadError::Storage(error)) | CallError::Storage(error)
+            if error.is_transient() =>
+        {
+            ErrorCode::NotReady
+        }
         CallError::Read(ReadError::Storage(_)) => ErrorCode::Internal,
+        // Of a newer Decant: this one has to be upgraded.
+        CallError::Record(RecordError::Format { .. }) => ErrorCode::Precondition,
         // The catalog names the bundle, so one that is not there is lost.
         CallError::Read(_)
         | CallError::Record(_)
