@@ -9,6 +9,7 @@ mod failure;
 mod commands;
 mod columns;
 mod output;
+mod partial;
 
 use std::ffi::OsString;
 use std::process::ExitCode;

@@ -13,7 +13,7 @@ use super::backup::{self, Header};
 use super::plural;
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
-use ulid::Ulid;
+use crate::partial;
 
 /// Writes all metadata to the file.
 pub(super) async fn export(context: &Context, file: &str) -> Result<Exit, Failure> {
@@ -97,14 +97,9 @@ struct PartialFile {
 
 impl PartialFile {
     fn create(target: &Path) -> Result<Self, Failure> {
-        let cannot =
-            |reason: String| Failure::new(format!("cannot create {}: {reason}", target.display()));
-        let name = target
-            .file_name()
-            .ok_or_else(|| cannot("it has no name".to_owned()))?;
-        let hidden = format!(".{}.partial-{}", name.to_string_lossy(), Ulid::generate());
-        let path = target.with_file_name(hidden);
-        let file = File::create_new(&path).map_err(|error| cannot(error.to_string()))?;
+        let path = partial::beside(target)?;
+        let file =
+            File::create_new(&path).map_err(|error| partial::cannot_create(target, error))?;
         Ok(Self {
             file,
             path,

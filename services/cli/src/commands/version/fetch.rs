@@ -9,12 +9,12 @@ use decant_model::{BundlePath, Digest, FileEntry, Hasher, Manifest, ModelName, f
 use decant_proto::registry::v1::fetch_bundle_response::Part;
 use decant_proto::registry::v1::{FetchBundleResponse, FileChunk, Version};
 use serde_json::json;
-use ulid::Ulid;
 
 use crate::arguments::version::VersionArgument;
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
 use crate::output::{names, units};
+use crate::partial;
 use crate::remote::Answers;
 
 /// Downloads a version into a folder that does not exist yet.
@@ -178,14 +178,8 @@ struct PartialFolder(PathBuf);
 
 impl PartialFolder {
     fn create(target: &Path) -> Result<Self, Failure> {
-        let cannot =
-            |reason: String| Failure::new(format!("cannot create {}: {reason}", target.display()));
-        let name = target
-            .file_name()
-            .ok_or_else(|| cannot("it has no name".to_owned()))?;
-        let hidden = format!(".{}.partial-{}", name.to_string_lossy(), Ulid::generate());
-        let path = target.with_file_name(hidden);
-        fs::create_dir(&path).map_err(|error| cannot(error.to_string()))?;
+        let path = partial::beside(target)?;
+        fs::create_dir(&path).map_err(|error| partial::cannot_create(target, error))?;
         Ok(Self(path))
     }
 
@@ -200,8 +194,7 @@ impl PartialFolder {
 
     /// Gives the folder its final name.
     fn finish(self, target: &Path) -> Result<(), Failure> {
-        fs::rename(&self.0, target)
-            .map_err(|error| Failure::new(format!("cannot create {}: {error}", target.display())))
+        fs::rename(&self.0, target).map_err(|error| partial::cannot_create(target, error))
     }
 }
 
