@@ -1,9 +1,13 @@
 //! Raw columns to the arrays that networks take.
 
+use std::io::Write;
+use std::ops::Range;
+
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::column::{Column, Columns, Values};
+use crate::layout::SideLayout;
 use crate::schema::{Feature, Lookup, MISSING, Schema, Side, Transform, UNKNOWN};
 
 /// Encoded rows of one side, row-major.
@@ -23,23 +27,93 @@ pub struct Encoded {
     pub dense: Vec<f32>,
 }
 
-impl Encoded {
-    /// The given rows, in the given order.
-    pub fn select(&self, rows: &[usize]) -> Encoded {
-        fn gather<T: Copy>(values: &[T], width: usize, rows: &[usize]) -> Vec<T> {
-            rows.iter()
-                .flat_map(|&row| &values[row * width..(row + 1) * width])
-                .copied()
-                .collect()
+/// Some of the encoded rows of one side, borrowed. The fields are those of [`Encoded`].
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[expect(missing_docs, reason = "said once, at Encoded")]
+pub struct Rows<'a> {
+    pub rows: usize,
+    pub slots: usize,
+    pub dense_width: usize,
+    pub ids: &'a [i32],
+    pub weights: &'a [f32],
+    pub dense: &'a [f32],
+}
+
+impl<'a> From<&'a Encoded> for Rows<'a> {
+    fn from(encoded: &'a Encoded) -> Self {
+        Rows {
+            rows: encoded.rows,
+            slots: encoded.slots,
+            dense_width: encoded.dense_width,
+            ids: &encoded.ids,
+            weights: &encoded.weights,
+            dense: &encoded.dense,
         }
+    }
+}
+
+impl Encoded {
+    /// No row yet, with room for rows of this side.
+    pub fn empty(side: &SideLayout) -> Self {
         Encoded {
+            slots: side.slots,
+            dense_width: side.dense.len(),
+            ..Encoded::default()
+        }
+    }
+
+    /// Forgets the rows and keeps their memory, for the next ones of this side.
+    pub fn reset(&mut self, side: &SideLayout) {
+        self.rows = 0;
+        self.slots = side.slots;
+        self.dense_width = side.dense.len();
+        self.ids.clear();
+        self.weights.clear();
+        self.dense.clear();
+    }
+
+    /// Rows next to each other.
+    ///
+    /// # Panics
+    /// When the range ends beyond the last row.
+    pub fn range(&self, rows: Range<usize>) -> Rows<'_> {
+        let of = |width: usize| rows.start * width..rows.end * width;
+        Rows {
             rows: rows.len(),
             slots: self.slots,
             dense_width: self.dense_width,
-            ids: gather(&self.ids, self.slots, rows),
-            weights: gather(&self.weights, self.slots, rows),
-            dense: gather(&self.dense, self.dense_width, rows),
+            ids: &self.ids[of(self.slots)],
+            weights: &self.weights[of(self.slots)],
+            dense: &self.dense[of(self.dense_width)],
         }
+    }
+
+    /// Appends rows of another of the same side, in the given order.
+    ///
+    /// # Panics
+    /// When a row is not there.
+    pub fn extend(&mut self, from: &Encoded, rows: impl IntoIterator<Item = usize>) {
+        for row in rows {
+            let picked = from.range(row..row + 1);
+            self.ids.extend_from_slice(picked.ids);
+            self.weights.extend_from_slice(picked.weights);
+            self.dense.extend_from_slice(picked.dense);
+            self.rows += 1;
+        }
+    }
+
+    /// The given rows, in the given order.
+    pub fn select(&self, rows: &[usize]) -> Encoded {
+        let mut selected = Encoded {
+            slots: self.slots,
+            dense_width: self.dense_width,
+            ids: Vec::with_capacity(rows.len() * self.slots),
+            weights: Vec::with_capacity(rows.len() * self.slots),
+            dense: Vec::with_capacity(rows.len() * self.dense_width),
+            rows: 0,
+        };
+        selected.extend(self, rows.iter().copied());
+        selected
     }
 }
 
@@ -67,51 +141,58 @@ impl Schema {
     /// # Errors
     /// Missing columns and wrong types, all of them at once.
     pub fn encode(&self, side: Side, columns: &Columns) -> Result<Encoded, EncodeError> {
+        self.check(side, columns)?;
+        let mut encoded = Encoded::empty(self.layout().side(side));
+        self.encode_into(side, columns, &mut encoded);
+        Ok(encoded)
+    }
+
+    /// Whether the columns hold what this side's features read.
+    ///
+    /// # Errors
+    /// As [`Schema::encode`].
+    pub fn check(&self, side: Side, columns: &Columns) -> Result<(), EncodeError> {
         let violations: Vec<Violation> = self
             .side(side)
             .filter_map(|feature| violation(feature, columns))
             .collect();
-        if !violations.is_empty() {
-            return Err(EncodeError { violations });
+        if violations.is_empty() {
+            Ok(())
+        } else {
+            Err(EncodeError { violations })
         }
-        let layout = match side {
-            Side::Query => &self.layout().query,
-            Side::Item => &self.layout().item,
-        };
-        let (rows, slots, dense_width) = (columns.rows(), layout.slots, layout.dense.len());
-        let mut encoded = Encoded {
-            rows,
-            slots,
-            dense_width,
-            ids: vec![0; rows * slots],
-            weights: vec![0.0; rows * slots],
-            dense: vec![0.0; rows * dense_width],
-        };
+    }
+
+    /// Appends the columns' rows to those that are there, which are of this side. Columns that [`Schema::check`] does
+    /// not let pass are encoded as if their values were missing.
+    pub fn encode_into(&self, side: Side, columns: &Columns, out: &mut Encoded) {
+        let layout = self.layout().side(side);
+        let first_row = out.rows;
+        out.rows += columns.rows();
+        out.ids.resize(out.rows * out.slots, 0);
+        out.weights.resize(out.rows * out.slots, 0.0);
+        out.dense.resize(out.rows * out.dense_width, 0.0);
         let (mut fields, mut dense_column) = (layout.fields.iter(), 0);
         for (feature, lookup) in self.features().iter().zip(&self.lookups) {
             if feature.role.side() != side {
                 continue;
             }
-            // Checked above: each feature's column is there.
-            let Some(column) = columns.get(&feature.column) else {
-                continue;
-            };
-            if feature.transform.slots() == 0 {
-                encode_number(&feature.transform, column, &mut encoded, dense_column);
-                dense_column += 1;
-            } else if let Some(field) = fields.next() {
-                let base = field.first_id as i32;
-                encode_ids(
-                    &feature.transform,
-                    lookup,
-                    column,
-                    &mut encoded,
-                    field.first_slot,
-                    base,
-                );
+            let transform = &feature.transform;
+            let column = columns.get(&feature.column);
+            if transform.slots() == 0 {
+                if let Some(column) = column {
+                    encode_numbers(transform, column, out, first_row, dense_column);
+                }
+                dense_column += transform.dense_columns();
+            } else if let (Some(field), Some(column)) = (fields.next(), column) {
+                let place = Place {
+                    first_row,
+                    first_slot: field.first_slot,
+                    first_id: field.first_id as i32,
+                };
+                encode_ids(transform, lookup, column, out, place);
             }
         }
-        Ok(encoded)
     }
 
     /// Names of columns that no feature reads: a request that sends one has probably misspelt it.
@@ -135,17 +216,23 @@ fn violation(feature: &Feature, columns: &Columns) -> Option<Violation> {
     let Some(column) = columns.get(&feature.column) else {
         return refuse(format!("missing; feature `{}` reads it", feature.name));
     };
-    let takes_list = matches!(
-        feature.transform,
-        Transform::Categories { .. } | Transform::Sequence { .. }
-    );
-    if column.offsets.is_some() && !takes_list {
+    if let Transform::Vector { mean, .. } = &feature.transform {
+        let of_another_length =
+            |row: &usize| column.is_present(*row) && column.range(*row).len() != mean.len();
+        if let Some(row) = (0..column.rows()).find(of_another_length) {
+            let (found, expected) = (column.range(row).len(), mean.len());
+            return refuse(format!(
+                "row {row} holds {found} values, but lists of {expected} are expected"
+            ));
+        }
+    } else if column.offsets.is_some() && !feature.transform.takes_lists() {
         return refuse("holds lists, but one value a row is expected".into());
     }
     let expected = match feature.transform {
-        Transform::Standard { .. } | Transform::Log { .. } | Transform::Buckets { .. } => {
-            "int64 or float"
-        }
+        Transform::Standard { .. }
+        | Transform::Log { .. }
+        | Transform::Vector { .. }
+        | Transform::Buckets { .. } => "int64 or float",
         _ => "string or int64",
     };
     let fits = match column.values {
@@ -163,20 +250,27 @@ fn violation(feature: &Feature, columns: &Columns) -> Option<Violation> {
     }
 }
 
+/// Where a feature's first value goes.
+#[derive(Clone, Copy)]
+struct Place {
+    first_row: usize,
+    first_slot: usize,
+    first_id: i32,
+}
+
 fn encode_ids(
     transform: &Transform,
     lookup: &Lookup,
     column: &Column,
     out: &mut Encoded,
-    first_slot: usize,
-    base: i32,
+    place: Place,
 ) {
     let slots = transform.slots();
-    for row in 0..out.rows {
-        let at = row * out.slots + first_slot;
+    for row in 0..column.rows() {
+        let at = (place.first_row + row) * out.slots + place.first_slot;
         let ids = &mut out.ids[at..at + slots];
         // Padding points at a row that exists and has weight 0.
-        ids.fill(base + MISSING);
+        ids.fill(place.first_id + MISSING);
         let mut values = if column.is_present(row) {
             column.range(row)
         } else {
@@ -190,7 +284,7 @@ fn encode_ids(
         }
         let used = values.len().max(1);
         for (slot, position) in values.enumerate() {
-            ids[slot] = base + local_id(transform, lookup, &column.values, position);
+            ids[slot] = place.first_id + local_id(transform, lookup, &column.values, position);
         }
         out.weights[at..at + used].fill(1.0 / used as f32);
     }
@@ -200,7 +294,7 @@ fn local_id(transform: &Transform, lookup: &Lookup, values: &Values, position: u
     match transform {
         Transform::Hash { buckets } => {
             let hash = match values {
-                Values::Int(ints) => hash_text(ints[position].to_string().as_bytes()),
+                Values::Int(ints) => hash_integer(ints[position]),
                 Values::Text(texts) => hash_text(texts[position].as_bytes()),
                 Values::Float(_) => return MISSING,
             };
@@ -221,16 +315,37 @@ fn local_id(transform: &Transform, lookup: &Lookup, values: &Values, position: u
     }
 }
 
-fn encode_number(transform: &Transform, column: &Column, out: &mut Encoded, dense_column: usize) {
-    for row in 0..out.rows {
-        if column.is_present(row) {
-            let raw = number(&column.values, row);
-            let value = match transform {
-                Transform::Standard { mean, deviation } => (raw - mean) / deviation,
-                Transform::Log { mean, deviation } => (signed_log(raw) - mean) / deviation,
-                _ => 0.0,
-            };
-            out.dense[row * out.dense_width + dense_column] = value as f32;
+fn encode_numbers(
+    transform: &Transform,
+    column: &Column,
+    out: &mut Encoded,
+    first_row: usize,
+    dense_column: usize,
+) {
+    for row in (0..column.rows()).filter(|row| column.is_present(*row)) {
+        let at = (first_row + row) * out.dense_width + dense_column;
+        let width = transform.dense_columns();
+        let cells = out.dense[at..at + width].iter_mut();
+        let raw = column
+            .range(row)
+            .map(|position| number(&column.values, position));
+        match transform {
+            Transform::Standard { mean, deviation } => {
+                for (cell, raw) in cells.zip(raw) {
+                    *cell = ((raw - mean) / deviation) as f32;
+                }
+            }
+            Transform::Log { mean, deviation } => {
+                for (cell, raw) in cells.zip(raw) {
+                    *cell = ((signed_log(raw) - mean) / deviation) as f32;
+                }
+            }
+            Transform::Vector { mean, deviation } => {
+                for (((cell, raw), mean), deviation) in cells.zip(raw).zip(mean).zip(deviation) {
+                    *cell = ((raw - mean) / deviation) as f32;
+                }
+            }
+            _ => {}
         }
     }
 }
@@ -246,6 +361,19 @@ pub(crate) fn number(values: &Values, position: usize) -> f64 {
         Values::Float(floats) => f64::from(floats[position]),
         Values::Text(_) => 0.0,
     }
+}
+
+/// The hash of an integer's decimal digits, which is that of the same value sent as text.
+fn hash_integer(value: i64) -> u64 {
+    // The longest is i64::MIN, with 20 characters.
+    let mut digits = [0; 20];
+    let mut rest = &mut digits[..];
+    let room = rest.len();
+    let written = match write!(rest, "{value}") {
+        Ok(()) => room - rest.len(),
+        Err(_) => room,
+    };
+    hash_text(&digits[..written])
 }
 
 /// 64-bit FNV-1a, mixed once more, because its low bits alone are weak for short texts. Part of the bundle format:

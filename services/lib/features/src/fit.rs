@@ -75,6 +75,8 @@ pub enum Kind {
     Standard,
     /// The logarithm of a number, centred and scaled.
     Log,
+    /// Lists of numbers, all of one length, each place centred and scaled on its own.
+    Vector,
     /// A number by the interval it lies in.
     Buckets {
         /// Ascending boundaries.
@@ -158,10 +160,13 @@ pub fn fit(specs: &[FeatureSpec], query: &Columns, item: &Columns) -> Result<Sch
 }
 
 fn fit_column(kind: &Kind, column: &Column) -> Result<Transform, String> {
-    let takes_list = matches!(kind, Kind::Categories { .. } | Kind::Sequence { .. });
+    let takes_list = matches!(
+        kind,
+        Kind::Categories { .. } | Kind::Sequence { .. } | Kind::Vector
+    );
     if column.offsets.is_some() && !takes_list {
         return Err(format!(
-            "column `{}` holds lists, which only categories and sequence take",
+            "column `{}` holds lists, which only categories, sequence and vector take",
             column.name
         ));
     }
@@ -200,6 +205,7 @@ fn fit_column(kind: &Kind, column: &Column) -> Result<Transform, String> {
             let (mean, deviation) = moments(column, signed_log)?;
             Transform::Log { mean, deviation }
         }
+        Kind::Vector => vector(column)?,
         Kind::Buckets { boundaries } => {
             numeric(column)?;
             Transform::Buckets {
@@ -241,13 +247,7 @@ fn moments(column: &Column, scale: impl Fn(f64) -> f64) -> Result<(f64, f64), St
     let values: Vec<f64> = present_positions(column)
         .map(|position| scale(number(&column.values, position)))
         .collect();
-    let mean = values.iter().sum::<f64>() / values.len() as f64;
-    let deviation = (values
-        .iter()
-        .map(|value| (value - mean).powi(2))
-        .sum::<f64>()
-        / values.len() as f64)
-        .sqrt();
+    let (mean, deviation) = mean_and_deviation(&values);
     if values.is_empty() || deviation <= 0.0 {
         return Err(format!(
             "column `{}` has the same value in every row, so it cannot be scaled",
@@ -255,6 +255,39 @@ fn moments(column: &Column, scale: impl Fn(f64) -> f64) -> Result<(f64, f64), St
         ));
     }
     Ok((mean, deviation))
+}
+
+fn mean_and_deviation(values: &[f64]) -> (f64, f64) {
+    let count = values.len() as f64;
+    let mean = values.iter().sum::<f64>() / count;
+    let squares = values.iter().map(|value| (value - mean).powi(2));
+    (mean, (squares.sum::<f64>() / count).sqrt())
+}
+
+/// Each place's moments. A place that never varies carries nothing, and is only centred.
+fn vector(column: &Column) -> Result<Transform, String> {
+    numeric(column)?;
+    let present = || (0..column.rows()).filter(|&row| column.is_present(row));
+    let width = present().next().map_or(0, |row| column.range(row).len());
+    if width == 0 {
+        return Err(format!("column `{}` has no values", column.name));
+    }
+    if let Some(row) = present().find(|&row| column.range(row).len() != width) {
+        return Err(format!(
+            "column `{}` holds {} values in row {row}, but {width} in the first one",
+            column.name,
+            column.range(row).len()
+        ));
+    }
+    let place = |place: usize| {
+        let values: Vec<f64> = present()
+            .map(|row| number(&column.values, column.range(row).start + place))
+            .collect();
+        let (mean, deviation) = mean_and_deviation(&values);
+        (mean, if deviation > 0.0 { deviation } else { 1.0 })
+    };
+    let (mean, deviation) = (0..width).map(place).unzip();
+    Ok(Transform::Vector { mean, deviation })
 }
 
 fn numeric(column: &Column) -> Result<(), String> {

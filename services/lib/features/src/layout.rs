@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::schema::Side;
+
 /// The shape of encoded rows: one embedding table shared by both sides, and the slots of each side.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Layout {
@@ -13,6 +15,16 @@ pub struct Layout {
     pub item: SideLayout,
 }
 
+impl Layout {
+    /// The shape of one side's rows.
+    pub fn side(&self, side: Side) -> &SideLayout {
+        match side {
+            Side::Query => &self.query,
+            Side::Item => &self.item,
+        }
+    }
+}
+
 /// The slots and dense columns of one side.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SideLayout {
@@ -20,7 +32,7 @@ pub struct SideLayout {
     pub fields: Vec<Field>,
     /// Id slots in a row: the sum of the fields' slots.
     pub slots: usize,
-    /// Names of the features that stay numbers, in the order of their columns.
+    /// Names of what stays numbers, in the order of the columns: features, or the places of a vector such as `title[3]`.
     pub dense: Vec<String>,
 }
 

@@ -13,7 +13,7 @@ mod catalog;
 
 pub use catalog::{Catalog, CatalogError};
 pub use column::{Column, ColumnError, Columns, Values};
-pub use encode::{EncodeError, Encoded, Violation};
+pub use encode::{EncodeError, Encoded, Rows, Violation};
 pub use fit::{FeatureSpec, FitError, Kind, fit};
 pub use layout::{Field, Layout, SideLayout};
 pub use schema::{Feature, Role, Schema, SchemaError, Side, Transform};

@@ -82,6 +82,14 @@ pub enum Transform {
         /// Standard deviation of the logarithms.
         deviation: f64,
     },
+    /// So many numbers in each row, such as an item's embedding: each is `(x - mean) / deviation` of its place; a
+    /// missing list becomes the means, which are 0.
+    Vector {
+        /// Mean over the training rows, for each place of the list.
+        mean: Vec<f64>,
+        /// Standard deviation over the training rows, for each place of the list.
+        deviation: Vec<f64>,
+    },
     /// A number by the interval it lies in: id `1 + the number of boundaries at or below it`.
     Buckets {
         /// Ascending boundaries.
@@ -98,7 +106,7 @@ impl Transform {
             | Transform::Sequence { vocabulary, .. } => vocabulary.len() + FIRST_KNOWN as usize,
             Transform::Hash { buckets } => *buckets as usize + 1,
             Transform::Buckets { boundaries } => boundaries.len() + 2,
-            Transform::Standard { .. } | Transform::Log { .. } => 0,
+            Transform::Standard { .. } | Transform::Log { .. } | Transform::Vector { .. } => 0,
         }
     }
 
@@ -109,8 +117,25 @@ impl Transform {
             Transform::Categories { max_length, .. } | Transform::Sequence { max_length, .. } => {
                 *max_length
             }
-            Transform::Standard { .. } | Transform::Log { .. } => 0,
+            Transform::Standard { .. } | Transform::Log { .. } | Transform::Vector { .. } => 0,
         }
+    }
+
+    /// Dense columns of a row that this feature takes; 0 for a feature that becomes ids.
+    pub fn dense_columns(&self) -> usize {
+        match self {
+            Transform::Standard { .. } | Transform::Log { .. } => 1,
+            Transform::Vector { mean, .. } => mean.len(),
+            _ => 0,
+        }
+    }
+
+    /// Whether a row holds a list of values rather than one.
+    pub fn takes_lists(&self) -> bool {
+        matches!(
+            self,
+            Transform::Categories { .. } | Transform::Sequence { .. } | Transform::Vector { .. }
+        )
     }
 
     fn vocabulary(&self) -> &[String] {
@@ -350,6 +375,7 @@ fn check(feature: &Feature, earlier: &[Feature]) -> Result<(), String> {
                 "mean {mean} and deviation {deviation} must be finite and the deviation above 0"
             ))
         }
+        Transform::Vector { mean, deviation } => check_vector(mean, deviation),
         Transform::Buckets { boundaries } => {
             let ascending = boundaries.windows(2).all(|pair| pair[0] < pair[1]);
             let sound = !boundaries.is_empty()
@@ -367,6 +393,26 @@ fn check(feature: &Feature, earlier: &[Feature]) -> Result<(), String> {
     }
 }
 
+fn check_vector(mean: &[f64], deviation: &[f64]) -> Result<(), String> {
+    if !(1..=LONGEST_LIST).contains(&mean.len()) || mean.len() != deviation.len() {
+        return Err(format!(
+            "it has {} means and {} deviations, but must have as many of both, 1 to {LONGEST_LIST}",
+            mean.len(),
+            deviation.len()
+        ));
+    }
+    let sound = |(mean, deviation): (&f64, &f64)| {
+        mean.is_finite() && deviation.is_finite() && *deviation > 0.0
+    };
+    match mean.iter().zip(deviation).position(|place| !sound(place)) {
+        None => Ok(()),
+        Some(place) => Err(format!(
+            "mean {} and deviation {} of place {place} must be finite and the deviation above 0",
+            mean[place], deviation[place]
+        )),
+    }
+}
+
 fn lay_out(features: &[Feature]) -> Layout {
     let mut layout = Layout {
         vocabulary: 0,
@@ -379,8 +425,15 @@ fn lay_out(features: &[Feature]) -> Layout {
             Side::Item => &mut layout.item,
         };
         let (ids, slots) = (feature.transform.ids(), feature.transform.slots());
+        match &feature.transform {
+            Transform::Vector { mean, .. } => {
+                let names = (0..mean.len()).map(|place| format!("{}[{place}]", feature.name));
+                side.dense.extend(names);
+            }
+            _ if slots == 0 => side.dense.push(feature.name.clone()),
+            _ => {}
+        }
         if slots == 0 {
-            side.dense.push(feature.name.clone());
             continue;
         }
         let (first_slot, first_id) = (side.slots, layout.vocabulary);

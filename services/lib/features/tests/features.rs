@@ -4,8 +4,8 @@
 #![allow(clippy::unwrap_used, reason = "a test ends by panicking")]
 
 use decant_features::{
-    Catalog, CatalogError, Column, Columns, Feature, FeatureSpec, Kind, Role, Schema, SchemaError,
-    Side, Transform, Values, fit,
+    Catalog, CatalogError, Column, Columns, Encoded, Feature, FeatureSpec, Kind, Role, Schema,
+    SchemaError, Side, Transform, Values, fit,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -289,6 +289,14 @@ fn schemas_go_round_and_impossible_ones_are_refused() {
     assert!(!with(Transform::Buckets {
         boundaries: vec![2.0, 1.0]
     }));
+    assert!(!with(Transform::Vector {
+        mean: vec![0.0, 1.0],
+        deviation: vec![1.0, 0.0]
+    }));
+    assert!(!with(Transform::Vector {
+        mean: vec![0.0, 1.0],
+        deviation: vec![1.0]
+    }));
     assert!(!with(Transform::Sequence {
         vocabulary: vec!["a".into()],
         max_length: 0
@@ -320,6 +328,49 @@ fn features_that_cannot_be_learnt_are_named() {
             }
         ))
         .contains("5 times")
+    );
+}
+
+#[test]
+fn a_vector_is_scaled_place_by_place_and_must_have_its_length() {
+    let lists = |values: &[f32], offsets: &[u32]| Column {
+        present: None,
+        ..Column::ragged("title", Values::Float(values.to_vec()), offsets.to_vec())
+    };
+    let title = |column: Column| columns(vec![text("item", &["x", "y"]), column]);
+    let specs = [
+        spec("user", Role::User, category()),
+        spec("item", Role::Item, category()),
+        spec("title", Role::Item, Kind::Vector),
+    ];
+    let user = columns(vec![text("user", &["a", "b"])]);
+    let item = title(lists(&[0.0, 7.0, 4.0, 7.0], &[0, 2, 4]));
+    let schema = fit(&specs, &user, &item).unwrap();
+    assert_eq!(schema.layout().item.dense, ["title[0]", "title[1]"]);
+    // The second place never varies, and so is only centred.
+    let encoded = schema.encode(Side::Item, &item).unwrap();
+    assert_eq!(encoded.dense, [-1.0, 0.0, 1.0, 0.0]);
+    assert_eq!(Schema::from_json(&schema.to_json()).unwrap(), schema);
+
+    let missing = Column {
+        present: Some(vec![true, false]),
+        ..lists(&[2.0, 8.0], &[0, 2, 2])
+    };
+    let encoded = schema.encode(Side::Item, &title(missing)).unwrap();
+    assert_eq!(encoded.dense, [0.0, 1.0, 0.0, 0.0]);
+
+    let short = schema.encode(Side::Item, &title(lists(&[1.0, 2.0, 3.0], &[0, 2, 3])));
+    let reason = &short.unwrap_err().violations[0].reason;
+    assert!(
+        reason.contains("row 1 holds 1 values, but lists of 2"),
+        "{reason}"
+    );
+    let ragged = fit(&specs, &user, &title(lists(&[1.0, 2.0, 3.0], &[0, 2, 3])));
+    assert!(
+        ragged
+            .unwrap_err()
+            .to_string()
+            .contains("1 values in row 1")
     );
 }
 
@@ -438,6 +489,24 @@ proptest! {
             let alone = served.encode(Side::Query, &query(std::slice::from_ref(row))).unwrap();
             prop_assert_eq!(&alone, &together.select(&[position]));
         }
+    }
+
+    /// The rows of several requests lie in one batch as they would lie alone, whatever the buffer held before.
+    #[test]
+    fn a_batch_holds_the_rows_of_its_requests(rows in rows(), again in 1_usize..4) {
+        let schema = schema();
+        let lists: Vec<Vec<&str>> = rows.iter().map(|row| row.2.iter().map(String::as_str).collect()).collect();
+        let borrowed: Vec<_> =
+            rows.iter().zip(&lists).map(|(row, list)| (row.0.as_deref(), row.1, list.as_slice())).collect();
+        let together = schema.encode(Side::Query, &query(&borrowed)).unwrap();
+        let mut batch = Encoded::empty(&schema.layout().query);
+        for _ in 0..again {
+            batch.reset(&schema.layout().query);
+            for row in &borrowed {
+                schema.encode_into(Side::Query, &query(std::slice::from_ref(row)), &mut batch);
+            }
+        }
+        prop_assert_eq!(batch, together);
     }
 
     /// Ids stay in the feature's own part of the table, and a row's weights of a field add up to one.

@@ -40,7 +40,7 @@ pub(super) fn parse(raw: Vec<Value>, violations: &mut Vec<Violation>) -> Vec<Fea
 
 /// Serde takes any key beside a variant without fields.
 fn unknown_key<'a>(kind: &Kind, keys: &'a [String]) -> Option<&'a str> {
-    let takes_none = matches!(kind, Kind::Standard | Kind::Log);
+    let takes_none = matches!(kind, Kind::Standard | Kind::Log | Kind::Vector);
     let known = |key: &str| matches!(key, "name" | "column" | "role" | "kind");
     keys.iter()
         .map(String::as_str)
@@ -91,6 +91,11 @@ fn blank(kind: &Kind) -> Transform {
         Kind::Log => Transform::Log {
             mean: 0.0,
             deviation: 1.0,
+        },
+        // How wide it is, the data will say.
+        Kind::Vector => Transform::Vector {
+            mean: vec![0.0],
+            deviation: vec![1.0],
         },
         Kind::Buckets { boundaries } => Transform::Buckets {
             boundaries: boundaries.clone(),
