@@ -2,7 +2,6 @@
 //! scores, so that versions can be told apart by what they answer.
 
 use std::collections::BTreeMap;
-use std::num::NonZeroUsize;
 
 use bytes::Bytes;
 use decant_features::{Catalog, Column, Columns, Feature, Role, Schema, Side, Transform, Values};
@@ -62,7 +61,7 @@ impl Tiny {
         let query = schema.encode(Side::Query, &query()).unwrap();
         let item = schema.encode(Side::Item, catalog.columns()).unwrap();
         let mut scores = Vec::new();
-        Session::open(&runtime(), &onnx, NonZeroUsize::MIN)
+        Session::open(&runtime(), onnx.clone())
             .unwrap()
             .score(&query, &item, &mut scores)
             .unwrap();

@@ -80,9 +80,9 @@ impl App {
         if let Some(snapshot) = &remembered {
             manager.aspire(snapshot.slots.clone());
         }
+        let pool = Pool::start(&tasks, config.limits());
         let mut threads = Threads {
             manager: Arc::clone(&manager),
-            pool: Arc::new(Pool::start(workers, config.queue_rows)?),
             handles: Vec::new(),
         };
         threads.handles.push(reaper::start(Arc::clone(&manager))?);
@@ -104,7 +104,7 @@ impl App {
             remembered.map(|snapshot| (snapshot.seen, snapshot.slots)),
         );
         let (max_request_bytes, lease_ttl) = (config.max_request_bytes, config.lease_ttl());
-        let service = Service::new(Arc::clone(&manager), Arc::clone(&threads.pool), config);
+        let service = Service::new(Arc::clone(&manager), pool.clone(), config);
 
         let (readiness, stop) = (manager.readiness(), tasks.stop_token());
         let reported = Arc::clone(&health);
@@ -135,7 +135,7 @@ impl App {
             drain(
                 service.clone(),
                 Arc::clone(&health),
-                threads,
+                (pool, threads),
                 tasks.stop_token(),
                 drained.drop_guard(),
             ),
@@ -176,7 +176,7 @@ fn remembered(folder: &Path) -> Option<Snapshot> {
 async fn drain(
     service: Service,
     health: Arc<Health>,
-    threads: Threads,
+    (pool, threads): (Pool, Threads),
     stop: CancellationToken,
     drained: DropGuard,
 ) -> Result<(), String> {
@@ -184,7 +184,9 @@ async fn drain(
     service.refuse();
     health.end().await;
     health.close().await;
-    // Joining blocks until the last queued job is done.
+    pool.close();
+    pool.drained().await;
+    // Joining blocks until a load in progress has reached its next step.
     let joined = tokio::task::spawn_blocking(move || drop(threads)).await;
     drop(drained);
     joined.map_err(|error| error.to_string())
@@ -193,14 +195,12 @@ async fn drain(
 /// Everything that does not end by itself when its handle is dropped.
 struct Threads {
     manager: Arc<Manager>,
-    pool: Arc<Pool>,
     handles: Vec<JoinHandle<()>>,
 }
 
 impl Drop for Threads {
     fn drop(&mut self) {
         self.manager.stop();
-        self.pool.stop();
         for handle in self.handles.drain(..) {
             if handle.join().is_err() {
                 tracing::error!("a background thread of the scorer panicked");

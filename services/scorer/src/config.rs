@@ -8,6 +8,8 @@ use decant_chassis::config::ConfigError;
 use decant_model::{ClusterName, ScorerName};
 use serde::{Deserialize, Serialize};
 
+use crate::scoring::Limits;
+
 /// Who the scorer is, what it keeps at hand, and its limits.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -26,12 +28,23 @@ pub struct Config {
     pub lease_ttl_millis: u64,
     /// What it keeps on its own disk, so that it starts without the store and the bundle store.
     pub cache: CacheConfig,
-    /// Threads that score; 0 means one for each core.
+    /// Batches that are computed at once; 0 means one for each core.
     pub workers: usize,
+    /// Of these, how many may be of one version; 0 means all. What a model may not take is left for the others.
+    pub model_workers: usize,
     /// Rows of one request, at most; candidates and excluded items count as rows.
     pub max_rows: usize,
     /// Rows that may wait for a worker. A request that finds no room is told to come again later.
     pub queue_rows: usize,
+    /// How long a request may wait for a worker, milliseconds: one that would wait longer is told to come again later. Also
+    /// the unit of waiting work in the load that answers tell.
+    pub queue_millis: u64,
+    /// Rows that one client may have waiting, by the name in its `decant-client` header; 0 means as many as all.
+    pub client_rows: usize,
+    /// Rows that are computed together, at most.
+    pub batch_rows: usize,
+    /// How long a batch is to take, at most, microseconds; larger requests are split, and take turns with others.
+    pub batch_micros: u64,
     /// Bytes of one request, at most.
     pub max_request_bytes: usize,
     /// Requests of one stream that are at work at once, at most.
@@ -87,8 +100,13 @@ impl Default for Config {
             lease_ttl_millis: 15_000,
             cache: CacheConfig::default(),
             workers: 0,
+            model_workers: 0,
             max_rows: 10_000,
             queue_rows: 100_000,
+            queue_millis: 20,
+            client_rows: 0,
+            batch_rows: 4_096,
+            batch_micros: 1_000,
             max_request_bytes: 16 << 20,
             stream_depth: 32,
             retry_first_millis: 1_000,
@@ -108,6 +126,9 @@ impl Config {
             ("queue_rows", self.queue_rows),
             ("max_request_bytes", self.max_request_bytes),
             ("stream_depth", self.stream_depth),
+            ("queue_millis", self.queue_millis as usize),
+            ("batch_rows", self.batch_rows),
+            ("batch_micros", self.batch_micros as usize),
         ];
         if let Some((key, _)) = at_least_one.into_iter().find(|(_, value)| *value == 0) {
             return Err(ConfigError::invalid(key, "must be at least 1"));
@@ -159,6 +180,18 @@ impl Config {
     pub(crate) fn workers(&self) -> NonZeroUsize {
         let cores = || std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
         NonZeroUsize::new(self.workers).unwrap_or_else(cores)
+    }
+
+    pub(crate) fn limits(&self) -> Limits {
+        Limits {
+            runners: self.workers().get(),
+            version_runners: self.model_workers,
+            rows: self.queue_rows,
+            client_rows: self.client_rows,
+            wait: Duration::from_millis(self.queue_millis),
+            batch_rows: self.batch_rows,
+            batch: Duration::from_micros(self.batch_micros),
+        }
     }
 
     pub(crate) fn retry(&self) -> Retry {

@@ -40,14 +40,12 @@ pub(crate) enum CallError {
     UnknownItems { shown: Vec<String>, more: usize },
     #[error("the version has no catalog, so items cannot be named by id")]
     NoCatalog,
-    #[error("{waiting} rows wait already, and {capacity} may: {rows} more find no room")]
+    #[error("{reason}")]
     Busy {
-        rows: usize,
-        waiting: usize,
-        capacity: usize,
+        reason: String,
         retry_after: Duration,
     },
-    #[error("the deadline passed before the work began")]
+    #[error("the deadline is too near, or has passed, for the work to be done")]
     Expired,
     #[error("the scorer is going away")]
     Draining,

@@ -1,13 +1,18 @@
-//! From a pinned servable and a request's columns to scores, on threads that do nothing else.
+//! From a pinned servable and a request's columns to scores, in batches of what waits.
 //!
-//! Reading order: a [`Job`] is one request's work; the [`Queue`] holds so many rows and no more; the [`Pool`]'s workers
-//! take jobs and run them, worker k on each servable's session k; [`best`](top::best) picks the top.
+//! Reading order: a [`Job`] is one request's work; [`cost`] says how long work takes; the [`queue`] decides what is taken
+//! in, what goes next and what goes together, and is pure bookkeeping; [`batch`] computes what goes together; the
+//! [`Pool`]'s runners take batches and run them; [`best`](top::best) picks the top.
 
 mod job;
+mod cost;
 mod queue;
+mod batch;
 mod pool;
 mod top;
 
-pub(crate) use job::{Answer, Candidates, Job, Work, violations};
-pub(crate) use pool::Pool;
+pub(crate) use cost::Cost;
+pub(crate) use job::{Answer, Candidates, Scored, Work};
+pub(crate) use pool::{Call, Pool};
+pub(crate) use queue::{Client, Limits, Priority};
 pub(crate) use top::Ranked;

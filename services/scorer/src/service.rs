@@ -1,41 +1,40 @@
 //! `decant.scorer.v1.ScorerService`: each call is a request read, a version pinned, a job queued, an answer written.
 //!
-//! Reading order: [`request`] turns messages into work and lists what is wrong with them; [`deadline`] says when the
-//! caller stops waiting; [`answer`] turns what a worker found into messages; [`status`] turns errors into gRPC's.
+//! Reading order: [`caller`] is what a call says of itself; [`request`] turns messages into work and lists what is wrong
+//! with them; [`answer`] turns what a worker found into messages; [`status`] turns errors into gRPC's.
 
-mod request;
+mod caller;
 mod deadline;
+mod request;
 mod answer;
 mod status;
 
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
 
 use decant_proto::scorer::v1 as wire;
 use decant_proto::scorer::v1::scorer_service_server::ScorerService;
 use futures::{Stream, StreamExt, future};
-use tokio::sync::oneshot;
 use tonic::{Request, Response, Status, Streaming};
 
-use self::deadline::deadline;
+use self::caller::Caller;
 use crate::config::Config;
 use crate::error::CallError;
-use crate::scoring::{Answer, Job, Pool, Work};
+use crate::scoring::{Call, Pool, Scored, Work};
 use crate::servable::{Handle, Manager};
 
 /// The service. Clones share everything.
 #[derive(Clone)]
 pub(crate) struct Service {
     manager: Arc<Manager>,
-    pool: Arc<Pool>,
+    pool: Pool,
     draining: Arc<AtomicBool>,
     config: Config,
 }
 
 impl Service {
-    pub(crate) fn new(manager: Arc<Manager>, pool: Arc<Pool>, config: Config) -> Self {
+    pub(crate) fn new(manager: Arc<Manager>, pool: Pool, config: Config) -> Self {
         Self {
             manager,
             pool,
@@ -72,30 +71,25 @@ impl Service {
         }
     }
 
-    /// Has a worker do the work, and waits for its answer until the deadline.
+    /// Has the work done, and waits for it until the deadline.
     async fn run(
         &self,
-        handle: Handle,
+        handle: &Handle,
         work: Work,
         rows: usize,
-        deadline: Option<Instant>,
-    ) -> Result<Answer, CallError> {
-        if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
-            return Err(CallError::Expired);
-        }
-        let (answer, answered) = oneshot::channel();
-        self.pool.submit(Job {
-            handle,
+        caller: Caller,
+    ) -> Result<Scored, CallError> {
+        let waiting = self.pool.submit(Call {
+            handle: handle.clone(),
             work,
             rows,
-            deadline,
-            answer,
+            deadline: caller.deadline,
+            priority: caller.priority,
+            client: caller.client,
         })?;
-        // A sender dropped without an answer is a worker that panicked.
-        let answered = async { answered.await.unwrap_or(Err(CallError::Broken)) };
-        match deadline {
-            None => answered.await,
-            Some(deadline) => tokio::time::timeout_at(deadline.into(), answered)
+        match caller.deadline {
+            None => waiting.answered().await,
+            Some(deadline) => tokio::time::timeout_at(deadline.into(), waiting.answered())
                 .await
                 .unwrap_or(Err(CallError::Expired)),
         }
@@ -104,53 +98,37 @@ impl Service {
     async fn answer_score(
         &self,
         request: wire::ScoreRequest,
-        deadline: Option<Instant>,
+        caller: Caller,
     ) -> Result<wire::ScoreResponse, CallError> {
         let handle = self.pin(request.model)?;
-        let columns = request::score(
-            request.columns,
-            handle.servable().schema(),
-            self.config.max_rows,
-        )?;
+        let schema = handle.servable().schema();
+        let columns = request::score(request.columns, schema, self.config.max_rows)?;
         let rows = columns.rows();
-        match self
-            .run(handle.clone(), Work::Score { columns }, rows, deadline)
-            .await?
-        {
-            Answer::Scores(scores) => Ok(answer::score(&handle, scores)),
-            Answer::Ranked(_) => Err(CallError::Broken),
-        }
+        let work = Work::Score { columns };
+        let scored = self.run(&handle, work, rows, caller).await?;
+        answer::score(&handle, scored)
     }
 
     async fn answer_rank(
         &self,
         request: wire::RankRequest,
-        deadline: Option<Instant>,
+        caller: Caller,
     ) -> Result<wire::RankResponse, CallError> {
         let handle = self.pin(request.model.clone())?;
         let rank = request::rank(request, handle.servable(), self.config.max_rows)?;
-        let (work, ids) = (rank.work, rank.ids);
-        match self.run(handle.clone(), work, rank.rows, deadline).await? {
-            Answer::Ranked(ranked) => Ok(answer::rank(&handle, &ranked, ids)),
-            Answer::Scores(_) => Err(CallError::Broken),
-        }
+        let scored = self.run(&handle, rank.work, rank.rows, caller).await?;
+        answer::rank(&handle, scored, rank.ids)
     }
 
     async fn answer_recommend(
         &self,
         request: wire::RecommendRequest,
-        deadline: Option<Instant>,
+        caller: Caller,
     ) -> Result<wire::RecommendResponse, CallError> {
         let handle = self.pin(request.model.clone())?;
         let recommend = request::recommend(request, handle.servable(), self.config.max_rows)?;
-        let (work, columns) = (recommend.work, recommend.return_columns);
-        match self
-            .run(handle.clone(), work, recommend.rows, deadline)
-            .await?
-        {
-            Answer::Ranked(ranked) => Ok(answer::recommend(&handle, &ranked, &columns)),
-            Answer::Scores(_) => Err(CallError::Broken),
-        }
+        let scored = self.run(&handle, recommend.work, recommend.rows, caller);
+        answer::recommend(&handle, scored.await?, &recommend.return_columns)
     }
 }
 
@@ -162,10 +140,9 @@ impl ScorerService for Service {
         &self,
         request: Request<wire::ScoreRequest>,
     ) -> Result<Response<wire::ScoreResponse>, Status> {
-        let deadline = deadline(request.metadata());
-        Ok(Response::new(
-            self.answer_score(request.into_inner(), deadline).await?,
-        ))
+        let caller = Caller::read(request.metadata())?;
+        let answer = self.answer_score(request.into_inner(), caller).await?;
+        Ok(Response::new(answer))
     }
 
     type ScoreStreamStream = Answers;
@@ -174,14 +151,14 @@ impl ScorerService for Service {
         &self,
         request: Request<Streaming<wire::ScoreStreamRequest>>,
     ) -> Result<Response<Answers>, Status> {
-        let deadline = deadline(request.metadata());
+        let caller = Caller::read(request.metadata())?;
         let service = self.clone();
         let started = request.into_inner().map(move |message| {
             let service = service.clone();
             async move {
                 let message = message?;
                 let outcome = service
-                    .answer_score(message.request.unwrap_or_default(), deadline)
+                    .answer_score(message.request.unwrap_or_default(), caller)
                     .await;
                 Ok(answer::stream(message.id, outcome))
             }
@@ -201,21 +178,18 @@ impl ScorerService for Service {
         &self,
         request: Request<wire::RankRequest>,
     ) -> Result<Response<wire::RankResponse>, Status> {
-        let deadline = deadline(request.metadata());
-        Ok(Response::new(
-            self.answer_rank(request.into_inner(), deadline).await?,
-        ))
+        let caller = Caller::read(request.metadata())?;
+        let answer = self.answer_rank(request.into_inner(), caller).await?;
+        Ok(Response::new(answer))
     }
 
     async fn recommend(
         &self,
         request: Request<wire::RecommendRequest>,
     ) -> Result<Response<wire::RecommendResponse>, Status> {
-        let deadline = deadline(request.metadata());
-        Ok(Response::new(
-            self.answer_recommend(request.into_inner(), deadline)
-                .await?,
-        ))
+        let caller = Caller::read(request.metadata())?;
+        let answer = self.answer_recommend(request.into_inner(), caller).await?;
+        Ok(Response::new(answer))
     }
 
     async fn list_servables(

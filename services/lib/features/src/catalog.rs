@@ -13,7 +13,7 @@ use arrow_ipc::writer::FileWriter;
 use arrow_schema::{ArrowError, DataType};
 use thiserror::Error;
 
-use crate::column::{Column, Columns, Values};
+use crate::column::{Column, Columns, Contradictory, Values};
 
 /// Items by id, with their raw features and whatever else is worth showing. `catalog.arrow` in the bundle: one
 /// record batch in the Arrow IPC file format whose first column is the id.
@@ -182,14 +182,8 @@ impl Catalog {
     }
 }
 
-fn joined(errors: Vec<crate::ColumnError>) -> CatalogError {
-    CatalogError::Columns(
-        errors
-            .iter()
-            .map(ToString::to_string)
-            .collect::<Vec<_>>()
-            .join("; "),
-    )
+fn joined(contradictory: Contradictory) -> CatalogError {
+    CatalogError::Columns(contradictory.to_string())
 }
 
 fn array(column: &Column) -> ArrayRef {

@@ -206,12 +206,22 @@ pub struct ColumnError {
     pub reason: String,
 }
 
+/// Columns that contradict themselves or each other.
+#[derive(Clone, Debug, PartialEq, Error)]
+#[error("{}", .errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+pub struct Contradictory {
+    /// As they were given.
+    pub columns: Vec<Column>,
+    /// Every problem found, one for each offending column; never empty.
+    pub errors: Vec<ColumnError>,
+}
+
 impl Columns {
     /// Checks each column and that all have the same number of rows.
     ///
     /// # Errors
-    /// Every problem found, one for each offending column.
-    pub fn new(columns: Vec<Column>) -> Result<Self, Vec<ColumnError>> {
+    /// Every problem found, with the columns as they were.
+    pub fn new(columns: Vec<Column>) -> Result<Self, Contradictory> {
         let rows = columns.first().map_or(0, Column::rows);
         let mut errors: Vec<ColumnError> = columns
             .iter()
@@ -239,7 +249,7 @@ impl Columns {
         if errors.is_empty() {
             Ok(Self { columns, rows })
         } else {
-            Err(errors)
+            Err(Contradictory { columns, errors })
         }
     }
 

@@ -143,7 +143,7 @@ impl Schema {
     pub fn encode(&self, side: Side, columns: &Columns) -> Result<Encoded, EncodeError> {
         self.check(side, columns)?;
         let mut encoded = Encoded::empty(self.layout().side(side));
-        self.encode_into(side, columns, &mut encoded);
+        self.encode_into(side, columns, 0..columns.rows(), &mut encoded);
         Ok(encoded)
     }
 
@@ -163,12 +163,21 @@ impl Schema {
         }
     }
 
-    /// Appends the columns' rows to those that are there, which are of this side. Columns that [`Schema::check`] does
-    /// not let pass are encoded as if their values were missing.
-    pub fn encode_into(&self, side: Side, columns: &Columns, out: &mut Encoded) {
+    /// Appends some of the columns' rows to those that are there, which are of this side. Columns that
+    /// [`Schema::check`] does not let pass are encoded as if their values were missing.
+    ///
+    /// # Panics
+    /// When the range ends beyond the columns' last row.
+    pub fn encode_into(
+        &self,
+        side: Side,
+        columns: &Columns,
+        rows: Range<usize>,
+        out: &mut Encoded,
+    ) {
         let layout = self.layout().side(side);
         let first_row = out.rows;
-        out.rows += columns.rows();
+        out.rows += rows.len();
         out.ids.resize(out.rows * out.slots, 0);
         out.weights.resize(out.rows * out.slots, 0.0);
         out.dense.resize(out.rows * out.dense_width, 0.0);
@@ -181,7 +190,7 @@ impl Schema {
             let column = columns.get(&feature.column);
             if transform.slots() == 0 {
                 if let Some(column) = column {
-                    encode_numbers(transform, column, out, first_row, dense_column);
+                    encode_numbers(transform, column, rows.clone(), out, (first_row, dense_column));
                 }
                 dense_column += transform.dense_columns();
             } else if let (Some(field), Some(column)) = (fields.next(), column) {
@@ -190,7 +199,7 @@ impl Schema {
                     first_slot: field.first_slot,
                     first_id: field.first_id as i32,
                 };
-                encode_ids(transform, lookup, column, out, place);
+                encode_ids((transform, lookup), column, rows.clone(), out, place);
             }
         }
     }
@@ -259,15 +268,15 @@ struct Place {
 }
 
 fn encode_ids(
-    transform: &Transform,
-    lookup: &Lookup,
+    (transform, lookup): (&Transform, &Lookup),
     column: &Column,
+    rows: Range<usize>,
     out: &mut Encoded,
     place: Place,
 ) {
     let slots = transform.slots();
-    for row in 0..column.rows() {
-        let at = (place.first_row + row) * out.slots + place.first_slot;
+    for (out_row, row) in (place.first_row..).zip(rows) {
+        let at = out_row * out.slots + place.first_slot;
         let ids = &mut out.ids[at..at + slots];
         // Padding points at a row that exists and has weight 0.
         ids.fill(place.first_id + MISSING);
@@ -318,12 +327,13 @@ fn local_id(transform: &Transform, lookup: &Lookup, values: &Values, position: u
 fn encode_numbers(
     transform: &Transform,
     column: &Column,
+    rows: Range<usize>,
     out: &mut Encoded,
-    first_row: usize,
-    dense_column: usize,
+    (first_row, dense_column): (usize, usize),
 ) {
-    for row in (0..column.rows()).filter(|row| column.is_present(*row)) {
-        let at = (first_row + row) * out.dense_width + dense_column;
+    let present = (first_row..).zip(rows);
+    for (out_row, row) in present.filter(|(_, row)| column.is_present(*row)) {
+        let at = out_row * out.dense_width + dense_column;
         let width = transform.dense_columns();
         let cells = out.dense[at..at + width].iter_mut();
         let raw = column

@@ -1,12 +1,14 @@
 //! ONNX Runtime, and nothing of it outside: no other crate sees `ort`.
 //!
-//! Reading order: a [`Runtime`] is the shared library, loaded once a process; a [`Session`] is one graph, opened and
-//! held to the [contract](Widths) between trainer and scorer; a [`Golden`] is the proof that a graph computes here what
+//! Reading order: a [`Runtime`] is the shared library, loaded once a process; a [`Graph`] holds the weights once for all
+//! who compute with it; a [`Session`] is the graph opened for one of them, and held to the [contract](Widths) between
+//! trainer and scorer; a [`Golden`] is the proof that a graph computes here what
 //! it computed where it was trained.
 
 mod error;
 mod runtime;
 mod contract;
+mod weights;
 mod session;
 mod golden;
 #[cfg(any(test, feature = "testing"))]
@@ -16,4 +18,4 @@ pub use contract::Widths;
 pub use error::Error;
 pub use golden::Golden;
 pub use runtime::Runtime;
-pub use session::Session;
+pub use session::{Graph, Session, check_finite};

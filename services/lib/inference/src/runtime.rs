@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use ort::environment::Environment;
+use ort::environment::{Environment, GlobalThreadPoolOptions};
 use ort::logging::LogLevel;
 
 use crate::Error;
@@ -47,6 +47,7 @@ impl Runtime {
             .map_err(|error| refuse(error.to_string()))?
             .with_name("decant")
             .with_telemetry(false)
+            .with_global_thread_pool(threads().map_err(|error| refuse(error.to_string()))?)
             .with_logger(Arc::new(log))
             .build()
             .map_err(|error| refuse(error.to_string()))?;
@@ -77,6 +78,15 @@ impl fmt::Debug for Runtime {
             .field("library", &self.library)
             .finish_non_exhaustive()
     }
+}
+
+/// One pool for all sessions, of no thread but the caller's: many small requests use the cores better side by side than
+/// one after the other on all of them, and threads that spin for work would take the cores from those who have some.
+fn threads() -> ort::Result<GlobalThreadPoolOptions> {
+    GlobalThreadPoolOptions::default()
+        .with_intra_threads(1)?
+        .with_inter_threads(1)?
+        .with_spin_control(false)
 }
 
 /// ONNX Runtime's own messages. What it calls an error also comes back as one, and whoever handles that logs it.

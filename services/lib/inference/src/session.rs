@@ -1,15 +1,80 @@
-//! One graph, ready to score.
+//! A graph, and sessions on it that are ready to score.
 
 use std::fmt;
-use std::num::NonZeroUsize;
 
-use decant_features::Encoded;
+use bytes::Bytes;
+use decant_features::{Encoded, Rows};
 use ort::ep;
 use ort::session::SessionInputValue;
 use ort::value::TensorRef;
 
 use crate::contract::{self, Input, Widths};
+use crate::weights::Weights;
 use crate::{Error, Runtime};
+
+/// A graph's bytes, with its weights held once for all sessions.
+pub struct Graph {
+    runtime: Runtime,
+    onnx: Bytes,
+    weights: Weights,
+}
+
+impl Graph {
+    /// Reads a graph. What ONNX Runtime thinks of it, the first session says.
+    ///
+    /// # Errors
+    /// When the bytes are no ONNX model.
+    pub fn read(runtime: &Runtime, onnx: Bytes) -> Result<Self, Error> {
+        Ok(Self {
+            runtime: runtime.clone(),
+            weights: Weights::read(&onnx)?,
+            onnx,
+        })
+    }
+
+    /// Bytes of the weights that its sessions share.
+    pub fn shared_bytes(&self) -> usize {
+        self.weights.bytes
+    }
+
+    /// Opens a session and holds the graph to the contract. It computes on the thread that calls it.
+    ///
+    /// # Errors
+    /// When ONNX Runtime refuses the graph, or inputs and outputs are not as agreed.
+    pub fn open(&self) -> Result<Session, Error> {
+        let inner = self
+            .commit()
+            .map_err(|error| Error::Open(error.to_string()))?;
+        let (inputs, widths) = contract::check(&inner)?;
+        Ok(Session {
+            inner,
+            inputs,
+            widths,
+        })
+    }
+
+    fn commit(&self) -> ort::Result<ort::session::Session> {
+        // Arenas and memory patterns keep what the largest batch took until the session goes, and give it back late
+        // even then; the allocator beneath does not.
+        let mut builder = ort::session::Session::builder(self.runtime.environment())?
+            .with_execution_providers([ep::CPU::default().with_arena_allocator(false).build()])?
+            .with_memory_pattern(false)?
+            .with_prepacked_weights(&self.weights.packed)?;
+        for (name, value) in &self.weights.named {
+            builder = builder.with_initializer(name, value.clone())?;
+        }
+        builder.commit_from_memory(&self.onnx)
+    }
+}
+
+impl fmt::Debug for Graph {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Graph")
+            .field("bytes", &self.onnx.len())
+            .finish_non_exhaustive()
+    }
+}
 
 /// An open graph. Scoring takes it mutably: a worker has its own, and never waits for another's.
 pub struct Session {
@@ -20,21 +85,12 @@ pub struct Session {
 }
 
 impl Session {
-    /// Opens a graph and holds it to the contract.
-    ///
-    /// With one thread the graph runs on the caller's; each further one is a thread of this session, asleep
-    /// between calls.
+    /// Opens the only session on a graph.
     ///
     /// # Errors
-    /// When ONNX Runtime refuses the bytes, or inputs and outputs are not as agreed.
-    pub fn open(runtime: &Runtime, onnx: &[u8], threads: NonZeroUsize) -> Result<Self, Error> {
-        let inner = open(runtime, onnx, threads).map_err(|error| Error::Open(error.to_string()))?;
-        let (inputs, widths) = contract::check(&inner)?;
-        Ok(Self {
-            inner,
-            inputs,
-            widths,
-        })
+    /// As [`Graph::read`] and [`Graph::open`].
+    pub fn open(runtime: &Runtime, onnx: impl Into<Bytes>) -> Result<Self, Error> {
+        Graph::read(runtime, onnx.into())?.open()
     }
 
     /// How wide the rows are that this graph takes.
@@ -47,37 +103,44 @@ impl Session {
     ///
     /// # Errors
     /// When the rows do not fit the graph or each other, when ONNX Runtime fails, or when a score is not finite.
-    pub fn score(
+    pub fn score<'a>(
         &mut self,
-        query: &Encoded,
-        item: &Encoded,
+        query: impl Into<Rows<'a>>,
+        item: impl Into<Rows<'a>>,
+        scores: &mut Vec<f32>,
+    ) -> Result<(), Error> {
+        self.compute(query, item, scores)?;
+        check_finite(scores).inspect_err(|_| scores.clear())
+    }
+
+    /// The same, without a look at the scores: in a batch of several requests one may have a score that is not finite,
+    /// and the others have not ([`check_finite`]).
+    ///
+    /// # Errors
+    /// When the rows do not fit the graph or each other, or when ONNX Runtime fails.
+    pub fn compute<'a>(
+        &mut self,
+        query: impl Into<Rows<'a>>,
+        item: impl Into<Rows<'a>>,
         scores: &mut Vec<f32>,
     ) -> Result<(), Error> {
         scores.clear();
+        let (query, item) = (query.into(), item.into());
         self.check(query, item)?;
-        let mut values: Vec<SessionInputValue<'_>> = Vec::with_capacity(self.inputs.len());
-        for input in &self.inputs {
-            values.push(value(*input, query, item).map_err(|error| Error::Run(error.to_string()))?);
-        }
+        let failed = |error: ort::Error| Error::Run(error.to_string());
+        let values = self.inputs.iter().map(|input| value(*input, query, item));
+        let values = values.collect::<ort::Result<Vec<SessionInputValue<'_>>>>();
         let outputs = self
             .inner
-            .run(&values[..])
-            .map_err(|error| Error::Run(error.to_string()))?;
-        let (_, computed) = outputs[0]
-            .try_extract_tensor::<f32>()
-            .map_err(|error| Error::Run(error.to_string()))?;
+            .run(&values.map_err(failed)?[..])
+            .map_err(failed)?;
+        let (_, computed) = outputs[0].try_extract_tensor::<f32>().map_err(failed)?;
         if computed.len() != item.rows {
             return Err(Error::Run(format!(
                 "{} scores came back for {} rows",
                 computed.len(),
                 item.rows
             )));
-        }
-        if let Some(row) = computed.iter().position(|score| !score.is_finite()) {
-            return Err(Error::NotFinite {
-                row,
-                value: computed[row],
-            });
         }
         scores.extend_from_slice(computed);
         Ok(())
@@ -101,7 +164,7 @@ impl Session {
         self.score(&query, &item, &mut Vec::with_capacity(rows))
     }
 
-    fn check(&self, query: &Encoded, item: &Encoded) -> Result<(), Error> {
+    fn check(&self, query: Rows<'_>, item: Rows<'_>) -> Result<(), Error> {
         let widths = &self.widths;
         check_side(
             query,
@@ -142,25 +205,22 @@ impl fmt::Debug for Session {
     }
 }
 
-fn open(
-    runtime: &Runtime,
-    onnx: &[u8],
-    threads: NonZeroUsize,
-) -> ort::Result<ort::session::Session> {
-    // Arenas and memory patterns keep what the largest batch took until the session goes, and give it back late
-    // even then; the allocator beneath does not.
-    ort::session::Session::builder(runtime.environment())?
-        .with_execution_providers([ep::CPU::default().with_arena_allocator(false).build()])?
-        .with_memory_pattern(false)?
-        .with_intra_threads(threads.get())?
-        .with_intra_op_spinning(false)?
-        .with_inter_threads(1)?
-        .with_inter_op_spinning(false)?
-        .commit_from_memory(onnx)
+/// Whether all scores are numbers.
+///
+/// # Errors
+/// Names the first that is none.
+pub fn check_finite(scores: &[f32]) -> Result<(), Error> {
+    match scores.iter().position(|score| !score.is_finite()) {
+        None => Ok(()),
+        Some(row) => Err(Error::NotFinite {
+            row,
+            value: scores[row],
+        }),
+    }
 }
 
 fn check_side(
-    rows: &Encoded,
+    rows: Rows<'_>,
     (ids, slots): (Input, usize),
     (dense, dense_width): (Input, usize),
 ) -> Result<(), Error> {
@@ -214,29 +274,23 @@ fn check_side(
     Ok(())
 }
 
-fn value<'v>(
-    input: Input,
-    query: &'v Encoded,
-    item: &'v Encoded,
-) -> ort::Result<SessionInputValue<'v>> {
+fn value<'v>(input: Input, query: Rows<'v>, item: Rows<'v>) -> ort::Result<SessionInputValue<'v>> {
     let value = match input {
         Input::QueryIds => {
-            TensorRef::from_array_view(([query.rows, query.slots], &query.ids[..]))?.into()
+            TensorRef::from_array_view(([query.rows, query.slots], query.ids))?.into()
         }
         Input::QueryWeights => {
-            TensorRef::from_array_view(([query.rows, query.slots], &query.weights[..]))?.into()
+            TensorRef::from_array_view(([query.rows, query.slots], query.weights))?.into()
         }
         Input::QueryDense => {
-            TensorRef::from_array_view(([query.rows, query.dense_width], &query.dense[..]))?.into()
+            TensorRef::from_array_view(([query.rows, query.dense_width], query.dense))?.into()
         }
-        Input::ItemIds => {
-            TensorRef::from_array_view(([item.rows, item.slots], &item.ids[..]))?.into()
-        }
+        Input::ItemIds => TensorRef::from_array_view(([item.rows, item.slots], item.ids))?.into(),
         Input::ItemWeights => {
-            TensorRef::from_array_view(([item.rows, item.slots], &item.weights[..]))?.into()
+            TensorRef::from_array_view(([item.rows, item.slots], item.weights))?.into()
         }
         Input::ItemDense => {
-            TensorRef::from_array_view(([item.rows, item.dense_width], &item.dense[..]))?.into()
+            TensorRef::from_array_view(([item.rows, item.dense_width], item.dense))?.into()
         }
     };
     Ok(value)

@@ -1,6 +1,5 @@
 //! Small ONNX graphs made in memory, so that tests need neither a trainer nor files.
 
-use std::num::NonZeroUsize;
 use std::path::Path;
 
 use decant_features::Encoded;
@@ -57,12 +56,12 @@ pub fn runtime() -> Runtime {
         .unwrap_or_else(|error| panic!("ORT_DYLIB_PATH names no ONNX Runtime: {error}"))
 }
 
-/// Opens a graph with one thread.
+/// Opens a graph.
 ///
 /// # Errors
 /// As [`Session::open`].
 pub fn open(graph: &Graph) -> Result<Session, Error> {
-    Session::open(&runtime(), &graph.to_onnx(), NonZeroUsize::MIN)
+    Session::open(&runtime(), graph.to_onnx())
 }
 
 /// Rows of a side, each unlike the others.

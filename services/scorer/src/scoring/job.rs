@@ -1,30 +1,19 @@
-//! One request's work, run by a worker.
+//! One request's work, and what has become of it so far.
 
 use std::collections::HashSet;
-use std::time::Instant;
+use std::ops::Range;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use decant_features::{Columns, EncodeError, Encoded, Side};
+use decant_features::Columns;
 use tokio::sync::oneshot;
 
 use super::top::{Ranked, best};
-use crate::error::{CallError, Violation};
-use crate::servable::{Handle, Servable};
+use crate::error::CallError;
+use crate::servable::Handle;
 
-/// A request on its way to a worker.
-pub(crate) struct Job {
-    /// The version that answers it, pinned until it has.
-    pub(crate) handle: Handle,
-    /// What is to be done.
-    pub(crate) work: Work,
-    /// Rows to score: what the job weighs in the queue.
-    pub(crate) rows: usize,
-    /// When the caller stops waiting.
-    pub(crate) deadline: Option<Instant>,
-    /// Where the answer goes; closed once the caller has gone.
-    pub(crate) answer: oneshot::Sender<Result<Answer, CallError>>,
-}
-
-/// What is to be done. Columns have been checked on their own, not yet against the schema.
+/// What is to be done. Columns fit the version's schema.
+#[derive(Debug)]
 pub(crate) enum Work {
     /// Score each row, whose columns hold both sides' features.
     Score { columns: Columns },
@@ -32,6 +21,7 @@ pub(crate) enum Work {
     Rank {
         query: Columns,
         candidates: Candidates,
+        /// How many are wanted; 0 means all.
         top_k: usize,
     },
     /// Rank the catalog for one query row.
@@ -43,6 +33,7 @@ pub(crate) enum Work {
 }
 
 /// What is ranked.
+#[derive(Debug)]
 pub(crate) enum Candidates {
     /// Rows of the catalog.
     Catalog(Vec<usize>),
@@ -50,7 +41,7 @@ pub(crate) enum Candidates {
     Columns(Columns),
 }
 
-/// What a worker found.
+/// What was found.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Answer {
     /// A score for each row.
@@ -59,113 +50,159 @@ pub(crate) enum Answer {
     Ranked(Vec<Ranked>),
 }
 
+/// What was found, and at what price.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Scored {
+    pub(crate) answer: Answer,
+    /// How long it waited before work began.
+    pub(crate) queue: Duration,
+    /// How long the batches took that it was part of.
+    pub(crate) compute: Duration,
+    /// How busy the runners were when it was done.
+    pub(crate) load: f32,
+}
+
+/// A request's work. Its parts share it.
+pub(super) struct Job {
+    /// The version that answers it, pinned until it has.
+    pub(super) handle: Handle,
+    pub(super) work: Work,
+    progress: Mutex<Progress>,
+}
+
+/// What has been found so far. It goes with the last part; if that is before an answer was sent, the caller hears of it.
+struct Progress {
+    answer: Option<oneshot::Sender<Result<Scored, CallError>>>,
+    parts_left: usize,
+    scores: Vec<f32>,
+    ranked: Vec<Ranked>,
+    /// Whether several parts brought their best, each in its own order.
+    merge: bool,
+    queue: Option<Duration>,
+    compute: Duration,
+}
+
+/// Some rows of a request.
+pub(super) struct Part {
+    pub(super) job: Arc<Job>,
+    pub(super) rows: Range<usize>,
+}
+
 impl Job {
-    /// Does the work and sends the answer, unless nobody waits for it any more.
-    pub(crate) fn run(self, worker: usize, scores: &mut Vec<f32>) {
-        if self.answer.is_closed() {
+    pub(super) fn new(
+        handle: Handle,
+        work: Work,
+        rows: usize,
+        parts: usize,
+        answer: oneshot::Sender<Result<Scored, CallError>>,
+    ) -> Self {
+        let scores = match &work {
+            Work::Score { .. } => vec![0.0; rows],
+            Work::Rank { .. } | Work::Recommend { .. } => Vec::new(),
+        };
+        Self {
+            handle,
+            work,
+            progress: Mutex::new(Progress {
+                answer: Some(answer),
+                parts_left: parts,
+                scores,
+                ranked: Vec::new(),
+                merge: false,
+                queue: None,
+                compute: Duration::ZERO,
+            }),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Progress> {
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How many rows of a ranking are wanted; `None` when all are to be scored.
+    fn wanted(&self) -> Option<usize> {
+        match &self.work {
+            Work::Score { .. } => None,
+            Work::Rank { top_k: 0, .. } => Some(usize::MAX),
+            Work::Rank { top_k, .. } | Work::Recommend { top_k, .. } => Some(*top_k),
+        }
+    }
+}
+
+impl Part {
+    /// Whether somebody waits for it still.
+    pub(super) fn is_wanted(&self) -> bool {
+        let progress = self.job.lock();
+        progress
+            .answer
+            .as_ref()
+            .is_some_and(|answer| !answer.is_closed())
+    }
+
+    /// Takes in the scores of its rows; the last part of a request answers it.
+    pub(super) fn scored(&self, scores: &[f32], queue: Duration, compute: Duration, load: f32) {
+        let ranked = self.best(scores);
+        let mut progress = self.job.lock();
+        let progress = &mut *progress;
+        match ranked {
+            None => progress.scores[self.rows.clone()].copy_from_slice(scores),
+            Some(ranked) if progress.ranked.is_empty() => progress.ranked = ranked,
+            Some(ranked) => {
+                progress.ranked.extend(ranked);
+                progress.merge = true;
+            }
+        }
+        progress.queue.get_or_insert(queue);
+        progress.compute += compute;
+        progress.parts_left -= 1;
+        if progress.parts_left > 0 {
             return;
         }
-        let outcome = match self.deadline {
-            Some(deadline) if Instant::now() >= deadline => Err(CallError::Expired),
-            _ => answer(self.handle.servable(), &self.work, worker, scores),
-        };
-        if outcome.is_ok() {
-            self.handle.servable().count_answer();
-        }
-        // The caller may have gone meanwhile, and then nobody misses the answer.
-        let _ = self.answer.send(outcome);
-    }
-}
-
-fn answer(
-    servable: &Servable,
-    work: &Work,
-    worker: usize,
-    scores: &mut Vec<f32>,
-) -> Result<Answer, CallError> {
-    match work {
-        Work::Score { columns } => {
-            let (query, item) = (
-                encode(servable, Side::Query, columns),
-                encode(servable, Side::Item, columns),
-            );
-            let (query, item) = both("columns", query, "columns", item)?;
-            servable.score(worker, &query, &item, scores)?;
-            Ok(Answer::Scores(std::mem::take(scores)))
-        }
-        Work::Rank {
-            query,
-            candidates,
-            top_k,
-        } => {
-            let query = encode(servable, Side::Query, query);
-            let (query, item) = match candidates {
-                Candidates::Catalog(rows) => {
-                    let catalog = servable.items().ok_or(CallError::NoCatalog)?;
-                    (
-                        query.map_err(|error| invalid("query", error))?,
-                        catalog.encoded().select(rows),
-                    )
+        let answer = match self.job.wanted() {
+            None => Answer::Scores(std::mem::take(&mut progress.scores)),
+            Some(count) => {
+                let mut ranked = std::mem::take(&mut progress.ranked);
+                if progress.merge {
+                    best(&mut ranked, count);
                 }
-                Candidates::Columns(columns) => both(
-                    "query",
-                    query,
-                    "item_columns",
-                    encode(servable, Side::Item, columns),
-                )?,
-            };
-            servable.score(worker, &query, &item, scores)?;
-            let count = if *top_k == 0 { item.rows } else { *top_k };
-            Ok(Answer::Ranked(best(scores, count, |_| true)))
-        }
-        Work::Recommend {
-            query,
-            excluded,
-            top_k,
-        } => {
-            let catalog = servable.items().ok_or(CallError::NoCatalog)?;
-            let query =
-                encode(servable, Side::Query, query).map_err(|error| invalid("query", error))?;
-            servable.score(worker, &query, catalog.encoded(), scores)?;
-            Ok(Answer::Ranked(best(scores, *top_k, |row| {
-                !excluded.contains(&row)
-            })))
-        }
+                Answer::Ranked(ranked)
+            }
+        };
+        self.job.handle.servable().count_answer();
+        progress.send(Ok(Scored {
+            answer,
+            queue: progress.queue.unwrap_or_default(),
+            compute: progress.compute,
+            load,
+        }));
+    }
+
+    /// Answers the request with an error; its other parts are not wanted any more.
+    pub(super) fn failed(&self, error: CallError) {
+        self.job.lock().send(Err(error));
+    }
+
+    /// The best of its rows, if they are to be ranked.
+    fn best(&self, scores: &[f32]) -> Option<Vec<Ranked>> {
+        let count = self.job.wanted()?;
+        let rows = self.rows.clone().zip(scores);
+        let rows = rows.map(|(row, &score)| Ranked { row, score });
+        let mut ranked: Vec<Ranked> = match &self.job.work {
+            Work::Recommend { excluded, .. } if !excluded.is_empty() => rows
+                .filter(|ranked| !excluded.contains(&ranked.row))
+                .collect(),
+            _ => rows.collect(),
+        };
+        best(&mut ranked, count);
+        Some(ranked)
     }
 }
 
-fn encode(servable: &Servable, side: Side, columns: &Columns) -> Result<Encoded, EncodeError> {
-    servable.schema().encode(side, columns)
-}
-
-/// Both sides, or the problems of both.
-fn both(
-    query_field: &str,
-    query: Result<Encoded, EncodeError>,
-    item_field: &str,
-    item: Result<Encoded, EncodeError>,
-) -> Result<(Encoded, Encoded), CallError> {
-    match (query, item) {
-        (Ok(query), Ok(item)) => Ok((query, item)),
-        (query, item) => {
-            let problems = [(query_field, query.err()), (item_field, item.err())];
-            let violations = problems
-                .into_iter()
-                .filter_map(|(field, error)| Some(violations(field, error?)));
-            Err(CallError::Invalid(violations.flatten().collect()))
+impl Progress {
+    fn send(&mut self, outcome: Result<Scored, CallError>) {
+        if let Some(answer) = self.answer.take() {
+            // The caller may have gone meanwhile, and then nobody misses the answer.
+            let _ = answer.send(outcome);
         }
     }
-}
-
-fn invalid(field: &str, error: EncodeError) -> CallError {
-    CallError::Invalid(violations(field, error))
-}
-
-/// An encoder's complaints as violations of a request's field.
-pub(crate) fn violations(field: &str, error: EncodeError) -> Vec<Violation> {
-    error
-        .violations
-        .into_iter()
-        .map(|bad| Violation::new(format!("{field}[{}]", bad.column), bad.reason))
-        .collect()
 }

@@ -1,95 +1,272 @@
-//! The threads that score.
+//! The runners, and how requests reach them.
+//!
+//! A runner is a task of the serving runtime, not a thread beside it: a small batch takes less time than a thread takes to
+//! wake up, and two threads on one core would only take it from each other. Before a runner takes a batch it lets all
+//! other tasks go first, so that what has arrived is read, and is part of the batch. Batches are kept short, and one that
+//! cannot be short is announced to the runtime, which goes on with the other tasks elsewhere.
 
-use std::io;
-use std::num::NonZeroUsize;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
-use super::job::Job;
-use super::queue::{Queue, Refused};
+use decant_chassis::tasks::Tasks;
+use tokio::runtime::{Handle as Runtime, RuntimeFlavor};
+use tokio::sync::{Notify, oneshot};
+use tokio_util::task::TaskTracker;
+
+use super::batch::Workbench;
+use super::job::{Job, Part, Scored, Work};
+use super::queue::{Batch, Client, FlowKey, Kind, Limits, Offer, Priority, Queue, Refused, Ticket};
 use crate::error::CallError;
+use crate::servable::Handle;
 
-/// How soon a caller that found no room should come again: about as long as a full queue takes to empty.
-const RETRY_AFTER: Duration = Duration::from_millis(50);
+/// A batch that is expected to take so many times its limit holds up other tasks too long.
+const LONG: f64 = 4.0;
 
-/// A fixed set of worker threads behind one queue.
+/// A request, as the runners are asked for it.
+pub(crate) struct Call {
+    /// The version that is to answer.
+    pub(crate) handle: Handle,
+    pub(crate) work: Work,
+    /// Rows to score.
+    pub(crate) rows: usize,
+    /// When the caller stops waiting.
+    pub(crate) deadline: Option<Instant>,
+    pub(crate) priority: Priority,
+    pub(crate) client: Client,
+}
+
+/// A fixed number of runners behind one queue. Clones share them.
+#[derive(Clone)]
 pub(crate) struct Pool {
-    queue: Arc<Queue>,
-    threads: Mutex<Vec<JoinHandle<()>>>,
+    shared: Arc<Shared>,
+    runners: TaskTracker,
+}
+
+struct Shared {
+    queue: Mutex<Queue<Part>>,
+    /// Wakes a runner for each part that came, and all of them at the end.
+    wake: Notify,
+    /// How long a batch is to take, at most.
+    batch_micros: f64,
+    /// The load when it was looked at last, as the bits of a float.
+    load: AtomicU32,
+}
+
+/// A queued request. Dropping it takes the request back.
+pub(crate) struct Waiting {
+    shared: Arc<Shared>,
+    ticket: Option<Ticket>,
+    answer: oneshot::Receiver<Result<Scored, CallError>>,
 }
 
 impl Pool {
-    /// Starts the workers.
-    ///
-    /// # Errors
-    /// When the operating system gives no thread.
-    pub(crate) fn start(workers: NonZeroUsize, queue_rows: usize) -> io::Result<Self> {
-        let queue = Arc::new(Queue::new(queue_rows));
+    /// Starts the runners as tasks. They go on until the pool is closed, and finish what is queued then.
+    pub(crate) fn start(tasks: &Tasks, limits: Limits) -> Self {
+        let runners = limits.runners;
+        let batch_micros = limits.batch.as_secs_f64() * 1e6;
         let pool = Self {
-            queue,
-            threads: Mutex::default(),
+            shared: Arc::new(Shared {
+                queue: Mutex::new(Queue::new(limits, Instant::now())),
+                wake: Notify::new(),
+                batch_micros,
+                load: AtomicU32::new(0),
+            }),
+            runners: TaskTracker::new(),
         };
-        for worker in 0..workers.get() {
-            let queue = Arc::clone(&pool.queue);
-            let started = thread::Builder::new()
-                .name(format!("score-{worker}"))
-                .spawn(move || run(worker, &queue));
-            match started {
-                Ok(thread) => pool
-                    .threads
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .push(thread),
-                Err(error) => {
-                    pool.stop();
-                    return Err(error);
-                }
-            }
+        for runner in 0..runners {
+            let running = run(runner, Arc::clone(&pool.shared));
+            tasks.spawn("scorer runner", pool.runners.track_future(running));
         }
-        Ok(pool)
+        pool
     }
 
-    /// Queues a job.
+    /// Queues a request.
     ///
     /// # Errors
-    /// When its rows find no room, or the pool stops.
-    pub(crate) fn submit(&self, job: Job) -> Result<(), CallError> {
-        let (rows, capacity) = (job.rows, self.queue.capacity());
-        self.queue.push(job).map_err(|refused| match refused {
-            Refused::Full { waiting } => CallError::Busy {
-                rows,
-                waiting,
-                capacity,
-                retry_after: RETRY_AFTER,
+    /// When it could not be answered in time, or finds no room, or the pool is closed.
+    pub(crate) fn submit(&self, call: Call) -> Result<Waiting, CallError> {
+        let servable = call.handle.servable();
+        let cost = servable.cost();
+        let (answer, answered) = oneshot::channel();
+        let mut queue = self.shared.lock();
+        let limits = queue.limits();
+        let (batch_rows, runners) = (limits.batch_rows, limits.runners);
+        let part_rows = cost.rows_within(limits.batch).min(batch_rows);
+        let rows = call.rows;
+        let kind = match &call.work {
+            _ if rows > part_rows => Kind::Part,
+            Work::Score { .. } => Kind::Paired,
+            Work::Rank { .. } | Work::Recommend { .. } => Kind::Alone,
+        };
+        let at_once = rows.div_ceil(part_rows).clamp(1, runners);
+        let offer = Offer {
+            flow: FlowKey {
+                version: servable.id(),
+                kind,
             },
-            Refused::Closed => CallError::Draining,
+            priority: call.priority,
+            client: call.client,
+            deadline: call.deadline,
+            rows,
+            part_rows,
+            row_cost: cost.of(1),
+            until_done: cost.until_done(rows.div_ceil(at_once)),
+        };
+        let handle = call.handle.clone();
+        let parts = || {
+            let job = Arc::new(Job::new(handle, call.work, rows, offer.parts(), answer));
+            let offer = &offer;
+            (0..offer.parts()).map(move |number| Part {
+                job: Arc::clone(&job),
+                rows: offer.part(number),
+            })
+        };
+        let offered = queue.offer(Instant::now(), &offer, parts);
+        drop(queue);
+        let ticket = offered.map_err(|refused| refusal(refused, rows))?;
+        for _ in 0..at_once {
+            self.shared.wake.notify_one();
+        }
+        Ok(Waiting {
+            shared: Arc::clone(&self.shared),
+            ticket: Some(ticket),
+            answer: answered,
         })
     }
 
-    /// Refuses new jobs, finishes the queued ones and ends the threads. Blocks.
-    pub(crate) fn stop(&self) {
-        self.queue.close();
-        let threads =
-            std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
-        for thread in threads {
-            if thread.join().is_err() {
-                tracing::error!("a scoring thread panicked");
-            }
+    /// Refuses new requests; queued ones are finished.
+    pub(crate) fn close(&self) {
+        self.shared.lock().close();
+        self.shared.wake.notify_waiters();
+        self.runners.close();
+    }
+
+    /// Waits until all queued requests have been answered, after [`close`](Self::close).
+    pub(crate) async fn drained(&self) {
+        self.runners.wait().await;
+    }
+}
+
+impl Waiting {
+    /// Waits for the answer.
+    ///
+    /// # Errors
+    /// What went wrong with the request, or with its batch.
+    pub(crate) async fn answered(mut self) -> Result<Scored, CallError> {
+        let answer = (&mut self.answer).await;
+        self.ticket = None;
+        // A sender dropped without an answer is a batch that panicked.
+        answer.unwrap_or(Err(CallError::Broken))
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        if let Some(ticket) = self.ticket {
+            self.shared.lock().cancel(ticket);
         }
     }
 }
 
-fn run(worker: usize, queue: &Queue) {
-    let mut scores = Vec::new();
-    while let Some(job) = queue.pop() {
-        // A panic is a fault of ours, but costs one request, not the worker: the job's sender is dropped with it, and
-        // its caller told.
-        if catch_unwind(AssertUnwindSafe(|| job.run(worker, &mut scores))).is_err() {
-            tracing::error!(worker, "a request panicked");
+impl Shared {
+    /// The next batch, and the load with it. Those whose time is up are told.
+    fn take(&self) -> Option<Batch<Part>> {
+        let mut expired = Vec::new();
+        let mut queue = self.lock();
+        let now = Instant::now();
+        let batch = queue.take(now, &mut expired);
+        let load = queue.load(now);
+        drop(queue);
+        self.load.store(load.to_bits(), Ordering::Relaxed);
+        for part in expired {
+            part.failed(CallError::Expired);
         }
+        batch
     }
+
+    /// The state is whole between any two statements under this lock, so a panic elsewhere does not spoil it.
+    fn lock(&self) -> MutexGuard<'_, Queue<Part>> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+async fn run(runner: usize, shared: Arc<Shared>) -> Result<(), String> {
+    let mut workbench = Workbench::default();
+    loop {
+        let wake = shared.wake.notified();
+        tokio::pin!(wake);
+        // From here on no notice is missed, though the queue be looked at before it is waited for.
+        wake.as_mut().enable();
+        // Whatever has arrived meanwhile is read before a batch is made of it.
+        tokio::task::yield_now().await;
+        while let Some(batch) = shared.take() {
+            compute(runner, &shared, &mut workbench, batch);
+            tokio::task::yield_now().await;
+        }
+        if shared.lock().is_over() {
+            shared.wake.notify_waiters();
+            return Ok(());
+        }
+        wake.await;
+    }
+}
+
+fn compute(runner: usize, shared: &Shared, workbench: &mut Workbench, batch: Batch<Part>) {
+    let flow = batch.flow;
+    let is_long = batch.cost > shared.batch_micros * LONG;
+    let load = f32::from_bits(shared.load.load(Ordering::Relaxed));
+    // A panic is a fault of ours, but costs one batch, not the runner: the jobs' senders are dropped with it, and their
+    // callers told.
+    let work = || {
+        let run = AssertUnwindSafe(|| workbench.run(runner, batch.jobs, load));
+        if catch_unwind(run).is_err() {
+            tracing::error!(runner, "a batch panicked");
+        }
+    };
+    if is_long && Runtime::current().runtime_flavor() == RuntimeFlavor::MultiThread {
+        tokio::task::block_in_place(work);
+    } else {
+        work();
+    }
+    shared.lock().done(Instant::now(), flow);
+}
+
+fn refusal(refused: Refused, rows: usize) -> CallError {
+    let (reason, retry_after) = match refused {
+        Refused::Full {
+            waiting,
+            retry_after,
+        } => (
+            format!("{waiting} rows wait already: {rows} more find no room"),
+            retry_after,
+        ),
+        Refused::Client {
+            waiting,
+            retry_after,
+        } => (
+            format!("{waiting} rows of this client wait already: {rows} more are not taken in"),
+            retry_after,
+        ),
+        Refused::Slow { wait, retry_after } => (
+            format!(
+                "the request would wait {} ms, which is too long",
+                millis(wait)
+            ),
+            retry_after,
+        ),
+        Refused::Expired => return CallError::Expired,
+        Refused::Closed => return CallError::Draining,
+    };
+    CallError::Busy {
+        reason,
+        retry_after,
+    }
+}
+
+fn millis(time: Duration) -> f64 {
+    (time.as_secs_f64() * 1e4).round() / 10.0
 }
 
 #[cfg(test)]

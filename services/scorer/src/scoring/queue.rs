@@ -1,92 +1,385 @@
-//! Jobs that wait, counted in rows: a row costs the same whichever request it came with, a request does not.
+//! What waits: what is taken in, what goes next, and what goes together. Pure bookkeeping: no lock, no I/O, and no clock
+//! but the times that it is told.
+//!
+//! Work of one kind for one version is a *flow*. Flows share the runners fairly, by the time that their work takes
+//! (start-time fair queueing, Goyal et al. 1996), so that neither a busy model nor a huge request holds up the others.
+//! Priorities come before fairness. There is no delay to fill a batch: it is what waits when a runner comes.
 
-use std::collections::VecDeque;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+mod admission;
+mod load;
 
-use super::job::Job;
+use std::collections::{BTreeMap, HashMap};
+use std::ops::Range;
+use std::time::{Duration, Instant};
 
-/// A bounded first-in-first-out queue between the serving runtime and the workers.
-pub(super) struct Queue {
-    state: Mutex<State>,
-    ready: Condvar,
-    capacity: usize,
+use admission::Calibration;
+pub(super) use admission::Refused;
+pub(crate) use admission::{Client, Limits, Priority};
+use load::Load;
+
+/// Work that runs together shares one flow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) struct FlowKey {
+    /// The version.
+    pub(super) version: u64,
+    pub(super) kind: Kind,
 }
 
-#[derive(Default)]
-struct State {
-    jobs: VecDeque<Job>,
+/// What work can share a batch with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) enum Kind {
+    /// Rows that bring their own query: with others of their kind.
+    Paired,
+    /// One query for all rows: with nothing.
+    Alone,
+    /// A part of a request that is too large to run at once: with nothing, and not ahead of the small ones.
+    Part,
+}
+
+/// Something to be queued.
+#[derive(Debug)]
+pub(super) struct Offer {
+    pub(super) flow: FlowKey,
+    pub(super) priority: Priority,
+    pub(super) client: Client,
+    pub(super) deadline: Option<Instant>,
+    /// Rows in all, and of each part but the last; one part, unless the work is to be split.
+    pub(super) rows: usize,
+    pub(super) part_rows: usize,
+    /// Microseconds of one row.
+    pub(super) row_cost: f64,
+    /// Microseconds from the start of the last part to its end.
+    pub(super) until_done: f64,
+}
+
+impl Offer {
+    /// How many parts it has.
+    pub(super) fn parts(&self) -> usize {
+        self.rows.div_ceil(self.part_rows).max(1)
+    }
+
+    /// The rows of a part.
+    pub(super) fn part(&self, number: usize) -> Range<usize> {
+        let start = number * self.part_rows;
+        start..(start + self.part_rows).min(self.rows)
+    }
+}
+
+/// What was queued, for the one who may want it back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Ticket {
+    flow: FlowKey,
+    priority: Priority,
+    first: u64,
+    parts: u64,
+}
+
+/// A queued part.
+#[derive(Debug)]
+struct Entry<J> {
+    job: J,
     rows: usize,
+    cost: f64,
+    client: Client,
+    deadline: Option<Instant>,
+    queued_at: Instant,
+    /// The wait that was foreseen, before it was corrected by experience.
+    foreseen: f64,
+}
+
+#[derive(Debug)]
+struct Flow<J> {
+    /// When its next work is due, in microseconds of service received.
+    due: f64,
+    /// By number, for each priority.
+    lanes: [BTreeMap<u64, Entry<J>>; Priority::COUNT],
+    /// Microseconds of what waits, for each priority.
+    backlog: [f64; Priority::COUNT],
+}
+
+/// Work that a runner is to do at once.
+#[derive(Debug)]
+pub(super) struct Batch<J> {
+    pub(super) flow: FlowKey,
+    pub(super) jobs: Vec<Taken<J>>,
+    pub(super) rows: usize,
+    /// Microseconds that it is expected to take.
+    pub(super) cost: f64,
+}
+
+/// Work that has left the queue.
+#[derive(Debug)]
+pub(super) struct Taken<J> {
+    pub(super) job: J,
+    pub(super) waited: Duration,
+}
+
+/// What waits, and what may.
+#[derive(Debug)]
+pub(super) struct Queue<J> {
+    limits: Limits,
+    flows: BTreeMap<FlowKey, Flow<J>>,
+    /// Batches of each version at work.
+    running: HashMap<u64, usize>,
+    /// Rows that wait, of each client that has some.
+    clients: HashMap<Client, usize>,
+    rows: usize,
+    next: u64,
+    /// The due time of the flow that was served last.
+    clock: f64,
+    calibration: Calibration,
+    load: Load,
+    /// Parts that wait.
+    waiting: usize,
     closed: bool,
 }
 
-/// Why a job is not taken in.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Refused {
-    /// So many rows wait already.
-    Full { waiting: usize },
-    /// No work is taken in any more.
-    Closed,
+impl<J> Flow<J> {
+    fn new(due: f64) -> Self {
+        Self {
+            due,
+            lanes: [const { BTreeMap::new() }; Priority::COUNT],
+            backlog: [0.0; Priority::COUNT],
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.lanes.iter().all(BTreeMap::is_empty)
+    }
+
+    /// What waits of this priority and above.
+    fn ahead_of(&self, priority: Priority) -> f64 {
+        self.backlog[..=priority.index()].iter().sum()
+    }
 }
 
-impl Queue {
-    pub(super) fn new(capacity: usize) -> Self {
+impl<J> Queue<J> {
+    pub(super) fn new(limits: Limits, now: Instant) -> Self {
         Self {
-            state: Mutex::default(),
-            ready: Condvar::new(),
-            capacity,
+            load: Load::new(limits.runners, now),
+            limits,
+            flows: BTreeMap::new(),
+            running: HashMap::new(),
+            clients: HashMap::new(),
+            rows: 0,
+            next: 0,
+            clock: 0.0,
+            calibration: Calibration::default(),
+            waiting: 0,
+            closed: false,
         }
     }
 
-    pub(super) fn capacity(&self) -> usize {
-        self.capacity
+    pub(super) fn limits(&self) -> &Limits {
+        &self.limits
     }
 
-    /// Takes a job in, unless its rows find no room. A job that is larger than the whole queue, such as a large
-    /// catalog's, is taken in when nothing else waits: it would never be, otherwise.
-    pub(super) fn push(&self, job: Job) -> Result<(), Refused> {
-        let mut state = self.lock();
-        if state.closed {
-            return Err(Refused::Closed);
+    /// Takes work in, or says why not before anything is done for it. `parts` are made only when it is taken in; there are
+    /// as many as the offer says.
+    pub(super) fn offer<P: IntoIterator<Item = J>>(
+        &mut self,
+        now: Instant,
+        offer: &Offer,
+        parts: impl FnOnce() -> P,
+    ) -> Result<Ticket, Refused> {
+        let foreseen = self.admit(now, offer)?;
+        let (first, clock) = (self.next, self.clock);
+        let flow = self
+            .flows
+            .entry(offer.flow)
+            .or_insert_with(|| Flow::new(clock));
+        if flow.is_empty() {
+            // Idle time is no credit: it would let a flow that comes back hold up all others.
+            flow.due = flow.due.max(clock);
         }
-        let rows = state.rows.saturating_add(job.rows);
-        if rows > self.capacity && !state.jobs.is_empty() {
-            return Err(Refused::Full {
-                waiting: state.rows,
+        let lane = offer.priority.index();
+        for (number, job) in parts().into_iter().enumerate() {
+            let rows = offer.part(number).len();
+            let entry = Entry {
+                job,
+                rows,
+                cost: offer.row_cost * rows as f64,
+                client: offer.client,
+                deadline: offer.deadline,
+                queued_at: now,
+                foreseen,
+            };
+            flow.backlog[lane] += entry.cost;
+            flow.lanes[lane].insert(self.next, entry);
+            self.rows += rows;
+            self.waiting += 1;
+            self.next += 1;
+        }
+        if offer.client != Client::UNKNOWN {
+            *self.clients.entry(offer.client).or_default() += offer.rows;
+        }
+        Ok(Ticket {
+            flow: offer.flow,
+            priority: offer.priority,
+            first,
+            parts: self.next - first,
+        })
+    }
+
+    /// Takes work back that nobody waits for any more. What has left the queue is not affected.
+    pub(super) fn cancel(&mut self, ticket: Ticket) {
+        for number in ticket.first..ticket.first + ticket.parts {
+            let lane = ticket.priority.index();
+            let Some(flow) = self.flows.get_mut(&ticket.flow) else {
+                return;
+            };
+            if let Some(entry) = flow.lanes[lane].remove(&number) {
+                self.left(ticket.flow, lane, &entry);
+            }
+        }
+        self.sweep();
+    }
+
+    /// The next batch; `None` when nothing waits that may run now. What cannot be done in time any more goes to
+    /// `expired`.
+    pub(super) fn take(&mut self, now: Instant, expired: &mut Vec<J>) -> Option<Batch<J>> {
+        loop {
+            let (key, lane) = self.next_flow()?;
+            let batch = self.take_from(key, lane, now, expired);
+            self.sweep();
+            if let Some(batch) = batch {
+                *self.running.entry(key.version).or_default() += 1;
+                self.load.began(now);
+                return Some(batch);
+            }
+        }
+    }
+
+    /// A batch is done.
+    pub(super) fn done(&mut self, now: Instant, flow: FlowKey) {
+        if let Some(running) = self.running.get_mut(&flow.version) {
+            *running -= 1;
+            if *running == 0 {
+                self.running.remove(&flow.version);
+            }
+        }
+        self.load.ended(now);
+    }
+
+    /// Takes nothing more in.
+    pub(super) fn close(&mut self) {
+        self.closed = true;
+    }
+
+    /// Whether nothing waits, and nothing can come.
+    pub(super) fn is_over(&self) -> bool {
+        self.closed && self.waiting == 0
+    }
+
+    /// How busy the runners are, plus what waits in units of the longest wait allowed.
+    pub(super) fn load(&mut self, now: Instant) -> f32 {
+        let waits: f64 = self
+            .flows
+            .values()
+            .map(|flow| flow.ahead_of(Priority::Sheddable))
+            .sum();
+        let waits = self.calibration.apply(waits / self.limits.runners as f64);
+        (self.load.share(now) + waits / micros(self.limits.wait)) as f32
+    }
+
+    /// Of the highest priority at which something may run: the flow that has had the least service.
+    fn next_flow(&self) -> Option<(FlowKey, usize)> {
+        let free = |key: &FlowKey| {
+            let running = self.running.get(&key.version).copied().unwrap_or(0);
+            self.limits.version_runners == 0 || running < self.limits.version_runners
+        };
+        (0..Priority::COUNT).find_map(|lane| {
+            let waiting = self.flows.iter();
+            let waiting = waiting.filter(|(key, flow)| !flow.lanes[lane].is_empty() && free(key));
+            let (key, _) = waiting.min_by(|left, right| left.1.due.total_cmp(&right.1.due))?;
+            Some((*key, lane))
+        })
+    }
+
+    fn take_from(
+        &mut self,
+        key: FlowKey,
+        lane: usize,
+        now: Instant,
+        expired: &mut Vec<J>,
+    ) -> Option<Batch<J>> {
+        let target = micros(self.limits.batch);
+        let mut batch = Batch {
+            flow: key,
+            jobs: Vec::new(),
+            rows: 0,
+            cost: 0.0,
+        };
+        while let Some(flow) = self.flows.get_mut(&key)
+            && let Some(first) = flow.lanes[lane].first_entry()
+        {
+            let next = first.get();
+            let fits = batch.rows + next.rows <= self.limits.batch_rows
+                && batch.cost + next.cost <= target;
+            if !batch.jobs.is_empty() && (key.kind != Kind::Paired || !fits) {
+                break;
+            }
+            let entry = first.remove();
+            self.left(key, lane, &entry);
+            if entry.deadline.is_some_and(|deadline| now >= deadline) {
+                expired.push(entry.job);
+                continue;
+            }
+            let waited = now.saturating_duration_since(entry.queued_at);
+            self.calibration.learn(entry.foreseen, micros(waited));
+            batch.rows += entry.rows;
+            batch.cost += entry.cost;
+            batch.jobs.push(Taken {
+                job: entry.job,
+                waited,
             });
         }
-        state.rows = rows;
-        state.jobs.push_back(job);
-        drop(state);
-        self.ready.notify_one();
-        Ok(())
+        if batch.jobs.is_empty() {
+            return None;
+        }
+        if let Some(flow) = self.flows.get_mut(&key) {
+            self.clock = flow.due;
+            flow.due += batch.cost;
+        }
+        Some(batch)
     }
 
-    /// Waits for the next job; `None` once the queue is closed and empty.
-    pub(super) fn pop(&self) -> Option<Job> {
-        let mut state = self.lock();
-        loop {
-            if let Some(job) = state.jobs.pop_front() {
-                state.rows -= job.rows;
-                return Some(job);
+    /// Bookkeeping for an entry that has been removed.
+    fn left(&mut self, key: FlowKey, lane: usize, entry: &Entry<J>) {
+        if let Some(flow) = self.flows.get_mut(&key) {
+            flow.backlog[lane] -= entry.cost;
+            if flow.lanes[lane].is_empty() {
+                // No rounding error outlives what it came from.
+                flow.backlog[lane] = 0.0;
             }
-            if state.closed {
-                return None;
+        }
+        self.rows -= entry.rows;
+        self.waiting -= 1;
+        if let Some(rows) = self.clients.get_mut(&entry.client) {
+            *rows -= entry.rows;
+            if *rows == 0 {
+                self.clients.remove(&entry.client);
             }
-            state = self
-                .ready
-                .wait(state)
-                .unwrap_or_else(PoisonError::into_inner);
         }
     }
 
-    /// Takes nothing more in; what waits is still handed out.
-    pub(super) fn close(&self) {
-        self.lock().closed = true;
-        self.ready.notify_all();
-    }
-
-    /// The state is whole between any two statements here, so a panic elsewhere does not spoil it.
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    /// A flow without work is kept as long as it is ahead of the others: if it came back without a past, it would be
+    /// ahead again.
+    fn sweep(&mut self) {
+        if self.waiting == 0 {
+            self.flows.clear();
+            self.clock = 0.0;
+        } else {
+            let clock = self.clock;
+            self.flows
+                .retain(|_, flow| !flow.is_empty() || flow.due > clock);
+        }
     }
 }
+
+fn micros(time: Duration) -> f64 {
+    time.as_nanos() as f64 / 1000.0
+}
+
+#[cfg(test)]
+mod tests;

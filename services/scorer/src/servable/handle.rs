@@ -96,7 +96,9 @@ impl Handle {
         let digest = decant_model::Digest::of(b"films");
         let schema = crate::fixture::schema();
         let sessions = vec![crate::fixture::session(0.0)];
-        let servable = Servable::new(digest, schema, None, sessions, super::LoadTimes::default());
+        let cost = crate::scoring::Cost::measured(1, std::time::Duration::from_micros(10));
+        let times = super::LoadTimes::default();
+        let servable = Servable::new(digest, schema, None, sessions, cost, times);
         let active = Active {
             digest,
             version: decant_model::ModelVersion::FIRST,

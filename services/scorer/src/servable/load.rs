@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use decant_artifact::{Bundle, check_signer};
 use decant_features::{Catalog, Encoded, Schema, Side, SideLayout};
-use decant_inference::{Golden, Runtime, Session, Widths};
+use decant_inference::{Golden, Graph, Runtime, Session, Widths};
 use decant_model::{BundlePath, Digest, Manifest, file};
 use thiserror::Error;
 
@@ -16,6 +16,7 @@ use super::bundles::Bundles;
 use super::manager::Load;
 use super::version::Items;
 use super::{LoadTimes, Servable};
+use crate::scoring::Cost;
 
 /// Log targets that checks of the order of events read: a version's bytes are verified before a session sees them.
 const VERIFIED: &str = "decant::verified";
@@ -139,9 +140,11 @@ impl Loading {
         times.fetch = clock.lap()?;
 
         tracing::info!(target: OPENED, %digest, sessions = self.workers, "opening");
+        let graph = Graph::read(&self.runtime, files.model.clone());
+        let graph = graph.map_err(|error| Step::Open.failed(error))?;
         let mut sessions = Vec::with_capacity(self.workers.get());
         for _ in 0..self.workers.get() {
-            let session = Session::open(&self.runtime, &files.model, NonZeroUsize::MIN);
+            let session = graph.open();
             sessions.push(session.map_err(|error| Step::Open.failed(error))?);
             clock.check()?;
         }
@@ -156,13 +159,17 @@ impl Loading {
         }
         times.replay = clock.lap()?;
 
+        let mut cost = None;
         for session in &mut sessions {
-            warm_up(session, &schema, items.as_ref())
-                .map_err(|error| Step::WarmUp.failed(error))?;
+            cost = Some(
+                warm_up(session, &schema, items.as_ref())
+                    .map_err(|error| Step::WarmUp.failed(error))?,
+            );
             clock.check()?;
         }
         times.warm_up = clock.lap()?;
-        Ok(Servable::new(digest, schema, items, sessions, times))
+        let cost = cost.unwrap_or_else(|| Cost::measured(1, times.warm_up));
+        Ok(Servable::new(digest, schema, items, sessions, cost, times))
     }
 
     /// Every byte has been compared with its digest, and somebody who may has vouched for them, when this returns.
@@ -266,12 +273,17 @@ fn last_ids(side: &SideLayout) -> Encoded {
     }
 }
 
+/// Rows of a warm-up batch when there is no catalog.
+const WARM_UP_ROWS: usize = 64;
+
+/// Scores rows of the sizes that requests will have; what the second time cost is a first measure of what requests will.
 fn warm_up(
     session: &mut Session,
     schema: &Schema,
     items: Option<&Items>,
-) -> Result<(), decant_inference::Error> {
+) -> Result<Cost, decant_inference::Error> {
     session.warm_up(1)?;
+    session.warm_up(WARM_UP_ROWS)?;
     if let Some(items) = items {
         // The real catalog: it also shows that each of its items has a finite score.
         session.score(
@@ -280,7 +292,9 @@ fn warm_up(
             &mut Vec::new(),
         )?;
     }
-    Ok(())
+    let began = Instant::now();
+    session.warm_up(WARM_UP_ROWS)?;
+    Ok(Cost::measured(WARM_UP_ROWS, began.elapsed()))
 }
 
 impl Files {

@@ -1,12 +1,14 @@
 //! A loaded version.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use decant_features::{Catalog, Encoded, Schema};
+use decant_features::{Catalog, Encoded, Rows, Schema};
 use decant_inference::{Error, Session};
 use decant_model::Digest;
+
+use crate::scoring::Cost;
 
 /// A version that has been verified, replayed and warmed up. It never changes.
 pub(crate) struct Servable {
@@ -15,9 +17,15 @@ pub(crate) struct Servable {
     items: Option<Items>,
     /// One for each worker, so that no lock is ever waited for.
     sessions: Box<[Mutex<Session>]>,
+    /// What its rows cost, as far as was seen.
+    cost: Mutex<Cost>,
     load_times: LoadTimes,
     answered: AtomicU64,
+    /// Unlike that of any other in this process, the same version loaded again included.
+    id: u64,
 }
+
+static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 
 /// The catalog, encoded once.
 pub(crate) struct Items {
@@ -58,6 +66,7 @@ impl Servable {
         schema: Schema,
         items: Option<Items>,
         sessions: Vec<Session>,
+        cost: Cost,
         load_times: LoadTimes,
     ) -> Self {
         let sessions = sessions.into_iter().map(Mutex::new).collect();
@@ -66,8 +75,10 @@ impl Servable {
             schema,
             items,
             sessions,
+            cost: Mutex::new(cost),
             load_times,
             answered: AtomicU64::new(0),
+            id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
         }
     }
 
@@ -88,12 +99,16 @@ impl Servable {
         self.load_times
     }
 
-    /// Scores on a worker's own session.
-    pub(crate) fn score(
+    pub(crate) fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// Computes on a worker's own session; see [`Session::compute`].
+    pub(crate) fn compute(
         &self,
         worker: usize,
-        query: &Encoded,
-        item: &Encoded,
+        query: Rows<'_>,
+        item: Rows<'_>,
         scores: &mut Vec<f32>,
     ) -> Result<(), Error> {
         let session = &self.sessions[worker % self.sessions.len()];
@@ -101,7 +116,21 @@ impl Servable {
         session
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .score(query, item, scores)
+            .compute(query, item, scores)
+    }
+
+    /// What its rows cost lately.
+    pub(crate) fn cost(&self) -> Cost {
+        *self.lock_cost()
+    }
+
+    /// Takes in what a batch cost.
+    pub(crate) fn learn(&self, rows: usize, took: Duration) {
+        self.lock_cost().learn(rows, took);
+    }
+
+    fn lock_cost(&self) -> MutexGuard<'_, Cost> {
+        self.cost.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn count_answer(&self) {

@@ -10,13 +10,14 @@ use tonic::Status as GrpcStatus;
 use wire::score_stream_response::Outcome;
 
 use crate::error::CallError;
-use crate::scoring::Ranked;
+use crate::scoring::{Answer, Ranked, Scored};
 use crate::servable::{Handle, LoadTimes, Place, State, Status};
 
-pub(super) fn score(handle: &Handle, scores: Vec<f32>) -> wire::ScoreResponse {
-    wire::ScoreResponse {
-        served_by: Some(served_by(handle)),
-        scores,
+pub(super) fn score(handle: &Handle, scored: Scored) -> Result<wire::ScoreResponse, CallError> {
+    let served_by = Some(served_by(handle, &scored));
+    match scored.answer {
+        Answer::Scores(scores) => Ok(wire::ScoreResponse { served_by, scores }),
+        Answer::Ranked(_) => Err(CallError::Broken),
     }
 }
 
@@ -41,8 +42,12 @@ pub(super) fn stream(
 }
 
 /// The best candidates; `ids` are theirs, and empty when they came by columns.
-pub(super) fn rank(handle: &Handle, ranked: &[Ranked], mut ids: Vec<String>) -> wire::RankResponse {
-    let item = |best: &Ranked| wire::ScoredItem {
+pub(super) fn rank(
+    handle: &Handle,
+    scored: Scored,
+    mut ids: Vec<String>,
+) -> Result<wire::RankResponse, CallError> {
+    let item = |best: Ranked| wire::ScoredItem {
         id: ids
             .get_mut(best.row)
             .map(std::mem::take)
@@ -51,35 +56,38 @@ pub(super) fn rank(handle: &Handle, ranked: &[Ranked], mut ids: Vec<String>) -> 
         score: best.score,
         attributes: HashMap::new(),
     };
-    let items = ranked.iter().map(item).collect();
-    wire::RankResponse {
-        served_by: Some(served_by(handle)),
-        items,
-    }
+    let served_by = Some(served_by(handle, &scored));
+    let items = ranked(scored)?.into_iter().map(item).collect();
+    Ok(wire::RankResponse { served_by, items })
 }
 
 /// The best of the catalog, with the columns that were asked for.
 pub(super) fn recommend(
     handle: &Handle,
-    ranked: &[Ranked],
+    scored: Scored,
     columns: &[String],
-) -> wire::RecommendResponse {
-    let mut items = Vec::with_capacity(ranked.len());
-    if let Some(catalog) = handle.servable().items().map(|items| items.catalog()) {
-        for best in ranked {
-            let attribute =
-                |column: &String| Some((column.clone(), catalog.display(best.row, column)?));
-            items.push(wire::ScoredItem {
-                id: catalog.id(best.row).to_owned(),
-                position: 0,
-                score: best.score,
-                attributes: columns.iter().filter_map(attribute).collect(),
-            });
+) -> Result<wire::RecommendResponse, CallError> {
+    let items = handle.servable().items().ok_or(CallError::NoCatalog)?;
+    let catalog = items.catalog();
+    let item = |best: Ranked| {
+        let attribute =
+            |column: &String| Some((column.clone(), catalog.display(best.row, column)?));
+        wire::ScoredItem {
+            id: catalog.id(best.row).to_owned(),
+            position: 0,
+            score: best.score,
+            attributes: columns.iter().filter_map(attribute).collect(),
         }
-    }
-    wire::RecommendResponse {
-        served_by: Some(served_by(handle)),
-        items,
+    };
+    let served_by = Some(served_by(handle, &scored));
+    let items = ranked(scored)?.into_iter().map(item).collect();
+    Ok(wire::RecommendResponse { served_by, items })
+}
+
+fn ranked(scored: Scored) -> Result<Vec<Ranked>, CallError> {
+    match scored.answer {
+        Answer::Ranked(ranked) => Ok(ranked),
+        Answer::Scores(_) => Err(CallError::Broken),
     }
 }
 
@@ -107,14 +115,23 @@ pub(super) fn servable(status: Status) -> wire::Servable {
     }
 }
 
-fn served_by(handle: &Handle) -> wire::ServedBy {
+fn served_by(handle: &Handle, scored: &Scored) -> wire::ServedBy {
     let known = handle.part();
     let prepared = Prepared {
         digest: known.active.digest,
         version: known.active.version,
     };
     let arm = Some(known.active.arm);
-    part(&known.place, prepared, arm, known.generation)
+    wire::ServedBy {
+        queue_micros: micros(scored.queue),
+        compute_micros: micros(scored.compute),
+        load: scored.load,
+        ..part(&known.place, prepared, arm, known.generation)
+    }
+}
+
+fn micros(duration: Duration) -> u32 {
+    u32::try_from(duration.as_micros()).unwrap_or(u32::MAX)
 }
 
 fn part(
@@ -136,6 +153,7 @@ fn part(
         digest: prepared.digest.to_string(),
         arm: arm.into(),
         generation: generation.0,
+        ..wire::ServedBy::default()
     }
 }
 

@@ -27,6 +27,11 @@ async fn score_answers_each_row_and_says_who_answered() {
         assert!((got - wanted).abs() < 1e-6, "{got} {wanted}");
     }
     assert_eq!(answer.scores.len(), 3);
+    let found = answer.served_by.unwrap();
+    assert!(
+        found.compute_micros > 0 && (0.0..=1.0).contains(&found.load),
+        "{found:?}"
+    );
     let served_by = wire::ServedBy {
         model: "films".into(),
         slot: "main".into(),
@@ -34,8 +39,11 @@ async fn score_answers_each_row_and_says_who_answered() {
         digest: digest.to_string(),
         arm: Arm::Stable.into(),
         generation: 1,
+        queue_micros: found.queue_micros,
+        compute_micros: found.compute_micros,
+        load: found.load,
     };
-    assert_eq!(answer.served_by, Some(served_by));
+    assert_eq!(found, served_by);
     scorer.stop().await;
 }
 

@@ -1,7 +1,5 @@
 //! A small model of films, for unit and integration tests alike.
 
-use std::num::NonZeroUsize;
-
 use decant_features::{Catalog, Column, Columns, Feature, Role, Schema, Side, Transform, Values};
 use decant_inference::testing::{Graph, runtime};
 use decant_inference::{Golden, Session, Widths};
@@ -98,7 +96,7 @@ pub(crate) fn query(user: i64, age: f32) -> Columns {
 
 /// A session on the graph, as each worker has one.
 pub(crate) fn session(bias: f32) -> Session {
-    Session::open(&runtime(), &graph(bias).to_onnx(), NonZeroUsize::MIN).unwrap()
+    Session::open(&runtime(), graph(bias).to_onnx()).unwrap()
 }
 
 /// The scores of the whole catalog for one user, computed without a scorer.

@@ -1,6 +1,5 @@
 //! A graph must score as the network does that it came from.
 
-use std::num::NonZeroUsize;
 
 use decant_features::Encoded;
 use decant_inference::{Error, Golden, Runtime, Session};
@@ -79,7 +78,7 @@ pub fn verify(
         network: name.to_owned(),
         source,
     };
-    let mut session = Session::open(runtime, onnx, NonZeroUsize::MIN).map_err(failed)?;
+    let mut session = Session::open(runtime, onnx.to_vec()).map_err(failed)?;
     let expected: Vec<f32> = logits.iter().copied().map(sigmoid).collect();
     let positions: Vec<usize> = (0..examples.len()).collect();
     let (mut scores, mut batch_scores) = (Vec::with_capacity(examples.len()), Vec::new());

@@ -1,5 +1,5 @@
 use super::*;
-use crate::testing::{Graph, open, rows};
+use crate::testing::{Graph, open, rows, runtime};
 
 /// What the graph computes, written down a second time.
 fn expected(query: &Encoded, item: &Encoded) -> Vec<f32> {
@@ -123,9 +123,9 @@ fn a_score_that_is_no_number_is_an_error() {
 #[test]
 fn bytes_that_are_no_model_do_not_open() {
     let good = Graph::default().to_onnx();
-    let runtime = crate::testing::runtime();
+    let runtime = runtime();
     for bad in [&b""[..], b"not a model", &good[..good.len() / 2]] {
-        let opened = Session::open(&runtime, bad, NonZeroUsize::MIN);
+        let opened = Session::open(&runtime, bad.to_vec());
         assert!(
             matches!(opened, Err(Error::Open(_) | Error::Contract(_))),
             "{opened:?}"
@@ -171,4 +171,39 @@ fn graphs_that_break_the_contract_are_refused() {
         })
         .contains("nothing says how many rows")
     );
+}
+
+/// Resident memory of this process, in bytes.
+fn resident() -> usize {
+    let pages = std::fs::read_to_string("/proc/self/statm").unwrap();
+    let pages: usize = pages.split(' ').nth(1).unwrap().parse().unwrap();
+    pages * 4096
+}
+
+#[test]
+fn sessions_on_one_graph_hold_its_weights_once() {
+    let graph = Graph {
+        vocabulary: 16 << 20,
+        ..Graph::default()
+    };
+    let table = graph.vocabulary * size_of::<f32>();
+    let shared = super::Graph::read(&runtime(), graph.to_onnx().into()).unwrap();
+    assert_eq!(shared.shared_bytes(), table);
+    let mut sessions = vec![shared.open().unwrap()];
+    let before = resident();
+    sessions.extend((0..8).map(|_| shared.open().unwrap()));
+    let grown = resident().saturating_sub(before);
+    assert!(
+        grown < 2 * table,
+        "8 sessions took {grown} bytes, the table is of {table}"
+    );
+
+    let (query, item) = (rows(1, 2, 1, 0), rows(7, 1, 0, 3));
+    let mut scores = Vec::new();
+    for session in &mut sessions {
+        session.score(&query, &item, &mut scores).unwrap();
+        for (got, wanted) in scores.iter().zip(expected(&query, &item)) {
+            assert!((got - wanted).abs() < 1e-6, "{got} {wanted}");
+        }
+    }
 }

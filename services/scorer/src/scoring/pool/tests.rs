@@ -1,100 +1,190 @@
-use std::time::Instant;
+use std::future::poll_fn;
+use std::task::Poll;
 
 use decant_features::{Column, Columns, Values};
-use tokio::sync::oneshot;
 
 use super::*;
 use crate::fixture;
-use crate::scoring::{Answer, Work};
-use crate::servable::Handle;
+use crate::scoring::{Answer, Candidates};
 
-type Answered = oneshot::Receiver<Result<Answer, CallError>>;
+fn limits() -> Limits {
+    Limits {
+        runners: 1,
+        version_runners: 0,
+        rows: 10_000,
+        client_rows: 0,
+        wait: Duration::from_secs(60),
+        batch_rows: 64,
+        batch: Duration::from_millis(10),
+    }
+}
 
-fn job(handle: &Handle, rows: usize, deadline: Option<Instant>) -> (Job, Answered) {
-    let columns = Columns::new(vec![
+fn films(rows: usize) -> Columns {
+    Columns::new(vec![
         Column::new("user", Values::Int(vec![1; rows])),
         Column::new("age", Values::Float(vec![30.0; rows])),
-        Column::new("film", Values::Int(vec![100; rows])),
-        Column::new("genres", Values::Text(vec!["drama".to_owned(); rows])),
-    ]);
-    let (answer, answered) = oneshot::channel();
-    let work = Work::Score {
-        columns: columns.unwrap(),
-    };
-    (
-        Job {
-            handle: handle.clone(),
-            work,
-            rows,
-            deadline,
-            answer,
+        Column::new(
+            "film",
+            Values::Int((0..rows as i64).map(|row| 100 + row % 8).collect()),
+        ),
+        Column::ragged(
+            "genres",
+            Values::Text(
+                (0..rows)
+                    .map(|row| ["drama", "comedy", "western"][row % 8 % 3].to_owned())
+                    .collect(),
+            ),
+            (0..=rows as u32).collect(),
+        ),
+    ])
+    .unwrap()
+}
+
+fn call(handle: &Handle, work: Work, rows: usize) -> Call {
+    Call {
+        handle: handle.clone(),
+        work,
+        rows,
+        deadline: None,
+        priority: Priority::Normal,
+        client: Client::UNKNOWN,
+    }
+}
+
+fn score(handle: &Handle, rows: usize) -> Call {
+    call(
+        handle,
+        Work::Score {
+            columns: films(rows),
         },
-        answered,
+        rows,
     )
 }
 
-#[test]
-fn jobs_are_answered_and_the_queued_ones_finished_at_the_end() {
-    let (pool, handle) = (
-        Pool::start(NonZeroUsize::MIN, 100).unwrap(),
-        Handle::for_tests(),
-    );
-    let jobs: Vec<Answered> = (0..20)
-        .map(|_| {
-            let (job, answered) = job(&handle, 3, None);
-            pool.submit(job).unwrap();
-            answered
-        })
-        .collect();
-    pool.stop();
-    let expected = fixture::expected(0.0, 1, 30.0)[0];
-    for answered in jobs {
-        let Ok(Answer::Scores(scores)) = answered.blocking_recv().unwrap() else {
-            panic!("no scores")
-        };
-        assert_eq!(scores.len(), 3);
-        assert!((scores[0] - expected).abs() < 1e-6);
+fn scores(scored: Scored) -> Vec<f32> {
+    match scored.answer {
+        Answer::Scores(scores) => scores,
+        Answer::Ranked(_) => panic!("no scores"),
     }
-    assert_eq!(handle.servable().answered(), 20);
+}
+
+/// Sees to it that the future has begun to wait.
+async fn begin<F: Future>(future: std::pin::Pin<&mut F>) {
+    let mut future = Some(future);
+    poll_fn(|context| {
+        let polled = future.take().unwrap().poll(context);
+        assert!(polled.is_pending());
+        Poll::Ready(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn requests_are_answered_and_the_queued_ones_finished_at_the_end() {
+    let (tasks, _failures) = Tasks::new();
+    let (pool, handle) = (Pool::start(&tasks, limits()), Handle::for_tests());
+    let expected = fixture::expected(0.0, 1, 30.0);
+    let waiting: Vec<Waiting> = (0..20)
+        .map(|_| pool.submit(score(&handle, 3)).unwrap())
+        .collect();
+    pool.close();
     assert!(matches!(
-        pool.submit(job(&handle, 1, None).0),
+        pool.submit(score(&handle, 1)),
         Err(CallError::Draining)
     ));
+    for waiting in waiting {
+        let scored = waiting.answered().await.unwrap();
+        assert!(scored.compute > Duration::ZERO);
+        for (got, wanted) in scores(scored).iter().zip(&expected) {
+            assert!((got - wanted).abs() < 1e-6, "{got} {wanted}");
+        }
+    }
+    pool.drained().await;
+    assert_eq!(handle.servable().answered(), 20);
+    tasks.stop(Duration::from_secs(5)).await.unwrap();
 }
 
-#[test]
-fn rows_beyond_the_queue_are_refused_but_one_large_job_alone_is_not() {
+/// A request that is split gives what it would give whole, whatever the size of its parts.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn parts_make_the_same_answer_as_the_whole() {
+    let (tasks, _failures) = Tasks::new();
     let handle = Handle::for_tests();
-    // No worker: what is queued stays queued.
-    let queue = Queue::new(10);
-    let push = |rows: usize| queue.push(job(&handle, rows, None).0);
-    assert_eq!(push(50), Ok(()));
-    assert_eq!(push(1), Err(Refused::Full { waiting: 50 }));
-    assert_eq!(queue.pop().unwrap().rows, 50);
-    assert_eq!(
-        (push(6), push(4), push(1)),
-        (Ok(()), Ok(()), Err(Refused::Full { waiting: 10 }))
-    );
-    queue.close();
-    assert_eq!(push(1), Err(Refused::Closed));
-    assert_eq!(
-        [queue.pop(), queue.pop(), queue.pop()].map(|job| job.map(|job| job.rows)),
-        [Some(6), Some(4), None]
-    );
+    let expected = fixture::expected(0.0, 1, 30.0);
+    for batch_rows in [1, 3, 7, 64] {
+        let limits = Limits {
+            runners: 2,
+            batch_rows,
+            ..limits()
+        };
+        let pool = Pool::start(&tasks, limits);
+        let rows = 50;
+        let scored = pool.submit(score(&handle, rows)).unwrap().answered().await;
+        let found = scores(scored.unwrap());
+        assert_eq!(found.len(), rows);
+        for (row, score) in found.iter().enumerate() {
+            assert!((score - expected[row % 8]).abs() < 1e-6);
+        }
+        let rank = Work::Rank {
+            query: fixture::query(1, 30.0),
+            candidates: Candidates::Columns(films(rows)),
+            top_k: 9,
+        };
+        let ranked = pool
+            .submit(call(&handle, rank, rows))
+            .unwrap()
+            .answered()
+            .await;
+        let Answer::Ranked(ranked) = ranked.unwrap().answer else {
+            panic!("no ranking")
+        };
+        let mut order: Vec<usize> = (0..rows).collect();
+        order.sort_by(|left, right| found[*right].total_cmp(&found[*left]));
+        let rows: Vec<usize> = ranked.iter().map(|ranked| ranked.row).collect();
+        assert_eq!(rows, order[..9], "{batch_rows}");
+        pool.close();
+        pool.drained().await;
+    }
+    tasks.stop(Duration::from_secs(5)).await.unwrap();
 }
 
-#[test]
-fn late_and_abandoned_jobs_cost_no_scoring() {
-    let handle = Handle::for_tests();
-    let mut scores = Vec::new();
-    let (late, answered) = job(&handle, 1, Some(Instant::now()));
-    late.run(0, &mut scores);
-    assert!(matches!(
-        answered.blocking_recv().unwrap(),
-        Err(CallError::Expired)
-    ));
-    let (abandoned, answered) = job(&handle, 1, None);
-    drop(answered);
-    abandoned.run(0, &mut scores);
+#[tokio::test]
+async fn late_and_abandoned_requests_cost_no_scoring() {
+    let (tasks, _failures) = Tasks::new();
+    let (pool, handle) = (Pool::start(&tasks, limits()), Handle::for_tests());
+    let late = Call {
+        deadline: Some(Instant::now()),
+        ..score(&handle, 1)
+    };
+    assert!(matches!(pool.submit(late), Err(CallError::Expired)));
+    let mut abandoned = Box::pin(pool.submit(score(&handle, 1)).unwrap().answered());
+    begin(abandoned.as_mut()).await;
+    assert!(!pool.shared.lock().is_over());
+    drop(abandoned);
+    pool.close();
+    // It has left the queue at once, not when a runner came to it.
+    assert!(pool.shared.lock().is_over());
+    pool.drained().await;
     assert_eq!(handle.servable().answered(), 0);
+    tasks.stop(Duration::from_secs(5)).await.unwrap();
+}
+
+#[tokio::test]
+async fn one_request_that_fails_does_not_fail_its_batch() {
+    let (tasks, _failures) = Tasks::new();
+    let (pool, handle) = (Pool::start(&tasks, limits()), Handle::for_tests());
+    let good = pool.submit(score(&handle, 2)).unwrap();
+    // Items by id, of a version without a catalog.
+    let rank = Work::Rank {
+        query: fixture::query(1, 30.0),
+        candidates: Candidates::Catalog(vec![0]),
+        top_k: 1,
+    };
+    let bad = pool.submit(call(&handle, rank, 1)).unwrap();
+    let again = pool.submit(score(&handle, 2)).unwrap();
+    assert!(good.answered().await.is_ok());
+    assert!(matches!(bad.answered().await, Err(CallError::NoCatalog)));
+    assert!(again.answered().await.is_ok());
+    pool.close();
+    pool.drained().await;
+    tasks.stop(Duration::from_secs(5)).await.unwrap();
 }

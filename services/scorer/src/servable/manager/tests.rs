@@ -4,6 +4,7 @@ use decant_model::{Active, BASIS_POINTS, ModelVersion};
 
 use super::*;
 use crate::fixture;
+use crate::scoring::Cost;
 use crate::servable::load::Step;
 use crate::servable::version::Items;
 
@@ -54,6 +55,7 @@ fn servable(load: &Load) -> Servable {
         schema,
         Some(items),
         vec![fixture::session(0.0)],
+        Cost::measured(1, Duration::from_micros(10)),
         LoadTimes::default(),
     )
 }

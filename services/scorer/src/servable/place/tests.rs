@@ -8,6 +8,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::*;
+use crate::scoring::Cost;
 use crate::servable::load::Step;
 
 const RETRY: Retry = Retry {
@@ -57,7 +58,14 @@ fn desired(generation: u64, in_service: &[u64], pending: &[u64], prepare: &[u64]
 /// A loaded version; bookkeeping needs no session.
 fn servable(digest: Digest) -> Servable {
     let schema = crate::fixture::schema();
-    Servable::new(digest, schema, None, Vec::new(), LoadTimes::default())
+    Servable::new(
+        digest,
+        schema,
+        None,
+        Vec::new(),
+        Cost::measured(1, Duration::from_micros(10)),
+        LoadTimes::default(),
+    )
 }
 
 fn failure() -> LoadError {

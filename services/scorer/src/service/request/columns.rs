@@ -1,24 +1,17 @@
 //! Columns of a message, checked in themselves, against each other, and against the names that a model reads.
 
-use decant_features::{Column, Columns, Schema, Side, Values};
+use decant_features::{Column, Columns, Contradictory, Schema, Side, Values};
 use decant_proto::scorer::v1 as wire;
 use wire::column::Values as WireValues;
 
 use crate::error::{CallError, Violation};
-use crate::scoring;
 
 /// What is wrong with a request, so far.
 pub(super) struct Problems<'a> {
     schema: &'a Schema,
     found: Vec<Violation>,
-    /// Names and types that have not been compared with the schema: the worker does so for requests that are right.
-    unchecked: Vec<Unchecked>,
-}
-
-struct Unchecked {
-    field: &'static str,
-    sides: &'static [Side],
-    hollow: Columns,
+    /// What the schema objects to; it has the last word.
+    of_schema: Vec<Violation>,
 }
 
 impl<'a> Problems<'a> {
@@ -26,7 +19,7 @@ impl<'a> Problems<'a> {
         Self {
             schema,
             found: Vec::new(),
-            unchecked: Vec::new(),
+            of_schema: Vec::new(),
         }
     }
 
@@ -46,29 +39,31 @@ impl<'a> Problems<'a> {
         }
     }
 
-    /// The value, if nothing is wrong; otherwise everything that is, the schema's objections included.
+    /// The value, if nothing is wrong; otherwise everything that is.
     pub(super) fn or<T>(mut self, value: Option<T>) -> Result<T, CallError> {
-        if let (Some(value), true) = (value, self.found.is_empty()) {
-            return Ok(value);
+        self.found.append(&mut self.of_schema);
+        match value {
+            Some(value) if self.found.is_empty() => Ok(value),
+            _ => Err(CallError::Invalid(self.found)),
         }
-        for Unchecked {
-            field,
-            sides,
-            hollow,
-        } in &self.unchecked
-        {
-            for side in *sides {
-                if let Err(error) = self.schema.encode(*side, hollow) {
-                    self.found.extend(scoring::violations(field, error));
-                }
+    }
+
+    /// Compares columns with what the features of these sides read.
+    fn check(&mut self, field: &str, sides: &[Side], columns: &Columns) {
+        for side in sides {
+            if let Err(error) = self.schema.check(*side, columns) {
+                let violations = error.violations.into_iter();
+                self.of_schema.extend(
+                    violations
+                        .map(|bad| Violation::new(format!("{field}[{}]", bad.column), bad.reason)),
+                );
             }
         }
-        Err(CallError::Invalid(self.found))
     }
 }
 
-/// Reads columns, of which each is to be read by a feature of one of the sides. What is returned has the right names
-/// and agrees with itself; `None` always comes with a problem.
+/// Reads columns, of which each is to be read by a feature of one of the sides. What is returned agrees with itself;
+/// `None` always comes with a problem.
 pub(super) fn read(
     field: &'static str,
     columns: Vec<wire::Column>,
@@ -89,17 +84,16 @@ pub(super) fn read(
             Err(name) => problems.add(format!("{field}[{name}]"), "has no values of any type"),
         }
     }
-    problems.unchecked.push(Unchecked {
-        field,
-        sides,
-        hollow: hollow(&converted),
-    });
     match Columns::new(converted) {
-        Ok(columns) => Some(columns),
-        Err(errors) => {
+        Ok(columns) => {
+            problems.check(field, sides, &columns);
+            Some(columns)
+        }
+        Err(Contradictory { columns, errors }) => {
             for error in errors {
                 problems.add(format!("{field}[{}]", error.column), error.reason);
             }
+            problems.check(field, sides, &hollow(&columns));
             None
         }
     }

@@ -1,0 +1,109 @@
+//! A graph's weights, held once for all sessions on it.
+//!
+//! ONNX Runtime gives each session a copy of the weights, and a second one packed for its kernels. Weights that the
+//! caller supplies are shared instead, and so is what it packs of them.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use ort::session::builder::PrepackedWeights;
+
+use ort::value::{DynValue, PrimitiveTensorElementType, Tensor};
+use prost::Message;
+
+use crate::Error;
+
+/// Weights below this size are left to the sessions: shapes and axes are among them, which ONNX Runtime wants to know
+/// while it optimises the graph.
+const WORTH_SHARING: usize = 4096;
+
+/// Weights that all sessions on a graph share.
+pub(crate) struct Weights {
+    pub(crate) named: Vec<(String, Arc<DynValue>)>,
+    pub(crate) packed: PrepackedWeights,
+    /// Bytes of them, before packing.
+    pub(crate) bytes: usize,
+}
+
+// The parts of `onnx.proto` that hold weights; a decoder skips all others.
+
+#[derive(Clone, PartialEq, Message)]
+struct ModelProto {
+    #[prost(message, optional, tag = "7")]
+    graph: Option<GraphProto>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct GraphProto {
+    #[prost(message, repeated, tag = "5")]
+    initializer: Vec<TensorProto>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct TensorProto {
+    #[prost(int64, repeated, tag = "1")]
+    dims: Vec<i64>,
+    #[prost(int32, tag = "2")]
+    data_type: i32,
+    #[prost(string, tag = "8")]
+    name: String,
+    #[prost(bytes = "bytes", tag = "9")]
+    raw_data: Bytes,
+}
+
+impl Weights {
+    /// Takes the large weights out of a graph. Types that networks have no weights of, and weights that are not stored
+    /// as raw bytes, stay with the sessions.
+    pub(crate) fn read(onnx: &Bytes) -> Result<Self, Error> {
+        let model = ModelProto::decode(onnx.clone())
+            .map_err(|error| Error::Open(format!("no ONNX model: {error}")))?;
+        let mut weights = Self {
+            named: Vec::new(),
+            packed: PrepackedWeights::new(),
+            bytes: 0,
+        };
+        for tensor in model.graph.unwrap_or_default().initializer {
+            if tensor.raw_data.len() < WORTH_SHARING {
+                continue;
+            }
+            let value = value(&tensor).map_err(|error| Error::Open(error.to_string()))?;
+            if let Some(value) = value {
+                weights.bytes += tensor.raw_data.len();
+                weights.named.push((tensor.name, Arc::new(value)));
+            }
+        }
+        Ok(weights)
+    }
+}
+
+/// The weight as ONNX Runtime takes it; `None` when the type is another or the bytes do not fill the shape.
+fn value(tensor: &TensorProto) -> ort::Result<Option<DynValue>> {
+    match tensor.data_type {
+        1 => filled(tensor, f32::from_le_bytes),
+        2 => filled(tensor, u8::from_le_bytes),
+        3 => filled(tensor, i8::from_le_bytes),
+        6 => filled(tensor, i32::from_le_bytes),
+        7 => filled(tensor, i64::from_le_bytes),
+        _ => Ok(None),
+    }
+}
+
+fn filled<T, const SIZE: usize>(
+    tensor: &TensorProto,
+    read: fn([u8; SIZE]) -> T,
+) -> ort::Result<Option<DynValue>>
+where
+    T: PrimitiveTensorElementType + std::fmt::Debug + Clone + 'static,
+{
+    let elements = tensor.dims.iter().try_fold(1_usize, |elements, dimension| {
+        elements.checked_mul(usize::try_from(*dimension).ok()?)
+    });
+    let (chunks, rest) = tensor.raw_data.as_chunks::<SIZE>();
+    if elements != Some(chunks.len()) || !rest.is_empty() {
+        return Ok(None);
+    }
+    // Memory of ours, as ONNX Runtime shares only what it does not own.
+    let values: Vec<T> = chunks.iter().map(|chunk| read(*chunk)).collect();
+    let value = Tensor::from_array((tensor.dims.clone(), values))?;
+    Ok(Some(value.into_dyn()))
+}

@@ -1,0 +1,120 @@
+//! A batch, computed: rows are encoded straight into the buffers that ONNX Runtime reads.
+
+use std::time::{Duration, Instant};
+
+use decant_features::{Columns, Encoded, Rows, Side};
+use decant_inference::{Error, check_finite};
+
+use super::job::{Candidates, Part, Work};
+use super::queue::Taken;
+use crate::error::CallError;
+use crate::servable::Servable;
+
+/// A runner's buffers. They keep their size from batch to batch, and so take no memory on the way.
+#[derive(Default)]
+pub(super) struct Workbench {
+    query: Encoded,
+    item: Encoded,
+    scores: Vec<f32>,
+}
+
+impl Workbench {
+    /// Computes the parts, all of one version and such as may be computed together, on the version's session of this
+    /// number, and answers them.
+    pub(super) fn run(&mut self, session: usize, mut parts: Vec<Taken<Part>>, load: f32) {
+        parts.retain(|taken| taken.job.is_wanted());
+        let Some(first) = parts.first() else {
+            return;
+        };
+        let handle = first.job.job.handle.clone();
+        let servable = handle.servable();
+        match self.compute(session, servable, &parts) {
+            Ok(took) => self.answer(servable, &parts, took, load),
+            // One of several may have been the cause, and the others are not to suffer for it.
+            Err(error) if parts.len() > 1 => {
+                tracing::warn!(%error, requests = parts.len(), "a batch failed; its requests are computed one by one");
+                for part in parts {
+                    self.run(session, vec![part], load);
+                }
+            }
+            Err(error) => parts[0].job.failed(error.into()),
+        }
+    }
+
+    fn compute(
+        &mut self,
+        session: usize,
+        servable: &Servable,
+        parts: &[Taken<Part>],
+    ) -> Result<Duration, CallError> {
+        let began = Instant::now();
+        let layout = servable.schema().layout();
+        self.query.reset(&layout.query);
+        self.item.reset(&layout.item);
+        let mut catalog_rows: Option<Rows<'_>> = None;
+        for Taken { job: part, .. } in parts {
+            match &part.job.work {
+                Work::Score { columns } => {
+                    self.encode(servable, Side::Query, columns, part);
+                    self.encode(servable, Side::Item, columns, part);
+                }
+                Work::Rank {
+                    query, candidates, ..
+                } => {
+                    self.encode_query(servable, query);
+                    match candidates {
+                        Candidates::Columns(columns) => {
+                            self.encode(servable, Side::Item, columns, part);
+                        }
+                        Candidates::Catalog(rows) => {
+                            let items = servable.items().ok_or(CallError::NoCatalog)?;
+                            let rows = rows[part.rows.clone()].iter().copied();
+                            self.item.extend(items.encoded(), rows);
+                        }
+                    }
+                }
+                Work::Recommend { query, .. } => {
+                    self.encode_query(servable, query);
+                    let items = servable.items().ok_or(CallError::NoCatalog)?;
+                    catalog_rows = Some(items.encoded().range(part.rows.clone()));
+                }
+            }
+        }
+        let item = catalog_rows.unwrap_or_else(|| Rows::from(&self.item));
+        servable.compute(session, Rows::from(&self.query), item, &mut self.scores)?;
+        let took = began.elapsed();
+        servable.learn(self.scores.len(), took);
+        Ok(took)
+    }
+
+    fn encode(&mut self, servable: &Servable, side: Side, columns: &Columns, part: &Part) {
+        let out = match side {
+            Side::Query => &mut self.query,
+            Side::Item => &mut self.item,
+        };
+        let rows = part.rows.clone();
+        servable.schema().encode_into(side, columns, rows, out);
+    }
+
+    fn encode_query(&mut self, servable: &Servable, query: &Columns) {
+        let schema = servable.schema();
+        schema.encode_into(Side::Query, query, 0..1, &mut self.query);
+    }
+
+    fn answer(&self, servable: &Servable, parts: &[Taken<Part>], took: Duration, load: f32) {
+        let mut rest = &self.scores[..];
+        for Taken { job: part, waited } in parts {
+            let (scores, others) = rest.split_at(part.rows.len());
+            rest = others;
+            match check_finite(scores) {
+                Ok(()) => part.scored(scores, *waited, took, load),
+                Err(Error::NotFinite { row, value }) => {
+                    let row = part.rows.start + row;
+                    tracing::error!(digest = %servable.digest(), row, value, "a score is not finite");
+                    part.failed(Error::NotFinite { row, value }.into());
+                }
+                Err(error) => part.failed(error.into()),
+            }
+        }
+    }
+}

@@ -1,0 +1,198 @@
+//! What is taken in. Work that could not be done in time is refused before anything is done for it.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::time::{Duration, Instant};
+
+use super::{Flow, FlowKey, Offer, Queue};
+
+/// What comes first. Under overload the lower ones are refused first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Priority {
+    /// Before all others; may take all of the queue.
+    Critical,
+    /// The usual one; may take nine tenths.
+    #[default]
+    Normal,
+    /// What nobody misses; may take half, and waits half as long.
+    Sheddable,
+}
+
+impl Priority {
+    pub(super) const COUNT: usize = 3;
+
+    pub(super) fn index(self) -> usize {
+        self as usize
+    }
+
+    /// Of the queue's rows, how many may wait when this is taken in.
+    fn rows(self, capacity: usize) -> usize {
+        match self {
+            Priority::Critical => capacity,
+            Priority::Normal => capacity - capacity / 10,
+            Priority::Sheddable => capacity / 2,
+        }
+    }
+
+    fn wait(self, longest: Duration) -> Duration {
+        match self {
+            Priority::Critical | Priority::Normal => longest,
+            Priority::Sheddable => longest / 2,
+        }
+    }
+}
+
+/// Who calls: what is held against one client is not held against the others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Client(u64);
+
+impl Client {
+    /// Somebody who has not said who they are, and is not limited.
+    pub(crate) const UNKNOWN: Client = Client(0);
+
+    /// The client of this name.
+    pub(crate) fn named(name: &[u8]) -> Self {
+        let mut hasher = DefaultHasher::new();
+        name.hash(&mut hasher);
+        Self(hasher.finish() | 1)
+    }
+}
+
+/// What the queue may hold.
+#[derive(Clone, Debug)]
+pub(crate) struct Limits {
+    /// How many runners take from it.
+    pub(crate) runners: usize,
+    /// Of these, how many may work for one version at once; 0 means all.
+    pub(crate) version_runners: usize,
+    /// Rows that may wait.
+    pub(crate) rows: usize,
+    /// Rows that one client may have waiting; 0 means all.
+    pub(crate) client_rows: usize,
+    /// The longest wait that is foreseen for what is taken in.
+    pub(crate) wait: Duration,
+    /// Rows of a batch, at most.
+    pub(crate) batch_rows: usize,
+    /// How long a batch is to take, at most.
+    pub(crate) batch: Duration,
+}
+
+/// Why work is not taken in.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Refused {
+    /// So many rows wait already.
+    Full {
+        waiting: usize,
+        retry_after: Duration,
+    },
+    /// So many rows of the same client wait already.
+    Client {
+        waiting: usize,
+        retry_after: Duration,
+    },
+    /// It would wait so long, which is longer than is allowed, or than its deadline leaves.
+    Slow {
+        wait: Duration,
+        retry_after: Duration,
+    },
+    /// It would take longer than its deadline leaves, even if it need not wait.
+    Expired,
+    /// No work is taken in any more.
+    Closed,
+}
+
+/// How foreseen waits compare with real ones: what happens beside the batches, such as reading requests, is not seen
+/// when a wait is foreseen, but in how long it became.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Calibration(f64);
+
+impl Default for Calibration {
+    fn default() -> Self {
+        Self(1.0)
+    }
+}
+
+impl Calibration {
+    /// Waits below this many microseconds tell nothing.
+    const TELLING: f64 = 200.0;
+
+    pub(super) fn apply(self, foreseen: f64) -> f64 {
+        foreseen * self.0
+    }
+
+    pub(super) fn learn(&mut self, foreseen: f64, waited: f64) {
+        if foreseen >= Self::TELLING {
+            let ratio = (waited / foreseen).clamp(0.25, 8.0);
+            self.0 += (ratio - self.0) / 32.0;
+        }
+    }
+}
+
+impl<J> Queue<J> {
+    /// Microseconds that the offer is foreseen to wait, before experience corrects them.
+    pub(super) fn admit(&self, now: Instant, offer: &Offer) -> Result<f64, Refused> {
+        if self.closed {
+            return Err(Refused::Closed);
+        }
+        let foreseen = self.wait_of(offer);
+        let wait = micros_long(self.calibration.apply(foreseen));
+        let retry_after = wait.clamp(Duration::from_millis(1), Duration::from_secs(1));
+        let rows = offer.rows;
+        // A request that is larger than the whole queue is taken in when nothing else waits: it would never be, otherwise.
+        if self.rows > 0 && self.rows.saturating_add(rows) > offer.priority.rows(self.limits.rows) {
+            return Err(Refused::Full {
+                waiting: self.rows,
+                retry_after,
+            });
+        }
+        if let Some(&waiting) = self.clients.get(&offer.client)
+            && self.limits.client_rows > 0
+            && waiting.saturating_add(rows) > self.limits.client_rows
+        {
+            return Err(Refused::Client {
+                waiting,
+                retry_after,
+            });
+        }
+        if wait > offer.priority.wait(self.limits.wait) {
+            return Err(Refused::Slow { wait, retry_after });
+        }
+        if let Some(deadline) = offer.deadline {
+            let left = deadline.saturating_duration_since(now);
+            let work = micros_long(offer.until_done);
+            if work > left {
+                return Err(Refused::Expired);
+            }
+            if wait + work > left {
+                return Err(Refused::Slow { wait, retry_after });
+            }
+        }
+        Ok(foreseen)
+    }
+
+    /// While a flow works off what waits in it, each of the others is served as much, at most.
+    fn wait_of(&self, offer: &Offer) -> f64 {
+        let lane = offer.priority.index();
+        let own = self
+            .flows
+            .get(&offer.flow)
+            .map_or(0.0, |flow| flow.backlog[lane]);
+        let first = offer.row_cost * offer.part(0).len() as f64;
+        let others = |(key, flow): (&FlowKey, &Flow<J>)| {
+            let above: f64 = flow.backlog[..lane].iter().sum();
+            let beside = if *key == offer.flow {
+                0.0
+            } else {
+                flow.backlog[lane].min(own + first)
+            };
+            above + beside
+        };
+        (own + self.flows.iter().map(others).sum::<f64>()) / self.limits.runners as f64
+    }
+}
+
+/// Longer than any wait, and short enough to be added to others.
+const FOREVER: Duration = Duration::from_secs(1 << 32);
+
+fn micros_long(count: f64) -> Duration {
+    Duration::try_from_secs_f64(count / 1e6).unwrap_or(FOREVER)
+}
