@@ -136,6 +136,9 @@ fn part(
         digest: prepared.digest.to_string(),
         arm: arm.into(),
         generation: generation.0,
+        queue_micros: 0,
+        compute_micros: 0,
+        load: 0.0,
     }
 }
 

@@ -34,6 +34,7 @@ async fn score_answers_each_row_and_says_who_answered() {
         digest: digest.to_string(),
         arm: Arm::Stable.into(),
         generation: 1,
+        ..wire::ServedBy::default()
     };
     assert_eq!(answer.served_by, Some(served_by));
     scorer.stop().await;
