@@ -80,6 +80,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
         #[test]
         fn retries_stay_below_the_share_of_calls_and_the_floor(
             share in 0.0..1.0,

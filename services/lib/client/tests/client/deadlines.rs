@@ -6,7 +6,7 @@ use decant_client::Error;
 use decant_proto::status::busy;
 use tokio::task::JoinSet;
 
-use crate::running::{Running, answering, builder, page, until};
+use crate::running::{Running, answering, builder, page, repeat_until, until};
 use crate::scorer::Act;
 
 const SHORT: Duration = Duration::from_millis(300);
@@ -51,9 +51,8 @@ async fn a_silent_scorer_costs_half_of_the_deadline_and_no_call() {
         .build()
         .unwrap();
     let began = Instant::now();
-    while silent.asked().is_empty() {
-        assert_eq!(answering(&scorers).await, 2);
-    }
+    let call = async || assert_eq!(answering(&scorers).await, 2);
+    repeat_until("it is asked", || !silent.asked().is_empty(), call).await;
     assert!(began.elapsed() >= deadline / 2);
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use decant_client::{Error, Scorers};
 use tokio::task::JoinSet;
 
-use crate::running::{Running, answering, builder, ejected, page, until};
+use crate::running::{Running, answering, builder, ejected, page, repeat_until, until};
 use crate::scorer::Act;
 
 /// Half of it is silence for which a scorer is blamed; an answer has the other half.
@@ -22,6 +22,13 @@ async fn calls(scorers: &Scorers, count: usize) -> Vec<u64> {
     running.join_all().await
 }
 
+/// Makes calls until the scorer is asked again.
+async fn asked_again(scorers: &Scorers, server: &Running) {
+    let asked = server.asked().len();
+    let step = async || drop(calls(scorers, 5).await);
+    repeat_until("it is asked again", || server.asked().len() > asked, step).await;
+}
+
 #[tokio::test]
 async fn a_scorer_that_freezes_is_left_out_until_it_thaws() {
     let servers = [
@@ -31,13 +38,10 @@ async fn a_scorer_that_freezes_is_left_out_until_it_thaws() {
     ];
     let frozen = &servers[0];
     let scorers = builder(&servers).deadline(DEADLINE).build().unwrap();
-    while frozen.asked().is_empty() {
-        answering(&scorers).await;
-    }
+    asked_again(&scorers, frozen).await;
     frozen.freeze();
-    while !ejected(&scorers, frozen) {
-        assert!(!calls(&scorers, 12).await.contains(&1));
-    }
+    let step = async || assert!(!calls(&scorers, 12).await.contains(&1));
+    repeat_until("it is out", || ejected(&scorers, frozen), step).await;
     let asked = frozen.asked().len();
     assert!(!calls(&scorers, 50).await.contains(&1));
     assert_eq!(frozen.asked().len(), asked);
@@ -45,7 +49,7 @@ async fn a_scorer_that_freezes_is_left_out_until_it_thaws() {
     frozen.serve();
     until("it is back", || !ejected(&scorers, frozen)).await;
     assert!(frozen.checked().iter().all(|name| name == "movielens/main"));
-    while !calls(&scorers, 5).await.contains(&1) {}
+    asked_again(&scorers, frozen).await;
 }
 
 #[tokio::test]
@@ -60,9 +64,8 @@ async fn a_scorer_that_accepts_and_never_answers_is_left_out() {
         .build()
         .unwrap();
     let is_out = || scorers.statuses()[1].ejected;
-    while !is_out() {
-        calls(&scorers, 8).await;
-    }
+    let step = async || drop(calls(&scorers, 8).await);
+    repeat_until("it is out", is_out, step).await;
     calls(&scorers, 50).await;
     assert!(is_out());
     assert_eq!(scorers.statuses()[1].in_flight, 0);
@@ -80,10 +83,11 @@ async fn silence_takes_out_no_more_than_half() {
         let statuses = scorers.statuses().into_iter();
         statuses.filter(|status| status.ejected).count()
     };
-    while out() == 0 {
+    let step = async || {
         let error = scorers.rank(&page()).await.unwrap_err();
         assert!(matches!(error, Error::Expired { .. }), "{error}");
-    }
+    };
+    repeat_until("one is out", || out() > 0, step).await;
     for _ in 0..8 {
         scorers.rank(&page()).await.unwrap_err();
         assert_eq!(out(), 1);
@@ -101,11 +105,13 @@ async fn when_all_are_out_all_are_asked() {
     for server in &mut servers {
         server.kill();
     }
-    while !scorers.statuses().iter().all(|status| status.ejected) {
+    let all_out = || scorers.statuses().iter().all(|status| status.ejected);
+    let step = async || {
         let error = scorers.rank(&page()).await.unwrap_err();
         assert!(matches!(error, Error::NotReady { .. }), "{error}");
         assert!(error.to_string().contains("refused"), "{error}");
-    }
+    };
+    repeat_until("all are out", all_out, step).await;
     // The very next call finds the one that is there again, whatever probes have found.
     servers[1].restart().await;
     assert_eq!(answering(&scorers).await, 2);
@@ -118,9 +124,8 @@ async fn another_process_at_the_address_is_asked_first_whether_it_serves() {
     let (mut replaced, other) = (Running::start(1).await, Running::start(2).await);
     let scorers = builder([&replaced, &other]).build().unwrap();
     replaced.kill();
-    while !ejected(&scorers, &replaced) {
-        assert_eq!(answering(&scorers).await, 2);
-    }
+    let step = async || assert_eq!(answering(&scorers).await, 2);
+    repeat_until("it is out", || ejected(&scorers, &replaced), step).await;
     replaced.load_model();
     replaced.restart().await;
     let checked = replaced.checked().len();
@@ -130,7 +135,24 @@ async fn another_process_at_the_address_is_asked_first_whether_it_serves() {
 
     replaced.serve();
     until("it is back", || !ejected(&scorers, &replaced)).await;
-    while !calls(&scorers, 5).await.contains(&1) {}
+    asked_again(&scorers, &replaced).await;
+}
+
+#[tokio::test]
+async fn a_scorer_that_drains_gets_no_calls_until_it_serves_again() {
+    let (draining, other) = (Running::start(1).await, Running::start(2).await);
+    let scorers = builder([&draining, &other]).build().unwrap();
+    draining.drain();
+    let step = async || assert_eq!(answering(&scorers).await, 2);
+    repeat_until("it is out", || ejected(&scorers, &draining), step).await;
+    let asked = draining.asked().len();
+    until("it is probed twice", || draining.checked().len() > 1).await;
+    assert_eq!(calls(&scorers, 20).await, [2; 20]);
+    assert_eq!(draining.asked().len(), asked);
+
+    draining.serve();
+    until("it is back", || !ejected(&scorers, &draining)).await;
+    asked_again(&scorers, &draining).await;
 }
 
 #[tokio::test]
@@ -140,9 +162,8 @@ async fn a_scorer_without_a_health_service_comes_back_too() {
     let refusal = Act::Refuse(tonic::Status::unavailable("no version is ready"));
     lost.acts([refusal]);
     let scorers = builder([&lost, &other]).build().unwrap();
-    while !ejected(&scorers, &lost) {
-        assert_eq!(answering(&scorers).await, 2);
-    }
+    let step = async || assert_eq!(answering(&scorers).await, 2);
+    repeat_until("it is out", || ejected(&scorers, &lost), step).await;
     lost.acts([Act::Answer]);
-    while !calls(&scorers, 5).await.contains(&1) {}
+    asked_again(&scorers, &lost).await;
 }

@@ -7,7 +7,7 @@ use decant_proto::status::{ErrorCode, bad_request, busy};
 use tokio::task::JoinSet;
 use tonic::Status;
 
-use crate::running::{LONG, Running, answering, builder, page};
+use crate::running::{LONG, Running, answering, builder, page, repeat_until};
 use crate::scorer::{Act, Asked};
 
 fn unavailable() -> Act {
@@ -25,9 +25,8 @@ async fn what_one_refuses_another_answers() {
         let (full, free) = (Running::start(1).await, Running::start(2).await);
         full.acts([refusal]);
         let scorers = builder([&full, &free]).build().unwrap();
-        while full.asked().is_empty() {
-            assert_eq!(answering(&scorers).await, 2);
-        }
+        let call = async || assert_eq!(answering(&scorers).await, 2);
+        repeat_until("the full one is asked", || !full.asked().is_empty(), call).await;
         let [before, after] = [&full, &free].map(|server| server.asked().pop().unwrap());
         let left = |asked: &Asked| -> u64 {
             let timeout = asked.headers["grpc-timeout"].strip_suffix('u');
@@ -43,11 +42,12 @@ async fn what_breaks_off_is_answered_by_another() {
     broken.acts([Act::Hang]);
     let scorers = builder([&broken, &whole]).build().unwrap();
     let mut calls = JoinSet::new();
-    while broken.asked().is_empty() {
+    let call = async || {
         let scorers = scorers.clone();
         calls.spawn(async move { answering(&scorers).await });
         tokio::time::sleep(Duration::from_millis(1)).await;
-    }
+    };
+    repeat_until("it is asked", || !broken.asked().is_empty(), call).await;
     broken.kill();
     while let Some(version) = calls.join_next().await {
         assert_eq!(version.unwrap(), 2);
@@ -80,6 +80,29 @@ async fn a_lone_scorer_that_is_not_ready_is_asked_again_after_a_pause() {
     let scorers = builder([&server]).build().unwrap();
     assert_eq!(answering(&scorers).await, 1);
     assert_eq!(server.asked().len(), 3);
+}
+
+#[tokio::test]
+async fn nobody_is_asked_twice_in_a_row_while_there_is_another() {
+    let servers = [Running::start(1).await, Running::start(2).await];
+    for server in &servers {
+        server.acts([unavailable()]);
+    }
+    for call in 1..=8 {
+        // Each client knows nothing bad of either when it begins.
+        let scorers = builder(&servers).build().unwrap();
+        let error = scorers.rank(&page()).await.unwrap_err();
+        assert_eq!(error.tried().attempts, 4, "{error}");
+        let [one, other] = servers.each_ref().map(|server| server.asked());
+        let mut asked: Vec<_> = one.iter().map(|asked| (asked.at, 1)).collect();
+        asked.extend(other.iter().map(|asked| (asked.at, 2)));
+        asked.sort_unstable();
+        let last: Vec<u64> = asked[4 * (call - 1)..]
+            .iter()
+            .map(|(_, who)| *who)
+            .collect();
+        assert!(last == [1, 2, 1, 2] || last == [2, 1, 2, 1], "{last:?}");
+    }
 }
 
 #[tokio::test]

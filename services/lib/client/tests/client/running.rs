@@ -135,9 +135,19 @@ pub(crate) fn ejected(scorers: &Scorers, server: &Running) -> bool {
 
 /// Waits for a condition.
 pub(crate) async fn until(what: &str, condition: impl Fn() -> bool) {
+    let pause = async || tokio::time::sleep(Duration::from_millis(2)).await;
+    repeat_until(what, condition, pause).await;
+}
+
+/// Does something over and over until a condition holds.
+pub(crate) async fn repeat_until(
+    what: &str,
+    condition: impl Fn() -> bool,
+    mut step: impl AsyncFnMut(),
+) {
     let end = Instant::now() + LONG;
     while !condition() {
         assert!(Instant::now() < end, "never came: {what}");
-        tokio::time::sleep(Duration::from_millis(2)).await;
+        step().await;
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::future::pending;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use decant_proto::rollout::v1::Arm;
 use decant_proto::scorer::v1::scorer_service_server::ScorerService;
@@ -29,6 +29,7 @@ pub(crate) enum Act {
 /// A call as it came in.
 #[derive(Clone, Debug)]
 pub(crate) struct Asked {
+    pub(crate) at: Instant,
     pub(crate) headers: HashMap<String, String>,
     pub(crate) columns: Vec<Column>,
     pub(crate) items: usize,
@@ -166,6 +167,7 @@ fn asked<T>(request: &Request<T>, columns: &[Column], items: usize) -> Asked {
     };
     let names = ["grpc-timeout", "decant-priority", "decant-client"];
     Asked {
+        at: Instant::now(),
         headers: names.into_iter().filter_map(header).collect(),
         columns: columns.to_vec(),
         items,
