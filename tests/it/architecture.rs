@@ -14,7 +14,7 @@ const LAYERS: [&[&str]; 7] = [
         "decant-coordination",
         "decant-proto",
     ],
-    &["decant-inference"],
+    &["decant-inference", "decant-client"],
     &["decant-chassis"],
     &[
         "decant-trainer",

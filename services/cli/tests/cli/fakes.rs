@@ -96,6 +96,7 @@ pub(crate) fn served_by() -> ServedBy {
         digest: format!("sha256:{}", "ab".repeat(32)),
         arm: Arm::Stable.into(),
         generation: 3,
+        ..ServedBy::default()
     }
 }
 

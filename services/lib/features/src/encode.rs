@@ -190,7 +190,13 @@ impl Schema {
             let column = columns.get(&feature.column);
             if transform.slots() == 0 {
                 if let Some(column) = column {
-                    encode_numbers(transform, column, rows.clone(), out, (first_row, dense_column));
+                    encode_numbers(
+                        transform,
+                        column,
+                        rows.clone(),
+                        out,
+                        (first_row, dense_column),
+                    );
                 }
                 dense_column += transform.dense_columns();
             } else if let (Some(field), Some(column)) = (fields.next(), column) {

@@ -343,6 +343,5 @@ fn feature_columns(columns: impl Iterator<Item = TableColumn>) -> Result<Columns
             .map_err(|value| unusable(&column.name, format!("{value} does not fit 32 bits")))
     };
     let columns = columns.map(narrow).collect::<Result<Vec<_>, _>>()?;
-    Columns::new(columns)
-        .map_err(|contradictory| DatasetError::Unusable(contradictory.to_string()))
+    Columns::new(columns).map_err(|contradictory| DatasetError::Unusable(contradictory.to_string()))
 }

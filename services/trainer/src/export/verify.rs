@@ -1,6 +1,5 @@
 //! A graph must score as the network does that it came from.
 
-
 use decant_features::Encoded;
 use decant_inference::{Error, Golden, Runtime, Session};
 use thiserror::Error;
