@@ -1,21 +1,25 @@
 //! `decant.scorer.v1.ScorerService`: each call is a request read, a version pinned, a job queued, an answer written.
 //!
 //! Reading order: [`request`] turns messages into work and lists what is wrong with them; [`deadline`] says when the
-//! caller stops waiting; [`answer`] turns what a worker found into messages; [`status`] turns errors into gRPC's.
+//! caller stops waiting; [`stream`] answers the messages of a stream; [`answer`] turns what a worker found into messages;
+//! [`status`] turns errors into gRPC's. What any protocol needs is `pub(crate)`: [`oip`](crate::oip) is the other one.
 
-mod request;
-mod deadline;
+pub(crate) mod request;
+pub(crate) mod deadline;
+pub(crate) mod stream;
 mod answer;
 mod status;
 
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use decant_features::Columns;
+use decant_model::ModelVersion;
 use decant_proto::scorer::v1 as wire;
 use decant_proto::scorer::v1::scorer_service_server::ScorerService;
-use futures::{Stream, StreamExt, future};
+use futures::Stream;
 use tokio::sync::oneshot;
 use tonic::{Request, Response, Status, Streaming};
 
@@ -23,7 +27,7 @@ use self::deadline::deadline;
 use crate::config::Config;
 use crate::error::CallError;
 use crate::scoring::{Answer, Job, Pool, Work};
-use crate::servable::{Handle, Manager};
+use crate::servable::{Handle, Manager, Place};
 
 /// The service. Clones share everything.
 #[derive(Clone)]
@@ -32,6 +36,14 @@ pub(crate) struct Service {
     pool: Arc<Pool>,
     draining: Arc<AtomicBool>,
     config: Config,
+}
+
+/// Rows that were scored.
+pub(crate) struct Scored {
+    /// The version that did it.
+    pub(crate) handle: Handle,
+    /// A score for each row.
+    pub(crate) scores: Vec<f32>,
 }
 
 impl Service {
@@ -49,12 +61,29 @@ impl Service {
         self.draining.store(true, Ordering::Release);
     }
 
+    pub(crate) fn manager(&self) -> &Manager {
+        &self.manager
+    }
+
+    pub(crate) fn config(&self) -> &Config {
+        &self.config
+    }
+
     /// The version that is to answer.
     fn pin(&self, model: Option<wire::ModelRef>) -> Result<Handle, CallError> {
+        self.pin_at(request::place(model)?, None)
+    }
+
+    /// The version that is to answer: the one of this number if one is given, in whichever part, and else the one that the
+    /// slot's split names.
+    pub(crate) fn pin_at(
+        &self,
+        place: Place,
+        version: Option<ModelVersion>,
+    ) -> Result<Handle, CallError> {
         if self.draining.load(Ordering::Acquire) {
             return Err(CallError::Draining);
         }
-        let place = request::place(model)?;
         let table = self.manager.table();
         let Some(entry) = table.get(&place) else {
             return Err(CallError::UnknownSlot {
@@ -62,7 +91,19 @@ impl Service {
                 slot: place.slot,
             });
         };
-        match entry.route() {
+        let pinned = match version {
+            Some(version) if !entry.handles().is_empty() => {
+                let unknown = || CallError::UnknownVersion {
+                    model: place.model.clone(),
+                    slot: place.slot.clone(),
+                    version,
+                    in_service: entry.versions().collect(),
+                };
+                Ok(entry.numbered(version).ok_or_else(unknown)?)
+            }
+            _ => entry.route(),
+        };
+        match pinned {
             Ok(handle) => Ok(handle.clone()),
             Err(reason) => Err(CallError::NotReady {
                 model: place.model,
@@ -72,8 +113,27 @@ impl Service {
         }
     }
 
-    /// Has a worker do the work, and waits for its answer until the deadline.
+    /// Has a worker do the work, and counts what became of it.
     async fn run(
+        &self,
+        handle: Handle,
+        work: Work,
+        rows: usize,
+        deadline: Option<Instant>,
+    ) -> Result<Answer, CallError> {
+        let (began, statistics) = (Instant::now(), handle.clone());
+        let outcome = self.answered(handle, work, rows, deadline).await;
+        let (statistics, total) = (statistics.servable().statistics(), began.elapsed());
+        match &outcome {
+            // Workers do not say how long a job waited for them, so that all of its time counts as computing.
+            Ok(_) => statistics.record_success(rows, Duration::ZERO, total, total),
+            Err(_) => statistics.record_failure(total),
+        }
+        outcome
+    }
+
+    /// Has a worker do the work, and waits for its answer until the deadline.
+    async fn answered(
         &self,
         handle: Handle,
         work: Work,
@@ -112,12 +172,24 @@ impl Service {
             handle.servable().schema(),
             self.config.max_rows,
         )?;
+        let scored = self.score_columns(handle, columns, deadline).await?;
+        Ok(answer::score(&scored.handle, scored.scores))
+    }
+
+    /// Scores each row of columns that agree with each other. What they lack of the model's schema is told as
+    /// `columns[NAME]`.
+    pub(crate) async fn score_columns(
+        &self,
+        handle: Handle,
+        columns: Columns,
+        deadline: Option<Instant>,
+    ) -> Result<Scored, CallError> {
         let rows = columns.rows();
         match self
             .run(handle.clone(), Work::Score { columns }, rows, deadline)
             .await?
         {
-            Answer::Scores(scores) => Ok(answer::score(&handle, scores)),
+            Answer::Scores(scores) => Ok(Scored { handle, scores }),
             Answer::Ranked(_) => Err(CallError::Broken),
         }
     }
@@ -176,24 +248,16 @@ impl ScorerService for Service {
     ) -> Result<Response<Answers>, Status> {
         let deadline = deadline(request.metadata());
         let service = self.clone();
-        let started = request.into_inner().map(move |message| {
+        let answer = move |message: wire::ScoreStreamRequest| {
             let service = service.clone();
             async move {
-                let message = message?;
                 let outcome = service
                     .answer_score(message.request.unwrap_or_default(), deadline)
                     .await;
-                Ok(answer::stream(message.id, outcome))
+                answer::stream(message.id, outcome)
             }
-        });
-        // Several are at work at once, and answers leave in the order of their requests. What breaks the transport
-        // ends the stream; what is wrong with one request is its answer.
-        let answers = started
-            .buffered(self.config.stream_depth)
-            .scan(false, |broken, answer| {
-                let ended = std::mem::replace(broken, answer.is_err());
-                future::ready((!ended).then_some(answer))
-            });
+        };
+        let answers = stream::in_order(request.into_inner(), self.config.stream_depth, answer);
         Ok(Response::new(Box::pin(answers)))
     }
 

@@ -8,6 +8,8 @@ use decant_features::{Catalog, Encoded, Schema};
 use decant_inference::{Error, Session};
 use decant_model::Digest;
 
+use super::statistics::Statistics;
+
 /// A version that has been verified, replayed and warmed up. It never changes.
 pub(crate) struct Servable {
     digest: Digest,
@@ -17,6 +19,7 @@ pub(crate) struct Servable {
     sessions: Box<[Mutex<Session>]>,
     load_times: LoadTimes,
     answered: AtomicU64,
+    statistics: Statistics,
 }
 
 /// The catalog, encoded once.
@@ -68,6 +71,7 @@ impl Servable {
             sessions,
             load_times,
             answered: AtomicU64::new(0),
+            statistics: Statistics::default(),
         }
     }
 
@@ -102,6 +106,11 @@ impl Servable {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .score(query, item, scores)
+    }
+
+    /// What it was asked; calls are counted when they end.
+    pub(crate) fn statistics(&self) -> &Statistics {
+        &self.statistics
     }
 
     pub(crate) fn count_answer(&self) {

@@ -8,7 +8,7 @@ use crate::error::{CallError, Violation};
 use crate::scoring;
 
 /// What is wrong with a request, so far.
-pub(super) struct Problems<'a> {
+pub(crate) struct Problems<'a> {
     schema: &'a Schema,
     found: Vec<Violation>,
     /// Names and types that have not been compared with the schema: the worker does so for requests that are right.
@@ -22,7 +22,7 @@ struct Unchecked {
 }
 
 impl<'a> Problems<'a> {
-    pub(super) fn new(schema: &'a Schema) -> Self {
+    pub(crate) fn new(schema: &'a Schema) -> Self {
         Self {
             schema,
             found: Vec::new(),
@@ -30,12 +30,12 @@ impl<'a> Problems<'a> {
         }
     }
 
-    pub(super) fn add(&mut self, field: impl Into<String>, reason: impl Into<String>) {
+    pub(crate) fn add(&mut self, field: impl Into<String>, reason: impl Into<String>) {
         self.found.push(Violation::new(field, reason));
     }
 
     /// Notes a number of rows that is none or too large.
-    pub(super) fn rows(&mut self, field: &str, rows: usize, max_rows: usize) {
+    pub(crate) fn rows(&mut self, field: &str, rows: usize, max_rows: usize) {
         if rows == 0 {
             self.add(field, "no row; at least 1 is expected");
         } else if rows > max_rows {
@@ -46,8 +46,23 @@ impl<'a> Problems<'a> {
         }
     }
 
+    /// Notes the names and types of columns, of which only the first of a name counts: they are compared with the schema if
+    /// the request turns out to be wrong.
+    pub(crate) fn compare(
+        &mut self,
+        field: &'static str,
+        sides: &'static [Side],
+        columns: &[Column],
+    ) {
+        self.unchecked.push(Unchecked {
+            field,
+            sides,
+            hollow: hollow(columns),
+        });
+    }
+
     /// The value, if nothing is wrong; otherwise everything that is, the schema's objections included.
-    pub(super) fn or<T>(mut self, value: Option<T>) -> Result<T, CallError> {
+    pub(crate) fn or<T>(mut self, value: Option<T>) -> Result<T, CallError> {
         if let (Some(value), true) = (value, self.found.is_empty()) {
             return Ok(value);
         }
@@ -89,12 +104,17 @@ pub(super) fn read(
             Err(name) => problems.add(format!("{field}[{name}]"), "has no values of any type"),
         }
     }
-    problems.unchecked.push(Unchecked {
-        field,
-        sides,
-        hollow: hollow(&converted),
-    });
-    match Columns::new(converted) {
+    problems.compare(field, sides, &converted);
+    together(field, converted, problems)
+}
+
+/// Columns that agree with themselves and each other; `None` always comes with a problem.
+pub(crate) fn together(
+    field: &'static str,
+    columns: Vec<Column>,
+    problems: &mut Problems<'_>,
+) -> Option<Columns> {
+    match Columns::new(columns) {
         Ok(columns) => Some(columns),
         Err(errors) => {
             for error in errors {

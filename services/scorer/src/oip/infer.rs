@@ -1,0 +1,192 @@
+//! A request for scores: read, scored and answered.
+
+mod inputs;
+mod tensor;
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use decant_model::Arm;
+use decant_proto::inference as wire;
+use tonic::Status;
+use wire::infer_parameter::ParameterChoice;
+use wire::model_infer_request::InferRequestedOutputTensor;
+use wire::model_infer_response::InferOutputTensor;
+
+use super::datatype::Datatype;
+use super::names::{Asked, Fields};
+use super::signature::SCORE;
+use crate::error::{CallError, Violation};
+use crate::service::request::columns::Problems;
+use crate::service::{Scored, Service};
+
+/// Parameters of tensors that would make the answer another one, and are not there.
+const UNSUPPORTED: [&str; 2] = ["classification", "shared_memory_region"];
+
+/// Scores the rows of a request, until the deadline or the request's own, whichever is sooner.
+pub(super) async fn infer(
+    service: &Service,
+    request: wire::ModelInferRequest,
+    deadline: Option<Instant>,
+) -> Result<wire::ModelInferResponse, CallError> {
+    let began = Instant::now();
+    let asked = Asked::read(
+        Fields::MODEL_NAME,
+        &request.model_name,
+        &request.model_version,
+    )?;
+    let handle = service.pin_at(asked.place, asked.version)?;
+    let (schema, max_rows) = (handle.servable().schema(), service.config().max_rows);
+
+    let mut problems = Problems::new(schema);
+    let is_raw = !request.raw_input_contents.is_empty();
+    let timeout = timeout(&request.parameters, &mut problems);
+    check_outputs(&request.outputs, &mut problems);
+    let buffers = request.raw_input_contents;
+    let columns = inputs::read(request.inputs, buffers, schema, max_rows, &mut problems);
+    let columns = problems.or(columns)?;
+
+    let own_deadline = timeout.and_then(|timeout| began.checked_add(timeout));
+    let deadline = deadline.into_iter().chain(own_deadline).min();
+    let scored = service.score_columns(handle, columns, deadline).await;
+    let scored = scored.map_err(in_inputs)?;
+    Ok(answer(request.model_name, request.id, &scored, is_raw))
+}
+
+/// An answer within a stream, in which an error is one of them.
+pub(super) fn outcome(
+    id: String,
+    outcome: Result<wire::ModelInferResponse, CallError>,
+) -> wire::ModelStreamInferResponse {
+    match outcome {
+        Ok(response) => wire::ModelStreamInferResponse {
+            error_message: String::new(),
+            infer_response: Some(response),
+        },
+        Err(error) => wire::ModelStreamInferResponse {
+            error_message: Status::from(error).message().to_owned(),
+            infer_response: Some(wire::ModelInferResponse {
+                id,
+                ..wire::ModelInferResponse::default()
+            }),
+        },
+    }
+}
+
+/// How long the caller waits; none when it does not say.
+fn timeout(
+    parameters: &HashMap<String, wire::InferParameter>,
+    problems: &mut Problems<'_>,
+) -> Option<Duration> {
+    let micros = match parameters.get("timeout")?.parameter_choice {
+        Some(ParameterChoice::Int64Param(micros)) => u64::try_from(micros).ok(),
+        Some(ParameterChoice::Uint64Param(micros)) => Some(micros),
+        _ => None,
+    };
+    if micros.is_none() {
+        let reason = "microseconds are expected, as an int64_param that is not negative";
+        problems.add("parameters[timeout]", reason);
+    }
+    micros
+        .filter(|micros| *micros > 0)
+        .map(Duration::from_micros)
+}
+
+fn check_outputs(outputs: &[InferRequestedOutputTensor], problems: &mut Problems<'_>) {
+    for output in outputs {
+        let field = format!("outputs[{}]", output.name);
+        if output.name != SCORE {
+            problems.add(
+                &field,
+                format!("the model has the output `{SCORE}` and no other"),
+            );
+        }
+        check_parameters(&field, &output.parameters, problems);
+    }
+}
+
+/// Refuses parameters of a tensor that must not be ignored.
+fn check_parameters(
+    field: &str,
+    parameters: &HashMap<String, wire::InferParameter>,
+    problems: &mut Problems<'_>,
+) {
+    for name in UNSUPPORTED
+        .into_iter()
+        .filter(|name| parameters.contains_key(*name))
+    {
+        problems.add(format!("{field}.parameters[{name}]"), "is not supported");
+    }
+}
+
+/// What scoring says of columns is told of the inputs that they came as.
+fn in_inputs(error: CallError) -> CallError {
+    let CallError::Invalid(violations) = error else {
+        return error;
+    };
+    let renamed = |violation: Violation| match violation.field.strip_prefix("columns") {
+        Some(rest) => Violation::new(format!("inputs{rest}"), violation.reason),
+        None => violation,
+    };
+    CallError::Invalid(violations.into_iter().map(renamed).collect())
+}
+
+fn answer(
+    model_name: String,
+    id: String,
+    scored: &Scored,
+    is_raw: bool,
+) -> wire::ModelInferResponse {
+    let scores = &scored.scores;
+    let bytes = || {
+        scores
+            .iter()
+            .flat_map(|score| score.to_le_bytes())
+            .collect()
+    };
+    let contents = || wire::InferTensorContents {
+        fp32_contents: scores.clone(),
+        ..wire::InferTensorContents::default()
+    };
+    let output = InferOutputTensor {
+        name: SCORE.to_owned(),
+        datatype: Datatype::Fp32.name().to_owned(),
+        shape: vec![i64::try_from(scores.len()).unwrap_or(i64::MAX)],
+        parameters: HashMap::new(),
+        contents: (!is_raw).then(contents),
+    };
+    let version = scored.handle.part().active.version;
+    wire::ModelInferResponse {
+        model_name,
+        model_version: version.get().to_string(),
+        id,
+        parameters: served_by(scored),
+        outputs: vec![output],
+        raw_output_contents: is_raw.then(bytes).into_iter().collect(),
+    }
+}
+
+/// Who answered, as parameters.
+fn served_by(scored: &Scored) -> HashMap<String, wire::InferParameter> {
+    let part = scored.handle.part();
+    let arm = match part.active.arm {
+        Arm::Stable => "stable",
+        Arm::Canary => "canary",
+        Arm::Shadow => "shadow",
+    };
+    let generation = i64::try_from(part.generation.0).unwrap_or(i64::MAX);
+    let text = |value: String| ParameterChoice::StringParam(value);
+    let parameters = [
+        ("decant_slot", text(part.place.slot.to_string())),
+        ("decant_digest", text(part.active.digest.to_string())),
+        ("decant_arm", text(arm.to_owned())),
+        ("decant_generation", ParameterChoice::Int64Param(generation)),
+    ];
+    let named = parameters.into_iter().map(|(name, value)| {
+        let value = wire::InferParameter {
+            parameter_choice: Some(value),
+        };
+        (name.to_owned(), value)
+    });
+    named.collect()
+}
