@@ -3,16 +3,18 @@
 use std::path::PathBuf;
 use std::{env, error::Error, fs};
 
-const PROTOS: [&str; 5] = [
+const PROTOS: [&str; 6] = [
     "decant/trainer/v1/trainer.proto",
     "decant/registry/v1/registry.proto",
     "decant/rollout/v1/rollout.proto",
     "decant/scorer/v1/scorer.proto",
     "decant/admin/v1/admin.proto",
+    "inference/grpc_service.proto",
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=decant");
+    println!("cargo:rerun-if-changed=inference");
     let descriptors = protox::compile(PROTOS, ["."])?;
     let out = PathBuf::from(env::var_os("OUT_DIR").ok_or("cargo sets OUT_DIR")?);
     // The same descriptors serve reflection.

@@ -10,6 +10,7 @@ use decant_chassis::config::ConfigError;
 use decant_chassis::tasks::Tasks;
 use decant_coordination::{Keyspace, LeaseKeeper, MetaStore};
 use decant_inference::Runtime;
+use decant_proto::inference::grpc_inference_service_server::GrpcInferenceServiceServer;
 use decant_proto::scorer::v1::scorer_service_server::ScorerServiceServer;
 use thiserror::Error;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -19,6 +20,7 @@ use tonic_health::server::HealthReporter;
 use crate::config::Config;
 use crate::health::Health;
 use crate::membership::{Identity, Membership, keep_lease};
+use crate::oip::Protocol;
 use crate::scoring::Pool;
 use crate::servable::bundles::Bundles;
 use crate::servable::loader::{self, Loading};
@@ -50,10 +52,10 @@ impl App {
     /// Starts the threads that score, load and free, and the tasks that watch the store and report health. Must be
     /// called on a runtime, as tasks are spawned.
     ///
-    /// Health is reported under `decant.scorer.v1.ScorerService`, which serves once every version that is wanted at the
-    /// start has been loaded or has failed, and under `MODEL/SLOT` for each slot, which serves while a version answers
-    /// there. The empty name is the whole process's, and so left to it. With a cache, what was in service last is wanted
-    /// from the start, whether the store answers or not.
+    /// Health is reported under `decant.scorer.v1.ScorerService` and `inference.GRPCInferenceService`, which serve once
+    /// every version that is wanted at the start has been loaded or has failed, and under `MODEL/SLOT` for each slot, which
+    /// serves while a version answers there. The empty name is the whole process's, and so left to it. With a cache, what
+    /// was in service last is wanted from the start, whether the store answers or not.
     ///
     /// When the tasks are stopped, the scorer's lease is given back last, after every call has been answered.
     ///
@@ -149,8 +151,11 @@ impl App {
 
     /// The scorer's gRPC services.
     pub fn routes(&self) -> Routes {
-        let server = ScorerServiceServer::new(self.service.clone());
-        Routes::new(server.max_decoding_message_size(self.max_request_bytes))
+        let scorer = ScorerServiceServer::new(self.service.clone());
+        let protocol = Protocol::new(self.service.clone(), Arc::clone(&self.health));
+        let inference = GrpcInferenceServiceServer::new(protocol);
+        Routes::new(scorer.max_decoding_message_size(self.max_request_bytes))
+            .add_service(inference.max_decoding_message_size(self.max_request_bytes))
     }
 
     /// The first step of going away, before the tasks are stopped: health says "not serving" from now on, while calls

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use decant_model::{ModelName, SlotName};
+use decant_model::{ModelName, ModelVersion, SlotName};
 use thiserror::Error;
 
 /// Something wrong with a part of the request.
@@ -30,6 +30,13 @@ pub(crate) enum CallError {
     Invalid(Vec<Violation>),
     #[error("this scorer has no slot `{slot}` of a model `{model}`")]
     UnknownSlot { model: ModelName, slot: SlotName },
+    #[error("version {} is not in service in slot `{slot}` of model `{model}`; in service: {}", .version.get(), numbers(in_service))]
+    UnknownVersion {
+        model: ModelName,
+        slot: SlotName,
+        version: ModelVersion,
+        in_service: Vec<ModelVersion>,
+    },
     #[error("no version is ready in slot `{slot}` of model `{model}`: {reason}")]
     NotReady {
         model: ModelName,
@@ -40,6 +47,10 @@ pub(crate) enum CallError {
     UnknownItems { shown: Vec<String>, more: usize },
     #[error("the version has no catalog, so items cannot be named by id")]
     NoCatalog,
+    #[error(
+        "what scorers serve is decided at the registry, for all of them at once: `{0}` puts a version into service"
+    )]
+    NotDecidedHere(String),
     #[error("{reason}")]
     Busy {
         reason: String,
@@ -53,6 +64,14 @@ pub(crate) enum CallError {
     Model(#[from] decant_inference::Error),
     #[error("scoring broke off; the scorer's log says where")]
     Broken,
+}
+
+fn numbers(versions: &[ModelVersion]) -> String {
+    if versions.is_empty() {
+        return "none".to_owned();
+    }
+    let numbers = versions.iter().map(|version| version.get().to_string());
+    numbers.collect::<Vec<_>>().join(", ")
 }
 
 fn and_more(more: usize) -> String {

@@ -3,12 +3,14 @@
 use std::collections::BTreeSet;
 
 use decant_chassis::server::{forget_status, set_serving, set_status};
+use decant_proto::inference::grpc_inference_service_server::GrpcInferenceServiceServer;
 use decant_proto::scorer::v1::scorer_service_server::ScorerServiceServer;
 use tokio::sync::{Mutex, watch};
 use tokio_util::sync::CancellationToken;
 use tonic::server::NamedService;
 use tonic_health::server::HealthReporter;
 
+use crate::oip::Protocol;
 use crate::servable::Readiness;
 use crate::service::Service;
 
@@ -22,6 +24,8 @@ pub(crate) struct Health {
 struct State {
     /// Names of slots that were reported.
     slots: BTreeSet<String>,
+    /// Whether the scorer as a whole serves.
+    serving: bool,
     /// Whether "not serving" is the last word.
     over: bool,
 }
@@ -54,7 +58,12 @@ impl Health {
             set_status(&self.reporter, &name, *ready).await;
             state.slots.insert(name);
         }
-        self.report_whole(readiness.settled).await;
+        self.report_whole(&mut state, readiness.settled).await;
+    }
+
+    /// Whether the scorer as a whole was reported as serving last.
+    pub(crate) async fn is_serving(&self) -> bool {
+        self.state.lock().await.serving
     }
 
     /// Reports that nothing is served, for good.
@@ -64,15 +73,18 @@ impl Health {
         for name in &state.slots {
             set_status(&self.reporter, name, false).await;
         }
-        self.report_whole(false).await;
+        self.report_whole(&mut state, false).await;
     }
 
     /// Ends the streams of all that watch, which would hold their connections; after [`end`](Self::end).
     pub(crate) async fn close(&self) {
         let state = self.state.lock().await;
-        let whole = <ScorerServiceServer<Service> as NamedService>::NAME;
+        let services = [
+            <ScorerServiceServer<Service> as NamedService>::NAME,
+            <GrpcInferenceServiceServer<Protocol> as NamedService>::NAME,
+        ];
         let names = state.slots.iter().map(String::as_str);
-        for name in names.chain([whole]) {
+        for name in names.chain(services) {
             forget_status(&self.reporter, name).await;
         }
     }
@@ -93,7 +105,9 @@ impl Health {
         }
     }
 
-    async fn report_whole(&self, serving: bool) {
+    async fn report_whole(&self, state: &mut State, serving: bool) {
+        state.serving = serving;
         set_serving::<ScorerServiceServer<Service>>(&self.reporter, serving).await;
+        set_serving::<GrpcInferenceServiceServer<Protocol>>(&self.reporter, serving).await;
     }
 }

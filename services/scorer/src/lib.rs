@@ -1,14 +1,15 @@
 //! The scorer: serves distilled models over gRPC, and pours a new version in without spilling a request.
 //!
 //! Reading order, which is that of a request: [`config`] says what may be set; [`App`] assembles; `service` reads the
-//! request; `servable` is where versions come from, and hands it one; `scoring` does the work; `membership` tells the
-//! registry what is there.
+//! request, `oip` those of the Open Inference Protocol; `servable` is where versions come from, and hands it one; `scoring`
+//! does the work; `membership` tells the registry what is there.
 
 mod config;
 mod settings;
 mod app;
 mod health;
 mod service;
+mod oip;
 mod servable;
 mod scoring;
 mod membership;

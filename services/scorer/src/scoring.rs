@@ -12,7 +12,7 @@ mod pool;
 mod top;
 
 pub(crate) use cost::Cost;
-pub(crate) use job::{Answer, Candidates, Scored, Work};
+pub(crate) use job::{Candidates, Scored, Work};
 pub(crate) use pool::{Call, Pool};
 pub(crate) use queue::{Client, Limits, Priority};
 pub(crate) use top::Ranked;

@@ -2,8 +2,8 @@
 //!
 //! Reading order: the [`source`] watches what is wanted, and [`trust`] says whether to believe it; the [`Manager`] compares
 //! it with what is there and says what to do next; the [`loader`] does it, on a thread of its own, with [`bundles`] that
-//! are kept at hand; a [`Servable`] is a loaded version; a [`Handle`] pins one for a request; the [`reaper`] frees those
-//! that nobody pins any more; a [`snapshot`] is where the next start begins.
+//! are kept at hand; a [`Servable`] is a loaded version; [`statistics`] count what it was asked; a [`Handle`] pins one for a
+//! request; the [`reaper`] frees those that nobody pins any more; a [`snapshot`] is where the next start begins.
 
 pub(crate) mod source;
 pub(crate) mod trust;
@@ -14,6 +14,7 @@ pub(crate) mod loader;
 pub(crate) mod bundles;
 mod load;
 mod version;
+pub(crate) mod statistics;
 mod handle;
 pub(crate) mod reaper;
 

@@ -1,28 +1,33 @@
 //! `decant.scorer.v1.ScorerService`: each call is a request read, a version pinned, a job queued, an answer written.
 //!
 //! Reading order: [`caller`] is what a call says of itself; [`request`] turns messages into work and lists what is wrong
-//! with them; [`answer`] turns what a worker found into messages; [`status`] turns errors into gRPC's.
+//! with them; [`stream`] answers the messages of a stream; [`answer`] turns what was found into messages; [`status`] turns
+//! errors into gRPC's. What any protocol needs is `pub(crate)`: [`oip`](crate::oip) is the other one.
 
-mod caller;
+pub(crate) mod caller;
 mod deadline;
-mod request;
+pub(crate) mod request;
+pub(crate) mod stream;
 mod answer;
 mod status;
 
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
+use decant_features::Columns;
+use decant_model::ModelVersion;
 use decant_proto::scorer::v1 as wire;
 use decant_proto::scorer::v1::scorer_service_server::ScorerService;
-use futures::{Stream, StreamExt, future};
+use futures::Stream;
 use tonic::{Request, Response, Status, Streaming};
 
 use self::caller::Caller;
 use crate::config::Config;
 use crate::error::CallError;
 use crate::scoring::{Call, Pool, Scored, Work};
-use crate::servable::{Handle, Manager};
+use crate::servable::{Handle, Manager, Place};
 
 /// The service. Clones share everything.
 #[derive(Clone)]
@@ -48,12 +53,29 @@ impl Service {
         self.draining.store(true, Ordering::Release);
     }
 
+    pub(crate) fn manager(&self) -> &Manager {
+        &self.manager
+    }
+
+    pub(crate) fn config(&self) -> &Config {
+        &self.config
+    }
+
     /// The version that is to answer.
     fn pin(&self, model: Option<wire::ModelRef>) -> Result<Handle, CallError> {
+        self.pin_at(request::place(model)?, None)
+    }
+
+    /// The version that is to answer: the one of this number if one is given, in whichever part, and else the one that the
+    /// slot's split names.
+    pub(crate) fn pin_at(
+        &self,
+        place: Place,
+        version: Option<ModelVersion>,
+    ) -> Result<Handle, CallError> {
         if self.draining.load(Ordering::Acquire) {
             return Err(CallError::Draining);
         }
-        let place = request::place(model)?;
         let table = self.manager.table();
         let Some(entry) = table.get(&place) else {
             return Err(CallError::UnknownSlot {
@@ -61,7 +83,19 @@ impl Service {
                 slot: place.slot,
             });
         };
-        match entry.route() {
+        let pinned = match version {
+            Some(version) if !entry.handles().is_empty() => {
+                let unknown = || CallError::UnknownVersion {
+                    model: place.model.clone(),
+                    slot: place.slot.clone(),
+                    version,
+                    in_service: entry.versions().collect(),
+                };
+                Ok(entry.numbered(version).ok_or_else(unknown)?)
+            }
+            _ => entry.route(),
+        };
+        match pinned {
             Ok(handle) => Ok(handle.clone()),
             Err(reason) => Err(CallError::NotReady {
                 model: place.model,
@@ -71,8 +105,26 @@ impl Service {
         }
     }
 
-    /// Has the work done, and waits for it until the deadline.
+    /// Has the work done, and counts what became of it.
     async fn run(
+        &self,
+        handle: &Handle,
+        work: Work,
+        rows: usize,
+        caller: Caller,
+    ) -> Result<Scored, CallError> {
+        let began = Instant::now();
+        let outcome = self.scored(handle, work, rows, caller).await;
+        let (statistics, total) = (handle.servable().statistics(), began.elapsed());
+        match &outcome {
+            Ok(scored) => statistics.record_success(rows, scored.queue, scored.compute, total),
+            Err(_) => statistics.record_failure(total),
+        }
+        outcome
+    }
+
+    /// Has the work done, and waits for it until the deadline.
+    async fn scored(
         &self,
         handle: &Handle,
         work: Work,
@@ -103,10 +155,20 @@ impl Service {
         let handle = self.pin(request.model)?;
         let schema = handle.servable().schema();
         let columns = request::score(request.columns, schema, self.config.max_rows)?;
-        let rows = columns.rows();
-        let work = Work::Score { columns };
-        let scored = self.run(&handle, work, rows, caller).await?;
+        let scored = self.score_columns(&handle, columns, caller).await?;
         answer::score(&handle, scored)
+    }
+
+    /// Scores each row of columns that fit the version's schema.
+    pub(crate) async fn score_columns(
+        &self,
+        handle: &Handle,
+        columns: Columns,
+        caller: Caller,
+    ) -> Result<Scored, CallError> {
+        let rows = columns.rows();
+        self.run(handle, Work::Score { columns }, rows, caller)
+            .await
     }
 
     async fn answer_rank(
@@ -153,24 +215,16 @@ impl ScorerService for Service {
     ) -> Result<Response<Answers>, Status> {
         let caller = Caller::read(request.metadata())?;
         let service = self.clone();
-        let started = request.into_inner().map(move |message| {
+        let answer = move |message: wire::ScoreStreamRequest| {
             let service = service.clone();
             async move {
-                let message = message?;
                 let outcome = service
                     .answer_score(message.request.unwrap_or_default(), caller)
                     .await;
-                Ok(answer::stream(message.id, outcome))
+                answer::stream(message.id, outcome)
             }
-        });
-        // Several are at work at once, and answers leave in the order of their requests. What breaks the transport
-        // ends the stream; what is wrong with one request is its answer.
-        let answers = started
-            .buffered(self.config.stream_depth)
-            .scan(false, |broken, answer| {
-                let ended = std::mem::replace(broken, answer.is_err());
-                future::ready((!ended).then_some(answer))
-            });
+        };
+        let answers = stream::in_order(request.into_inner(), self.config.stream_depth, answer);
         Ok(Response::new(Box::pin(answers)))
     }
 

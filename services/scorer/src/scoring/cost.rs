@@ -7,7 +7,7 @@ const MEMORY: f64 = 0.95;
 
 /// The cost of a version's rows. A batch has a cost of its own, which more rows share, so the cost of one row falls as
 /// batches grow under load; what is learnt follows that, because it is the time of recent batches by their rows.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Cost {
     /// Sums over the batches, older ones fading: how many, their rows, their microseconds.
     batches: f64,

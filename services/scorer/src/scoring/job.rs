@@ -62,6 +62,30 @@ pub(crate) struct Scored {
     pub(crate) load: f32,
 }
 
+impl Scored {
+    /// The scores of a request for scores.
+    ///
+    /// # Errors
+    /// When it was one for a ranking, which only a fault of ours causes.
+    pub(crate) fn into_scores(self) -> Result<Vec<f32>, CallError> {
+        match self.answer {
+            Answer::Scores(scores) => Ok(scores),
+            Answer::Ranked(_) => Err(CallError::Broken),
+        }
+    }
+
+    /// The rows of a ranking.
+    ///
+    /// # Errors
+    /// When it was a request for scores, which only a fault of ours causes.
+    pub(crate) fn into_ranked(self) -> Result<Vec<Ranked>, CallError> {
+        match self.answer {
+            Answer::Ranked(ranked) => Ok(ranked),
+            Answer::Scores(_) => Err(CallError::Broken),
+        }
+    }
+}
+
 /// A request's work. Its parts share it.
 pub(super) struct Job {
     /// The version that answers it, pinned until it has.
@@ -168,7 +192,6 @@ impl Part {
                 Answer::Ranked(ranked)
             }
         };
-        self.job.handle.servable().count_answer();
         progress.send(Ok(Scored {
             answer,
             queue: progress.queue.unwrap_or_default(),

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use decant_model::{Active, Arm, Generation};
+use decant_model::{Active, Arm, Generation, ModelVersion};
 
 use super::{Place, Servable};
 
@@ -59,6 +59,22 @@ impl Entry {
             .ok_or(&self.reason)
     }
 
+    /// The version of this number, whichever part it plays.
+    pub(crate) fn numbered(&self, version: ModelVersion) -> Option<&Handle> {
+        let mut handles = self.handles.iter();
+        handles.find(|handle| handle.part.active.version == version)
+    }
+
+    /// The numbers of all versions in service.
+    pub(crate) fn versions(&self) -> impl Iterator<Item = ModelVersion> {
+        self.handles.iter().map(|handle| handle.part.active.version)
+    }
+
+    /// All versions in service.
+    pub(crate) fn handles(&self) -> &[Handle] {
+        &self.handles
+    }
+
     pub(super) fn is_ready(&self) -> bool {
         self.route().is_ok()
     }
@@ -78,14 +94,6 @@ impl Handle {
 
     pub(crate) fn part(&self) -> &Part {
         &self.part
-    }
-}
-
-#[cfg(test)]
-impl Entry {
-    /// All versions in service.
-    pub(super) fn handles(&self) -> &[Handle] {
-        &self.handles
     }
 }
 

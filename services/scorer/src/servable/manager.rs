@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::load::LoadError;
 use super::place::{PlaceState, Retired, Urgency};
+use super::statistics::Totals;
 use super::{LoadTimes, Place, Servable, Table};
 use crate::config::Retry;
 
@@ -90,6 +91,8 @@ pub(crate) struct Status {
     pub(crate) since: SystemTime,
     pub(crate) error: Option<String>,
     pub(crate) answered: u64,
+    /// None unless it is loaded.
+    pub(crate) totals: Option<Totals>,
     pub(crate) load_times: LoadTimes,
 }
 

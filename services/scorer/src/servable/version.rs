@@ -8,6 +8,7 @@ use decant_features::{Catalog, Encoded, Rows, Schema};
 use decant_inference::{Error, Session};
 use decant_model::Digest;
 
+use super::statistics::Statistics;
 use crate::scoring::Cost;
 
 /// A version that has been verified, replayed and warmed up. It never changes.
@@ -20,9 +21,9 @@ pub(crate) struct Servable {
     /// What its rows cost, as far as was seen.
     cost: Mutex<Cost>,
     load_times: LoadTimes,
-    answered: AtomicU64,
     /// Unlike that of any other in this process, the same version loaded again included.
     id: u64,
+    statistics: Statistics,
 }
 
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
@@ -77,8 +78,8 @@ impl Servable {
             sessions,
             cost: Mutex::new(cost),
             load_times,
-            answered: AtomicU64::new(0),
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
+            statistics: Statistics::default(),
         }
     }
 
@@ -133,11 +134,12 @@ impl Servable {
         self.cost.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn count_answer(&self) {
-        self.answered.fetch_add(1, Ordering::Relaxed);
+    /// What it was asked; calls are counted when they end.
+    pub(crate) fn statistics(&self) -> &Statistics {
+        &self.statistics
     }
 
     pub(crate) fn answered(&self) -> u64 {
-        self.answered.load(Ordering::Relaxed)
+        self.statistics.answered()
     }
 }

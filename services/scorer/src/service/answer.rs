@@ -10,15 +10,13 @@ use tonic::Status as GrpcStatus;
 use wire::score_stream_response::Outcome;
 
 use crate::error::CallError;
-use crate::scoring::{Answer, Ranked, Scored};
+use crate::scoring::{Ranked, Scored};
 use crate::servable::{Handle, LoadTimes, Place, State, Status};
 
 pub(super) fn score(handle: &Handle, scored: Scored) -> Result<wire::ScoreResponse, CallError> {
     let served_by = Some(served_by(handle, &scored));
-    match scored.answer {
-        Answer::Scores(scores) => Ok(wire::ScoreResponse { served_by, scores }),
-        Answer::Ranked(_) => Err(CallError::Broken),
-    }
+    let scores = scored.into_scores()?;
+    Ok(wire::ScoreResponse { served_by, scores })
 }
 
 pub(super) fn stream(
@@ -57,7 +55,7 @@ pub(super) fn rank(
         attributes: HashMap::new(),
     };
     let served_by = Some(served_by(handle, &scored));
-    let items = ranked(scored)?.into_iter().map(item).collect();
+    let items = scored.into_ranked()?.into_iter().map(item).collect();
     Ok(wire::RankResponse { served_by, items })
 }
 
@@ -80,15 +78,8 @@ pub(super) fn recommend(
         }
     };
     let served_by = Some(served_by(handle, &scored));
-    let items = ranked(scored)?.into_iter().map(item).collect();
+    let items = scored.into_ranked()?.into_iter().map(item).collect();
     Ok(wire::RecommendResponse { served_by, items })
-}
-
-fn ranked(scored: Scored) -> Result<Vec<Ranked>, CallError> {
-    match scored.answer {
-        Answer::Ranked(ranked) => Ok(ranked),
-        Answer::Scores(_) => Err(CallError::Broken),
-    }
 }
 
 /// A version as operators see it.

@@ -28,16 +28,14 @@ impl Caller {
     /// When the priority is none that there is.
     pub(crate) fn read(metadata: &MetadataMap) -> Result<Self, CallError> {
         let priority = match metadata.get(PRIORITY).map(|value| value.as_bytes()) {
-            None | Some(b"normal") => Priority::Normal,
-            Some(b"critical") => Priority::Critical,
-            Some(b"sheddable") => Priority::Sheddable,
-            Some(other) => {
+            None => Priority::default(),
+            Some(name) => Priority::named(name).ok_or_else(|| {
                 let reason = format!(
                     "`{}` is none of critical, normal and sheddable",
-                    other.escape_ascii()
+                    name.escape_ascii()
                 );
-                return Err(CallError::Invalid(vec![Violation::new(PRIORITY, reason)]));
-            }
+                CallError::Invalid(vec![Violation::new(PRIORITY, reason)])
+            })?,
         };
         let client = metadata.get(CLIENT);
         Ok(Self {

@@ -9,7 +9,7 @@ use tonic::metadata::MetadataMap;
 const AHEAD: Duration = Duration::from_millis(2);
 
 /// The deadline in the `grpc-timeout` header; `None` without one, or with one that does not parse.
-pub(super) fn deadline(metadata: &MetadataMap) -> Option<Instant> {
+pub(crate) fn deadline(metadata: &MetadataMap) -> Option<Instant> {
     let timeout = timeout(metadata.get("grpc-timeout")?.to_str().ok()?)?;
     Instant::now().checked_add(timeout.saturating_sub(AHEAD))
 }

@@ -12,7 +12,7 @@ use crate::error::{CallError, Violation};
 use crate::scoring::{Candidates, Work};
 use crate::servable::{Place, Servable};
 
-mod columns;
+pub(crate) mod columns;
 
 /// Unknown items that an error names; it counts the others.
 const UNKNOWN_SHOWN: usize = 10;

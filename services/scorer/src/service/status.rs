@@ -9,8 +9,10 @@ impl From<CallError> for Status {
     fn from(error: CallError) -> Status {
         let code = match &error {
             CallError::Invalid(_) => ErrorCode::Invalid,
-            CallError::UnknownSlot { .. } | CallError::UnknownItems { .. } => ErrorCode::NotFound,
-            CallError::NoCatalog => ErrorCode::Precondition,
+            CallError::UnknownSlot { .. }
+            | CallError::UnknownVersion { .. }
+            | CallError::UnknownItems { .. } => ErrorCode::NotFound,
+            CallError::NoCatalog | CallError::NotDecidedHere(_) => ErrorCode::Precondition,
             CallError::NotReady { .. } | CallError::Draining => ErrorCode::NotReady,
             CallError::Busy { .. } => ErrorCode::Busy,
             CallError::Expired => ErrorCode::Expired,

@@ -17,6 +17,7 @@ use decant_model::{
     Active, Arm, BASIS_POINTS, DesiredSlot, Digest, FileEntry, Generation, Lineage, Manifest,
     ModelVersion, Prepared, SlotName, file,
 };
+use decant_proto::inference::grpc_inference_service_client::GrpcInferenceServiceClient;
 use decant_proto::scorer::v1 as wire;
 use decant_scorer::{App, CacheConfig, Config};
 use tempfile::TempDir;
@@ -42,6 +43,7 @@ pub(crate) struct World {
 /// A scorer under test, and the hands that change its store.
 pub(crate) struct Scorer {
     pub(crate) client: ScorerServiceClient<Channel>,
+    pub(crate) inference: GrpcInferenceServiceClient<Channel>,
     pub(crate) health: HealthClient<Channel>,
     pub(crate) app: App,
     pub(crate) world: World,
@@ -264,6 +266,7 @@ impl Scorer {
             .connect_lazy();
         Self {
             client: ScorerServiceClient::new(channel.clone()),
+            inference: GrpcInferenceServiceClient::new(channel.clone()),
             health: HealthClient::new(channel),
             app,
             world,

@@ -20,6 +20,16 @@ pub(crate) enum Priority {
 impl Priority {
     pub(super) const COUNT: usize = 3;
 
+    /// The priority of this name, if there is one.
+    pub(crate) fn named(name: &[u8]) -> Option<Self> {
+        match name {
+            b"critical" => Some(Priority::Critical),
+            b"normal" => Some(Priority::Normal),
+            b"sheddable" => Some(Priority::Sheddable),
+            _ => None,
+        }
+    }
+
     pub(super) fn index(self) -> usize {
         self as usize
     }

@@ -87,6 +87,9 @@ impl Version {
             since: self.since,
             error,
             answered,
+            totals: self
+                .servable()
+                .map(|servable| servable.statistics().totals()),
             load_times,
         }
     }

@@ -7,7 +7,7 @@ use wire::column::Values as WireValues;
 use crate::error::{CallError, Violation};
 
 /// What is wrong with a request, so far.
-pub(super) struct Problems<'a> {
+pub(crate) struct Problems<'a> {
     schema: &'a Schema,
     found: Vec<Violation>,
     /// What the schema objects to; it has the last word.
@@ -15,7 +15,7 @@ pub(super) struct Problems<'a> {
 }
 
 impl<'a> Problems<'a> {
-    pub(super) fn new(schema: &'a Schema) -> Self {
+    pub(crate) fn new(schema: &'a Schema) -> Self {
         Self {
             schema,
             found: Vec::new(),
@@ -23,12 +23,12 @@ impl<'a> Problems<'a> {
         }
     }
 
-    pub(super) fn add(&mut self, field: impl Into<String>, reason: impl Into<String>) {
+    pub(crate) fn add(&mut self, field: impl Into<String>, reason: impl Into<String>) {
         self.found.push(Violation::new(field, reason));
     }
 
     /// Notes a number of rows that is none or too large.
-    pub(super) fn rows(&mut self, field: &str, rows: usize, max_rows: usize) {
+    pub(crate) fn rows(&mut self, field: &str, rows: usize, max_rows: usize) {
         if rows == 0 {
             self.add(field, "no row; at least 1 is expected");
         } else if rows > max_rows {
@@ -40,7 +40,7 @@ impl<'a> Problems<'a> {
     }
 
     /// The value, if nothing is wrong; otherwise everything that is.
-    pub(super) fn or<T>(mut self, value: Option<T>) -> Result<T, CallError> {
+    pub(crate) fn or<T>(mut self, value: Option<T>) -> Result<T, CallError> {
         self.found.append(&mut self.of_schema);
         match value {
             Some(value) if self.found.is_empty() => Ok(value),
@@ -48,8 +48,14 @@ impl<'a> Problems<'a> {
         }
     }
 
+    /// Compares the names and types of columns, of which only the first of a name counts, with what the features of these
+    /// sides read: that is left to say when the columns themselves are wrong.
+    pub(crate) fn compare(&mut self, field: &str, sides: &[Side], columns: &[Column]) {
+        self.check(field, sides, &hollow(columns));
+    }
+
     /// Compares columns with what the features of these sides read.
-    fn check(&mut self, field: &str, sides: &[Side], columns: &Columns) {
+    pub(crate) fn check(&mut self, field: &str, sides: &[Side], columns: &Columns) {
         for side in sides {
             if let Err(error) = self.schema.check(*side, columns) {
                 let violations = error.violations.into_iter();
@@ -93,7 +99,7 @@ pub(super) fn read(
             for error in errors {
                 problems.add(format!("{field}[{}]", error.column), error.reason);
             }
-            problems.check(field, sides, &hollow(&columns));
+            problems.compare(field, sides, &columns);
             None
         }
     }

@@ -1,0 +1,216 @@
+//! `inference.GRPCInferenceService`: the Open Inference Protocol v2 as Triton, KServe and MLServer speak it, so that their
+//! clients score with Decant's models.
+//!
+//! | the protocol's | is Decant's |
+//! |---|---|
+//! | model `MODEL` | the slot `main` of the model; `MODEL/SLOT` is another slot of it |
+//! | empty version | the version that the slot's split names |
+//! | version | a version's number: that version, if it is in service in the slot, in whichever part |
+//! | input | a raw column that features of the model read: it is encoded here, as it was in training |
+//! | shape `[N]` or `[N,1]` | one value for each of N rows |
+//! | shape `[N,K]` | K values for each row, for features that read lists; empty strings at a row's end are padding |
+//! | INT8 to INT64, UINT8 to UINT64 | integers |
+//! | FP16, FP32, FP64 | floats of 32 bits |
+//! | BYTES | strings, in UTF-8 |
+//! | output `score`, FP32, shape `[N]` | what `Score` answers for the same rows |
+//! | parameter `timeout`, microseconds | a deadline, if it is sooner than the call's own |
+//! | parameter `priority` | `critical`, `normal` or `sheddable`, or 1, 2 and 3, before the header `decant-priority` |
+//! | parameters of an answer | slot, digest, arm and generation of the version that answered, and what it cost |
+//! | READY | in service; a version that is only resident is UNAVAILABLE, as it cannot be asked |
+//! | statistics | of each version in memory since it was loaded, whichever protocol asked it |
+//! | load, unload | refused: `decant slot set` tells all scorers at once |
+//!
+//! BOOL and BF16 are refused, as are shared memory and classification. Unknown parameters are ignored, as Triton does.
+//! Whatever is wrong with a request is told in one answer.
+//!
+//! Reading order: [`names`] say which version is asked; a [`signature`] is what it takes and gives, in [`datatype`]s;
+//! [`infer`] asks it; [`metadata`], [`repository`] and [`statistics`] tell about versions.
+
+mod names;
+mod datatype;
+mod signature;
+mod infer;
+mod metadata;
+mod repository;
+mod statistics;
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use decant_model::ModelVersion;
+use decant_proto::inference as wire;
+use decant_proto::inference::grpc_inference_service_server::GrpcInferenceService;
+use futures::Stream;
+use tonic::{Request, Response, Status, Streaming};
+
+use self::names::{Asked, Fields};
+use crate::error::CallError;
+use crate::health::Health;
+use crate::servable::Place;
+use crate::service::caller::Caller;
+use crate::service::{Service, stream};
+
+/// The protocol's extensions that are served, in Triton's words. Of `model_repository` the changes are refused, as by a
+/// Triton that is not told to take them.
+const EXTENSIONS: [&str; 3] = ["model_configuration", "model_repository", "statistics"];
+
+/// The protocol's calls, answered with what the scorer's own service has. Clones share everything.
+#[derive(Clone)]
+pub(crate) struct Protocol {
+    service: Service,
+    health: Arc<Health>,
+}
+
+impl Protocol {
+    pub(crate) fn new(service: Service, health: Arc<Health>) -> Self {
+        Self { service, health }
+    }
+
+    /// The numbers of the versions in service.
+    fn versions(&self, place: &Place) -> Vec<ModelVersion> {
+        let table = self.service.manager().table();
+        let versions = table.get(place).map(|entry| entry.versions().collect());
+        versions.unwrap_or_default()
+    }
+}
+
+type Answers = Pin<Box<dyn Stream<Item = Result<wire::ModelStreamInferResponse, Status>> + Send>>;
+
+#[tonic::async_trait]
+impl GrpcInferenceService for Protocol {
+    async fn server_live(
+        &self,
+        _request: Request<wire::ServerLiveRequest>,
+    ) -> Result<Response<wire::ServerLiveResponse>, Status> {
+        Ok(Response::new(wire::ServerLiveResponse { live: true }))
+    }
+
+    async fn server_ready(
+        &self,
+        _request: Request<wire::ServerReadyRequest>,
+    ) -> Result<Response<wire::ServerReadyResponse>, Status> {
+        let ready = self.health.is_serving().await;
+        Ok(Response::new(wire::ServerReadyResponse { ready }))
+    }
+
+    async fn model_ready(
+        &self,
+        request: Request<wire::ModelReadyRequest>,
+    ) -> Result<Response<wire::ModelReadyResponse>, Status> {
+        let request = request.into_inner();
+        let asked = Asked::read(Fields::NAME, &request.name, &request.version)?;
+        let ready = match self.service.pin_at(asked.place, asked.version) {
+            Err(CallError::Draining) => return Err(CallError::Draining.into()),
+            pinned => pinned.is_ok(),
+        };
+        Ok(Response::new(wire::ModelReadyResponse { ready }))
+    }
+
+    async fn server_metadata(
+        &self,
+        _request: Request<wire::ServerMetadataRequest>,
+    ) -> Result<Response<wire::ServerMetadataResponse>, Status> {
+        Ok(Response::new(wire::ServerMetadataResponse {
+            name: "decant-scorer".to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            extensions: EXTENSIONS.map(str::to_owned).into(),
+        }))
+    }
+
+    async fn model_metadata(
+        &self,
+        request: Request<wire::ModelMetadataRequest>,
+    ) -> Result<Response<wire::ModelMetadataResponse>, Status> {
+        let request = request.into_inner();
+        let asked = Asked::read(Fields::NAME, &request.name, &request.version)?;
+        let versions = self.versions(&asked.place);
+        let handle = self.service.pin_at(asked.place, asked.version)?;
+        let schema = handle.servable().schema();
+        Ok(Response::new(metadata::model(
+            request.name,
+            schema,
+            &versions,
+        )))
+    }
+
+    async fn model_infer(
+        &self,
+        request: Request<wire::ModelInferRequest>,
+    ) -> Result<Response<wire::ModelInferResponse>, Status> {
+        let caller = Caller::read(request.metadata())?;
+        Ok(Response::new(
+            infer::infer(&self.service, request.into_inner(), caller).await?,
+        ))
+    }
+
+    type ModelStreamInferStream = Answers;
+
+    async fn model_stream_infer(
+        &self,
+        request: Request<Streaming<wire::ModelInferRequest>>,
+    ) -> Result<Response<Answers>, Status> {
+        let caller = Caller::read(request.metadata())?;
+        let service = self.service.clone();
+        let answer = move |message: wire::ModelInferRequest| {
+            let service = service.clone();
+            async move {
+                let id = message.id.clone();
+                infer::outcome(id, infer::infer(&service, message, caller).await)
+            }
+        };
+        let depth = self.service.config().stream_depth;
+        let answers = stream::in_order(request.into_inner(), depth, answer);
+        Ok(Response::new(Box::pin(answers)))
+    }
+
+    async fn model_config(
+        &self,
+        request: Request<wire::ModelConfigRequest>,
+    ) -> Result<Response<wire::ModelConfigResponse>, Status> {
+        let request = request.into_inner();
+        let asked = Asked::read(Fields::NAME, &request.name, &request.version)?;
+        let versions = self.versions(&asked.place);
+        let handle = self.service.pin_at(asked.place, asked.version)?;
+        let (schema, max_rows) = (handle.servable().schema(), self.service.config().max_rows);
+        let config = metadata::config(request.name, schema, &versions, max_rows);
+        Ok(Response::new(wire::ModelConfigResponse {
+            config: Some(config),
+        }))
+    }
+
+    async fn model_statistics(
+        &self,
+        request: Request<wire::ModelStatisticsRequest>,
+    ) -> Result<Response<wire::ModelStatisticsResponse>, Status> {
+        let request = request.into_inner();
+        let model_stats =
+            statistics::select(self.service.manager(), &request.name, &request.version)?;
+        Ok(Response::new(wire::ModelStatisticsResponse { model_stats }))
+    }
+
+    async fn repository_index(
+        &self,
+        request: Request<wire::RepositoryIndexRequest>,
+    ) -> Result<Response<wire::RepositoryIndexResponse>, Status> {
+        let request = request.into_inner();
+        repository::check(&request.repository_name)?;
+        let models = repository::index(self.service.manager(), request.ready);
+        Ok(Response::new(wire::RepositoryIndexResponse { models }))
+    }
+
+    async fn repository_model_load(
+        &self,
+        request: Request<wire::RepositoryModelLoadRequest>,
+    ) -> Result<Response<wire::RepositoryModelLoadResponse>, Status> {
+        let request = request.into_inner();
+        Err(repository::refused(&request.repository_name, &request.model_name).into())
+    }
+
+    async fn repository_model_unload(
+        &self,
+        request: Request<wire::RepositoryModelUnloadRequest>,
+    ) -> Result<Response<wire::RepositoryModelUnloadResponse>, Status> {
+        let request = request.into_inner();
+        Err(repository::refused(&request.repository_name, &request.model_name).into())
+    }
+}

@@ -1,0 +1,105 @@
+//! What versions were asked, as messages.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use decant_proto::inference as wire;
+
+use super::names::{self, Asked, Fields};
+use super::repository;
+use crate::error::{CallError, Violation};
+use crate::servable::statistics::{Total, Totals};
+use crate::servable::{Manager, Status};
+
+/// The statistics of one version in memory, of all of a slot, or of all there are.
+///
+/// # Errors
+/// When there is no such slot, or it has no such version.
+pub(super) fn select(
+    manager: &Manager,
+    name: &str,
+    version: &str,
+) -> Result<Vec<wire::ModelStatistics>, CallError> {
+    let mut statuses = repository::statuses(manager);
+    statuses.retain(|status| status.totals.is_some());
+    if !name.is_empty() {
+        let Asked { place, version } = Asked::read(Fields::NAME, name, version)?;
+        let table = manager.table();
+        let Some(entry) = table.get(&place) else {
+            return Err(CallError::UnknownSlot {
+                model: place.model,
+                slot: place.slot,
+            });
+        };
+        statuses.retain(|status| {
+            let same_version = version.is_none_or(|version| status.prepared.version == version);
+            status.place == place && same_version
+        });
+        if let (Some(version), true) = (version, statuses.is_empty()) {
+            return Err(CallError::UnknownVersion {
+                model: place.model,
+                slot: place.slot,
+                version,
+                in_service: entry.versions().collect(),
+            });
+        }
+    } else if !version.is_empty() {
+        let violation = Violation::new("version", "a version of which model? `name` is empty");
+        return Err(CallError::Invalid(vec![violation]));
+    }
+    let messages = statuses.into_iter().filter_map(message);
+    Ok(messages.collect())
+}
+
+fn message(status: Status) -> Option<wire::ModelStatistics> {
+    let Totals {
+        succeeded,
+        failed,
+        queue,
+        compute,
+        rows,
+        last,
+        sizes,
+    } = status.totals?;
+    // Encoding counts as inference, and scores are ready as they come.
+    let neither = |total: Total| {
+        Some(wire::StatisticDuration {
+            count: total.count,
+            ns: 0,
+        })
+    };
+    let batch = |(size, total): (u64, Total)| wire::InferBatchStatistics {
+        batch_size: size,
+        compute_input: neither(total),
+        compute_infer: Some(duration(total)),
+        compute_output: neither(total),
+    };
+    Some(wire::ModelStatistics {
+        name: names::name(&status.place),
+        version: status.prepared.version.get().to_string(),
+        last_inference: last.map_or(0, millis),
+        inference_count: rows,
+        // Each call is scored by itself.
+        execution_count: compute.count,
+        inference_stats: Some(wire::InferStatistics {
+            success: Some(duration(succeeded)),
+            fail: Some(duration(failed)),
+            queue: Some(duration(queue)),
+            compute_input: neither(compute),
+            compute_infer: Some(duration(compute)),
+            compute_output: neither(compute),
+        }),
+        batch_stats: sizes.into_iter().map(batch).collect(),
+    })
+}
+
+fn duration(total: Total) -> wire::StatisticDuration {
+    wire::StatisticDuration {
+        count: total.count,
+        ns: u64::try_from(total.time.as_nanos()).unwrap_or(u64::MAX),
+    }
+}
+
+fn millis(time: SystemTime) -> u64 {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
