@@ -1,5 +1,5 @@
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use decant_artifact::{BundleStore, Limits};
 use decant_inference::testing::runtime;
@@ -11,7 +11,7 @@ use crate::servable::Place;
 use crate::servable::manager::Superseded;
 
 /// Stores a sound bundle, and returns its digest and where its graph lies.
-async fn store(bundles: &BundleStore, folder: &Path) -> (Digest, std::path::PathBuf) {
+async fn store(bundles: &BundleStore, folder: &Path) -> (Digest, PathBuf) {
     let golden = fixture::golden(0.5, 1, 30.0);
     let files: BTreeMap<BundlePath, Bytes> = [
         (file::MODEL, fixture::graph(0.5).to_onnx()),
@@ -61,12 +61,12 @@ async fn what_is_wrong_with_the_bytes_lasts_and_that_there_are_none_does_not() {
     let folder = tempfile::tempdir().unwrap();
     let bundles = BundleStore::local(folder.path()).unwrap();
     let (digest, graph) = store(&bundles, folder.path()).await;
-    let load = |digest: Digest, max_golden_tolerance: f32| {
+    let load = |digest: Digest| {
         let loading = Loading {
             runtime: runtime(),
             bundles: Bundles::uncached(bundles.clone()),
             workers: NonZeroUsize::MIN,
-            max_golden_tolerance,
+            max_golden_tolerance: f32::INFINITY,
         };
         let load = Load {
             place: Place {
@@ -82,14 +82,14 @@ async fn what_is_wrong_with_the_bytes_lasts_and_that_there_are_none_does_not() {
         };
         async move { loading.load(&load, BTreeSet::new()).await.err() }
     };
-    let sound = load(digest, f32::INFINITY).await;
+    let sound = load(digest).await;
     assert!(sound.is_none(), "{sound:?}");
-    let nothing = load(Digest::of(b"nothing"), f32::INFINITY).await.unwrap();
+    let nothing = load(Digest::of(b"nothing")).await.unwrap();
     assert!(!nothing.lasts(), "it may come: {nothing}");
     let mut corrupt = std::fs::read(&graph).unwrap();
     corrupt[0] ^= 1;
     std::fs::write(&graph, corrupt).unwrap();
-    let corrupt = load(digest, f32::INFINITY).await.unwrap();
+    let corrupt = load(digest).await.unwrap();
     assert!(corrupt.lasts(), "{corrupt}");
     assert!(corrupt.to_string().contains("model.onnx"), "{corrupt}");
 }
