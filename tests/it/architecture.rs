@@ -7,7 +7,7 @@ use serde_json::Value;
 
 /// A crate may depend on crates of a lower layer only.
 const LAYERS: [&[&str]; 7] = [
-    &["decant-model"],
+    &["decant-model", "decant-failpoint"],
     &[
         "decant-features",
         "decant-artifact",
@@ -35,8 +35,8 @@ const OWNERS: [(&str, &str); 5] = [
     ("burn", "decant-trainer"),
 ];
 
-/// Each workspace crate with what it depends on, tests and build scripts aside.
-fn dependencies() -> BTreeMap<String, BTreeSet<String>> {
+/// The workspace's crates, as Cargo describes them.
+fn packages() -> Vec<Value> {
     let output = Command::new(env!("CARGO"))
         .args([
             "metadata",
@@ -54,22 +54,23 @@ fn dependencies() -> BTreeMap<String, BTreeSet<String>> {
         String::from_utf8_lossy(&output.stderr)
     );
     let metadata: Value = serde_json::from_slice(&output.stdout).unwrap();
+    metadata["packages"].as_array().unwrap().clone()
+}
+
+/// Each workspace crate with what it depends on, tests and build scripts aside.
+fn dependencies() -> BTreeMap<String, BTreeSet<String>> {
     let text = |value: &Value| value.as_str().unwrap().to_owned();
-    let packages = metadata["packages"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|package| {
-            let normal = package["dependencies"]
-                .as_array()
-                .unwrap()
-                .iter()
-                .filter(|dependency| dependency["kind"].is_null());
-            (
-                text(&package["name"]),
-                normal.map(|dependency| text(&dependency["name"])).collect(),
-            )
-        });
+    let packages = packages().into_iter().map(|package| {
+        let normal = package["dependencies"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|dependency| dependency["kind"].is_null());
+        (
+            text(&package["name"]),
+            normal.map(|dependency| text(&dependency["name"])).collect(),
+        )
+    });
     packages.collect()
 }
 
@@ -119,4 +120,20 @@ fn the_command_line_stays_small() {
             .all(|dependency| allowed.contains(&dependency.as_str())),
         "{ours:?}"
     );
+}
+
+/// A program that is built for use cannot be told to end itself.
+#[test]
+fn failpoints_are_armed_for_tests_alone() {
+    let mut armed_by = Vec::new();
+    for package in packages() {
+        for dependency in package["dependencies"].as_array().unwrap() {
+            let features = dependency["features"].as_array().unwrap();
+            if dependency["name"] == "decant-failpoint" && features.contains(&"armed".into()) {
+                assert_eq!(dependency["kind"], "dev", "{}", package["name"]);
+                armed_by.push(package["name"].clone());
+            }
+        }
+    }
+    assert_eq!(armed_by, ["decant-failpoint", "decant-tests"]);
 }

@@ -14,6 +14,7 @@ use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 
+use crate::failpoints;
 use crate::movielens::datasets;
 use crate::operated::Operated;
 use crate::process::{Process, decant};
@@ -111,7 +112,11 @@ impl Deployment {
         &self,
         variables: impl IntoIterator<Item = (&'a str, String)>,
     ) -> Process {
-        let own = [("DECANT_REGISTRY__LEASE_TTL_MILLIS", LEASE_MILLIS.to_owned())];
+        let failpoint = failpoints::file(self.folder());
+        let own = [
+            ("DECANT_REGISTRY__LEASE_TTL_MILLIS", LEASE_MILLIS.to_owned()),
+            (failpoints::VARIABLE, failpoint.to_str().unwrap().to_owned()),
+        ];
         let variables = self.common().into_iter().chain(own).chain(variables);
         let bundles = self.bundles(|objects| objects.server.address());
         Process::start("decant-registry", &[], texts(variables).chain(bundles))

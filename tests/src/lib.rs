@@ -5,6 +5,7 @@
 
 mod cluster;
 mod deployment;
+mod failpoints;
 mod history;
 mod movielens;
 mod operated;

@@ -135,6 +135,11 @@ impl Process {
         self.log.lock().unwrap().clone()
     }
 
+    /// How it ended; none while it runs.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().unwrap()
+    }
+
     /// Sends a signal by its name, such as `STOP`.
     pub fn signal(&self, signal: &str) {
         let sent = Command::new("kill")

@@ -6,7 +6,9 @@ mod rebuild;
 
 use decant_artifact::BundleStore;
 use decant_coordination::Revision;
-use decant_coordination::keys::{ClusterKey, ClusterRecord, LeaderKey, LeaderRecord, ObservedKey};
+use decant_coordination::keys::{
+    ClusterKey, ClusterRecord, LeaderKey, LeaderRecord, ObservedKey, RefusalKey,
+};
 use serde_json::json;
 
 use crate::admission::Admission;
@@ -15,7 +17,7 @@ use crate::cluster::Cluster;
 use crate::error::CallError;
 use crate::ledger::{Ask, Ledger, Plan, Planned, summary};
 use crate::records::Records;
-use crate::rollout::{Fleet, Slots, subject};
+use crate::rollout::{Fleet, SlotStatus, Slots, subject};
 
 pub(crate) use backup::Metadatum;
 pub(crate) use garbage::Collect;
@@ -70,12 +72,19 @@ impl Care {
                 ));
             }
         }
+        let refusals = self.records.keyspace.all::<RefusalKey>();
+        let refusals = self.records.list::<RefusalKey>(&refusals).await?;
         for (key, desired) in self.slots.all().await? {
             let said = observed
                 .iter()
                 .filter(|(seen, _)| seen.model == key.model && seen.slot == key.slot)
                 .map(|(seen, found)| (seen.scorer.clone(), found.value.clone()));
-            let blocked = Fleet::new(scorers.clone(), said).blocked(&desired);
+            let fleet = Fleet::new(scorers.clone(), said);
+            let refusal = refusals
+                .iter()
+                .find(|(refused, _)| refused.model == key.model && refused.slot == key.slot)
+                .map(|(_, found)| found.value.clone());
+            let blocked = SlotStatus::new(desired, fleet, refusal).blocked;
             if !blocked.is_empty() {
                 alarms.push(format!("{}: {blocked}", subject(&key.model, &key.slot)));
             }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use decant_artifact::{BundleStore, BundleWriter, Limits, ReadError, check_signer};
 use decant_coordination::keys::{VersionRecord, VersionState};
+use decant_failpoint::Point;
 use decant_model::{ModelName, ModelVersion};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Duration;
@@ -69,6 +70,7 @@ impl Admission {
         if let Some(version) = self.ledger.recall::<ModelVersion>(&ask).await? {
             return self.finish(&ask, &model, version).await;
         }
+        Point::PushAnnounced.pass();
         let (mut writer, record) = match self.begin(header).await {
             Ok(begun) => begun,
             // The same push may have been at work beside this one.
@@ -77,6 +79,7 @@ impl Admission {
                 None => return Err(error),
             },
         };
+        Point::PushBegun.pass();
         if let Err(error) = upload::files(&mut parts, self.idle, &mut writer).await {
             writer.abort().await;
             return Err(error);
@@ -129,6 +132,7 @@ impl Admission {
             match current.state.state {
                 VersionState::Staged => {
                     let outcome = self.read_back(&current).await?;
+                    Point::VersionReadBack.pass();
                     self.catalog
                         .validated(&ask.step(), &current, &outcome)
                         .await?;

@@ -23,7 +23,7 @@ use crate::lead::Standing;
 use crate::ledger::Ledger;
 use crate::reconcile::Reconcilers;
 use crate::records::Records;
-use crate::rollout::Slots;
+use crate::rollout::{Roll, Slots};
 use crate::service::{AdminApi, RegistryApi, RolloutApi};
 
 /// A registry. It keeps nothing itself: what it answers lies in the store and in the bundles.
@@ -54,11 +54,13 @@ impl App {
         let ledger = Ledger::new(records.clone());
         let cluster = Cluster::new(records.clone());
         let catalog = Catalog::new(records.clone(), ledger.clone());
+        let roll = Roll::new(Duration::from_millis(config.fleet_memory_millis));
         let slots = Slots::new(
             records.clone(),
             ledger.clone(),
             catalog.clone(),
             cluster.clone(),
+            roll.clone(),
         );
         let admission = Admission::new(&config, catalog.clone(), ledger.clone(), bundles.clone());
         let care = Care {
@@ -70,6 +72,8 @@ impl App {
             admission: admission.clone(),
             bundles: bundles.clone(),
         };
+        let keep_roll = roll.keep(records.clone(), cluster.clone(), tasks.stop_token());
+        tasks.spawn("registry-roll", keep_roll);
         lead(&config, records, &slots, &admission, cluster, &tasks);
         let stop = tasks.stop_token();
         Ok(Self {

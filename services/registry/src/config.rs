@@ -19,6 +19,10 @@ pub struct Config {
     pub lease_ttl_millis: u64,
     /// How often the leader looks at everything, though nothing seems to have changed, milliseconds.
     pub reconcile_interval_millis: u64,
+    /// How long a scorer that is gone is remembered, milliseconds; three of its leases is sensible. When most of the
+    /// remembered ones are gone, that is taken for a fault, and nothing is activated meanwhile unless an operator says
+    /// which share is enough. 0 remembers nobody.
+    pub fleet_memory_millis: u64,
     /// How long a version may be neither approved nor rejected before the leader takes it for abandoned and finishes it,
     /// milliseconds.
     pub abandoned_after_millis: u64,
@@ -37,6 +41,7 @@ impl Default for Config {
             advertise: String::new(),
             lease_ttl_millis: 10_000,
             reconcile_interval_millis: 5_000,
+            fleet_memory_millis: 45_000,
             abandoned_after_millis: 10_000,
             limits: Limits::default(),
             pushes: 8,

@@ -16,6 +16,7 @@ use decant_coordination::keys::{
     self, AuditHead, AuditHeadKey, AuditKey, AuditRecord, RequestId, RequestKey, RequestRecord,
 };
 use decant_coordination::{Conflict, Entry, Expect, Revision, StoreError, Txn};
+use decant_failpoint::Point;
 use decant_model::Digest;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -201,8 +202,10 @@ impl Ledger {
                     keys::encode(&request_key, request)?,
                     lease,
                 );
+            Point::MutationPlanned.pass();
             match records.store.commit(txn).await {
                 Ok(revision) => {
+                    Point::MutationMade.pass();
                     *known = Some(Head {
                         record: next,
                         written_at: Some(revision),

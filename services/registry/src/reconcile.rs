@@ -5,6 +5,7 @@
 //! when what it looks at changes, and every so often.
 
 mod activate;
+mod refusals;
 mod finish;
 
 use decant_coordination::Epoch;

@@ -4,11 +4,13 @@ mod activation;
 mod change;
 mod fleet;
 mod history;
+mod roll;
 mod status;
 
 use decant_coordination::follow;
 use decant_coordination::keys::{
-    self, DesiredKey, ObservedKey, ObservedRecord, ScorerKey, ScorerRecord,
+    self, DesiredKey, ObservedKey, ObservedRecord, RefusalKey, RefusalRecord, ScorerKey,
+    ScorerRecord,
 };
 use decant_model::{DesiredSlot, ModelName, ScorerName, SlotName};
 use futures::{Stream, StreamExt, future};
@@ -21,8 +23,9 @@ use crate::records::{Found, Records};
 
 pub(crate) use activation::Pending;
 pub(crate) use change::Change;
-pub(crate) use fleet::{Fleet, Member};
+pub(crate) use fleet::{Fleet, Member, Readiness};
 pub(crate) use history::Moment;
+pub(crate) use roll::Roll;
 pub(crate) use status::SlotStatus;
 
 /// The slots of one cluster.
@@ -32,6 +35,7 @@ pub(crate) struct Slots {
     ledger: Ledger,
     catalog: Catalog,
     cluster: Cluster,
+    roll: Roll,
 }
 
 impl Slots {
@@ -40,12 +44,14 @@ impl Slots {
         ledger: Ledger,
         catalog: Catalog,
         cluster: Cluster,
+        roll: Roll,
     ) -> Self {
         Self {
             records,
             ledger,
             catalog,
             cluster,
+            roll,
         }
     }
 
@@ -138,6 +144,29 @@ impl Slots {
             .into_iter()
             .map(|(key, found)| (key.scorer, found.value));
         Ok(Fleet::new(scorers, observed))
+    }
+
+    /// Why a fleet may not decide about a slot, if most of it has just vanished.
+    pub(crate) fn refuses(
+        &self,
+        fleet: &Fleet,
+        readiness: &Readiness,
+        percent: u8,
+    ) -> Option<String> {
+        self.roll.refuses(fleet, readiness, percent)
+    }
+
+    /// What the leader says of a slot.
+    async fn refusal(
+        &self,
+        model: &ModelName,
+        slot: &SlotName,
+    ) -> Result<Option<RefusalRecord>, CallError> {
+        let key = RefusalKey {
+            model: model.clone(),
+            slot: slot.clone(),
+        };
+        Ok(self.records.get(&key).await?.map(|found| found.value))
     }
 }
 

@@ -11,6 +11,7 @@ mod registry {
     mod versions;
     mod slots;
     mod rollouts;
+    mod blocked;
     mod ledger;
     mod outages;
     mod replicas;

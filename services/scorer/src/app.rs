@@ -97,6 +97,7 @@ impl App {
                     None => Bundles::uncached(bundles),
                 },
                 workers,
+                max_golden_tolerance: config.max_golden_tolerance as f32,
             },
         )?);
         let source = Source::new(

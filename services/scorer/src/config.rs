@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::scoring::Limits;
 
 /// Who the scorer is, what it keeps at hand, and its limits.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     /// The cluster that it belongs to.
@@ -53,6 +53,12 @@ pub struct Config {
     pub retry_first_millis: u64,
     /// The longest wait between two retries, milliseconds.
     pub retry_longest_millis: u64,
+    /// The wait after a load that failed for a reason that lasts, such as a bundle that is corrupt in its store or golden
+    /// scores that are not reproduced, milliseconds. A change of the slot is always tried at once.
+    pub retry_lasting_millis: u64,
+    /// How far a version's scores may be here from the golden ones in its bundle, whatever the bundle itself allows;
+    /// infinite leaves that to the bundle.
+    pub max_golden_tolerance: f64,
 }
 
 /// The cache of bundles. The last state that was fully in service lies beside them, in `desired.json`.
@@ -111,6 +117,8 @@ impl Default for Config {
             stream_depth: 32,
             retry_first_millis: 1_000,
             retry_longest_millis: 60_000,
+            retry_lasting_millis: 600_000,
+            max_golden_tolerance: f64::INFINITY,
         }
     }
 }
@@ -143,6 +151,17 @@ impl Config {
         if self.retry_first_millis == 0 || self.retry_longest_millis < self.retry_first_millis {
             let reason = "must be at least 1, and at most retry_longest_millis";
             return Err(ConfigError::invalid("retry_first_millis", reason));
+        }
+        if self.retry_lasting_millis < self.retry_longest_millis {
+            let reason = format!(
+                "{} is below retry_longest_millis, which is {}",
+                self.retry_lasting_millis, self.retry_longest_millis
+            );
+            return Err(ConfigError::invalid("retry_lasting_millis", reason));
+        }
+        if self.max_golden_tolerance.is_nan() || self.max_golden_tolerance < 0.0 {
+            let reason = format!("{} is no distance", self.max_golden_tolerance);
+            return Err(ConfigError::invalid("max_golden_tolerance", reason));
         }
         if !self.name.is_empty()
             && let Err(error) = self.name.parse::<ScorerName>()
@@ -198,6 +217,7 @@ impl Config {
         Retry {
             first: Duration::from_millis(self.retry_first_millis),
             longest: Duration::from_millis(self.retry_longest_millis),
+            lasting: Duration::from_millis(self.retry_lasting_millis),
         }
     }
 }
@@ -207,11 +227,15 @@ impl Config {
 pub(crate) struct Retry {
     pub(crate) first: Duration,
     pub(crate) longest: Duration,
+    pub(crate) lasting: Duration,
 }
 
 impl Retry {
-    /// The wait after so many failures in a row.
-    pub(crate) fn after(&self, failures: u32) -> Duration {
+    /// The wait after so many failures in a row, the last of which may be one that lasts.
+    pub(crate) fn after(&self, failures: u32, lasts: bool) -> Duration {
+        if lasts {
+            return self.lasting;
+        }
         let doublings = failures.saturating_sub(1).min(31);
         self.first.saturating_mul(1 << doublings).min(self.longest)
     }
@@ -224,8 +248,9 @@ mod tests {
     #[test]
     fn waits_double_up_to_the_longest() {
         let retry = Config::default().retry();
-        let seconds = [1, 2, 6, 7, 1000].map(|failures| retry.after(failures).as_secs());
+        let seconds = [1, 2, 6, 7, 1000].map(|failures| retry.after(failures, false).as_secs());
         assert_eq!(seconds, [1, 2, 32, 60, 60]);
+        assert_eq!(retry.after(1, true).as_secs(), 600);
     }
 
     #[test]
@@ -241,6 +266,20 @@ mod tests {
                 "queue_rows",
                 Config {
                     queue_rows: 10,
+                    ..defaults()
+                },
+            ),
+            (
+                "retry_lasting_millis",
+                Config {
+                    retry_lasting_millis: 10,
+                    ..defaults()
+                },
+            ),
+            (
+                "max_golden_tolerance",
+                Config {
+                    max_golden_tolerance: -0.1,
                     ..defaults()
                 },
             ),

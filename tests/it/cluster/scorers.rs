@@ -1,5 +1,6 @@
 //! What may happen to scorers.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use decant_proto::rollout::v1 as rollout;
@@ -150,6 +151,92 @@ async fn process_a_version_that_fails_its_golden_vectors_is_never_activated() {
     history.check_no_drop();
     history.check_against(&cluster.intended(0).await);
     history.check_exact([&good]);
+}
+
+/// The bundle is sound, and its golden scores come from another machine; one of the scorers is held to more exactness than
+/// the bundle asks for, and so does not take it.
+#[tokio::test(flavor = "multi_thread")]
+async fn process_a_replay_that_fails_on_one_scorer_keeps_a_version_out_until_an_operator_says_otherwise()
+ {
+    let mut cluster = Deployment::start(SMALL).await;
+    let (old, new) = (Tiny::new(0.25), Tiny::with_golden_of_another_machine(-0.5));
+    cluster.serve(&old).await;
+    let strict = [("DECANT_SCORER__MAX_GOLDEN_TOLERANCE", "0.000001".to_owned())];
+    let scorer = cluster.start_scorer(2, strict);
+    cluster.scorers.push(scorer);
+    cluster.registered(2).await;
+    let clients = Recorder::start(cluster.scorer_addresses(), OFTEN);
+    let version = cluster.push(0, &new).await.unwrap().version;
+
+    let number = version.to_string();
+    let set = cluster.decant(&["--timeout", "3s", "slot", "set", "films", &number]);
+    assert_eq!(set.status.code(), Some(7), "{set:?}");
+    let told = String::from_utf8_lossy(&set.stderr).into_owned();
+    let why = "scorer `scorer-2` failed to load v2: replaying golden.json: golden row";
+    assert!(told.contains(why), "{told}");
+    assert!(told.contains("2 of 3 scorers have it ready"), "{told}");
+    let status = cluster.status(0).await.unwrap();
+    assert!(status.blocked.contains(why), "{status:?}");
+    let answered = clients.count();
+    eventually("all scorers go on answering", || async {
+        let more = clients.count() - answered;
+        (more > 300).then_some(()).ok_or(more)
+    })
+    .await;
+    let history = clients.stop().await;
+    history.check_no_drop();
+    history.check_against(&cluster.intended(0).await);
+    history.check_exact([&old]);
+
+    let clients = Recorder::start(cluster.scorer_addresses(), OFTEN);
+    let set = cluster.decant(&[
+        "slot",
+        "set",
+        "films",
+        &number,
+        "--min-ready",
+        "60",
+        "--no-wait",
+    ]);
+    assert!(set.status.success(), "{set:?}");
+    eventually("those that have it ready serve it", || async {
+        let status = cluster.status(0).await.unwrap();
+        let generation = status.slot.as_ref().unwrap().generation;
+        let serving = status
+            .scorers
+            .iter()
+            .map(|scorer| scorer.serving == generation);
+        if serving.eq([true, true, false]) {
+            Ok(())
+        } else {
+            Err(status)
+        }
+    })
+    .await;
+    let answered = clients.count();
+    eventually("all scorers answer", || async {
+        let more = clients.count() - answered;
+        (more > 300).then_some(()).ok_or(more)
+    })
+    .await;
+    let history = clients.stop().await;
+    history.check_no_drop();
+    history.check_against(&cluster.intended(0).await);
+    history.check_exact([&old, &new]);
+    let versions_of = |scorer: usize| -> BTreeSet<u64> {
+        let answers = history.0.iter().filter(|answer| answer.scorer == scorer);
+        answers
+            .map(|answer| answer.outcome.as_ref().unwrap().0.version)
+            .collect()
+    };
+    assert!(versions_of(0).contains(&version) && versions_of(1).contains(&version));
+    assert_eq!(versions_of(2), [1].into(), "the old one is all that it has");
+
+    // As exact as the bundle asks for, it follows.
+    drop(cluster.scorers.remove(2));
+    let scorer = cluster.start_scorer(2, []);
+    cluster.scorers.push(scorer);
+    cluster.converged(0, version, 3).await;
 }
 
 /// A file system of one mebibyte, which only the scorer sees. None without the right to mount one.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::vec;
 
 use bytes::Bytes;
+use decant_failpoint::Point;
 use decant_model::{BundlePath, FileEntry, Signature};
 use object_store::{ObjectStore, ObjectStoreExt};
 
@@ -122,6 +123,7 @@ impl BundleWriter {
     async fn begin_next(&mut self) -> Result<bool, WriteError> {
         if let Some(current) = &mut self.current {
             current.prove().await?;
+            Point::FileProved.pass();
         }
         self.proved.extend(self.current.take());
         let Some((path, entry)) = self.rest.next() else {
@@ -138,9 +140,11 @@ impl BundleWriter {
         while self.begin_next().await? {}
         while let Some(upload) = self.proved.last_mut() {
             upload.complete().await?;
+            Point::FileVisible.pass();
             self.proved.pop();
         }
         self.write_signature().await?;
+        Point::SignatureWritten.pass();
         let digest = self.bundle.digest();
         let manifest = self.bundle.manifest_bytes().clone();
         let action = format!("write the manifest of bundle {digest}");
@@ -152,6 +156,7 @@ impl BundleWriter {
             let put = self.objects.put(&address, manifest.into()).await;
             put.map_err(StorageError::at(action))?;
         }
+        Point::ManifestWritten.pass();
         Ok(())
     }
 

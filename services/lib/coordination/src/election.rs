@@ -28,12 +28,18 @@ const TRY_AGAIN: Duration = Duration::from_millis(200);
 pub struct Epoch {
     leader: Key,
     revision: Revision,
+    lease: LeaseId,
 }
 
 impl Epoch {
     /// The number: each leader's is greater than those before.
     pub fn revision(&self) -> Revision {
         self.revision
+    }
+
+    /// What the leader's key is bound to: whatever else is, goes when the leader does.
+    pub fn lease(&self) -> LeaseId {
+        self.lease
     }
 
     /// Makes a transaction fail with a conflict on the leader's key once this epoch is over.
@@ -189,6 +195,7 @@ impl Campaign {
         Ok(Some(Epoch {
             leader: self.leader.clone(),
             revision,
+            lease,
         }))
     }
 

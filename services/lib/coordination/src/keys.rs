@@ -11,6 +11,7 @@
 //!   state/{model}/{version:010}              staged, validated, approved, retired or rejected, with the gates' judgement
 //!   desired/{model}/{slot}                   what scorers are to serve
 //!   history/{model}/{slot}/{generation:020}  what they were to serve at each generation; never changed
+//!   refusals/{model}/{slot}                  why the leader does not activate what is pending; bound to the leader's lease
 //!   scorers/{scorer}                         a live scorer; lease-bound
 //!   observed/{model}/{slot}/{scorer}         what a live scorer serves; lease-bound
 //!   requests/{sha256}                        what became of a request; lease-bound, for a day
@@ -35,12 +36,12 @@ use crate::{Entry, Key, Prefix};
 
 pub use kinds::{
     AuditHeadKey, AuditKey, ClusterKey, DesiredKey, DigestKey, HistoryKey, LeaderKey, ModelKey,
-    ObservedKey, RequestId, RequestKey, ScorerKey, StateKey, VersionKey,
+    ObservedKey, RefusalKey, RequestId, RequestKey, ScorerKey, StateKey, VersionKey,
 };
 pub use records::{
     AuditHead, AuditRecord, ClusterRecord, DigestRecord, LeaderRecord, ModelRecord, ObservedRecord,
-    ObservedState, ObservedVersion, RequestRecord, ScorerRecord, StateRecord, VersionRecord,
-    VersionState,
+    ObservedState, ObservedVersion, RefusalRecord, RequestRecord, ScorerRecord, StateRecord,
+    VersionRecord, VersionState,
 };
 
 /// The newest format of values that this build reads, and the one that it writes.

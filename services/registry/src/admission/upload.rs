@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use decant_artifact::BundleWriter;
+use decant_failpoint::Point;
 use decant_model::{BundlePath, Digest, ModelName, Signature};
 use futures::{Stream, StreamExt};
 use tokio::time::{Duration, timeout};
@@ -69,6 +70,7 @@ pub(super) async fn files(
             return Err(CallError::field("chunk.data", reason));
         }
         writer.write(&path, bytes).await?;
+        Point::ChunkReceived.pass();
     }
     Ok(())
 }

@@ -2,13 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use decant_coordination::keys::{self, DesiredKey, ObservedKey, ScorerKey};
+use decant_coordination::keys::{self, DesiredKey, ObservedKey, RefusalRecord, ScorerKey};
 use decant_coordination::{Epoch, Key, Revision, View, follow};
+use decant_failpoint::Point;
 use decant_model::DesiredSlot;
 use futures::StreamExt;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::Reconcilers;
+use super::refusals::Refusals;
 use crate::error::CallError;
 use crate::ledger::Ask;
 use crate::rollout::{Fleet, Pending};
@@ -21,13 +23,29 @@ pub(super) struct Activation {
     observed: Option<View>,
     /// Why each pending slot waits, as last told.
     told: BTreeMap<Key, (Revision, String)>,
+    refusals: Refusals,
+    /// Why operators could not be told, as last logged.
+    trouble: Option<String>,
+}
+
+/// What becomes of a pending change.
+enum Outcome {
+    /// Nothing of it is left to do.
+    Done,
+    /// It waits for scorers, which tell of themselves.
+    Waits(String),
+    /// It could be activated, and is not: operators have to be told why.
+    Refused(String),
 }
 
 impl Activation {
     pub(super) fn new(with: Reconcilers, epoch: Epoch) -> Self {
+        let refusals = Refusals::new(with.records.clone(), epoch.clone());
         Self {
             with,
             epoch,
+            refusals,
+            trouble: None,
             desired: None,
             scorers: None,
             observed: None,
@@ -68,43 +86,62 @@ impl Activation {
         {
             return;
         }
-        let mut told = BTreeMap::new();
+        let (mut told, mut refused) = (BTreeMap::new(), Vec::new());
         for (key, entry) in desired.entries.iter() {
-            let outcome = match keys::value::<DesiredKey>(entry) {
-                Ok(slot) if slot.pending.is_none() => continue,
-                Ok(slot) => self.consider(key, entry.mod_revision, &slot).await,
-                Err(error) => Err(error.into()),
+            let place = self.with.records.keyspace.parse::<DesiredKey>(key);
+            let slot = keys::value::<DesiredKey>(entry);
+            let (place, slot) = match (place, slot) {
+                (Ok(place), Ok(slot)) => (place, slot),
+                // Told by whoever asks for that slot.
+                (Err(error), _) | (_, Err(error)) => {
+                    told.insert(key.clone(), (entry.mod_revision, error.to_string()));
+                    continue;
+                }
             };
-            let why = match outcome {
-                Ok(None) => continue,
-                Ok(Some(why)) => why,
-                Err(error) => error.to_string(),
+            let outcome = self.consider(&place, entry.mod_revision, &slot).await;
+            let why = match outcome.unwrap_or_else(|error| Outcome::Refused(error.to_string())) {
+                Outcome::Done => continue,
+                Outcome::Waits(why) => why,
+                Outcome::Refused(reason) => {
+                    let record = RefusalRecord {
+                        generation: slot.generation,
+                        reason: reason.clone(),
+                    };
+                    refused.push((place, record));
+                    reason
+                }
             };
-            let now = (entry.mod_revision, why);
-            if self.told.get(key) != Some(&now) {
+            told.insert(key.clone(), (entry.mod_revision, why));
+        }
+        for (key, now) in &told {
+            if self.told.get(key) != Some(now) {
                 tracing::info!(%key, why = now.1, "a pending change waits");
             }
-            told.insert(key.clone(), now);
         }
         self.told = told;
+        let trouble = self.refusals.tell(refused).await.err();
+        let trouble = trouble.map(|error| error.to_string());
+        if let (Some(error), true) = (&trouble, trouble != self.trouble) {
+            tracing::warn!(error, "could not tell why a pending change waits");
+        }
+        self.trouble = trouble;
     }
 
     /// Activates a slot's pending change, or says why it waits.
     async fn consider(
         &self,
-        key: &Key,
+        key: &DesiredKey,
         written_at: Revision,
         slot: &DesiredSlot,
-    ) -> Result<Option<String>, CallError> {
+    ) -> Result<Outcome, CallError> {
         let Some(pending) = &slot.pending else {
-            return Ok(None);
+            return Ok(Outcome::Done);
         };
-        let key = self.with.records.keyspace.parse::<DesiredKey>(key)?;
-        let Some(fleet) = self.fleet(&key)? else {
-            return Ok(Some("the scorers were not seen yet".to_owned()));
+        let Some(fleet) = self.fleet(key)? else {
+            return Ok(Outcome::Waits("the scorers were not seen yet".to_owned()));
         };
         if let Some((scorer, seen)) = fleet.ahead_of(slot.generation) {
-            return Ok(Some(format!(
+            return Ok(Outcome::Waits(format!(
                 "scorer `{}` has seen generation {} already: see `decant admin adopt`",
                 scorer.name, seen.0
             )));
@@ -112,20 +149,25 @@ impl Activation {
         let readiness = fleet.readiness(&pending.active);
         if readiness.live == 0 {
             // Scorers that lost their leases all at once still serve, and have nothing ready.
-            return Ok(Some("no scorer is live".to_owned()));
+            return Ok(Outcome::Refused("no scorer is live".to_owned()));
         }
         if !readiness.is_enough(pending.min_ready_percent) {
-            return Ok(Some(readiness.words()));
+            return Ok(Outcome::Waits(readiness.words()));
         }
+        let percent = pending.min_ready_percent;
+        if let Some(reason) = self.with.slots.refuses(&fleet, &readiness, percent) {
+            return Ok(Outcome::Refused(reason));
+        }
+        Point::FleetReady.pass();
         self.with.cluster.check().await?;
         let ask = Ask::leader(&self.epoch, &self.with.actor, "");
         let pending = Pending {
-            key,
+            key: key.clone(),
             written_at,
             readiness: readiness.words(),
         };
         self.with.slots.activate(&ask, &pending).await?;
-        Ok(None)
+        Ok(Outcome::Done)
     }
 
     /// The live scorers, as last seen; none before they were.

@@ -70,11 +70,12 @@ impl Slots {
             arm: Arm::Stable,
             weight_basis_points: BASIS_POINTS,
         }];
-        let readiness = before.fleet.readiness(&active);
+        let (readiness, percent) = (before.fleet.readiness(&active), change.min_ready_percent);
+        let refused = self.roll.refuses(&before.fleet, &readiness, percent);
         let current = before.found.as_ref().map(|found| &found.value);
         let in_service = current.map(|slot| slot.active.clone()).unwrap_or_default();
         let next = before.next.clone();
-        let next = if readiness.is_enough(change.min_ready_percent) {
+        let next = if readiness.is_enough(percent) && refused.is_none() {
             DesiredSlot {
                 prepare: replaced(&in_service, &active),
                 active,
@@ -86,7 +87,7 @@ impl Slots {
                 prepare: active.iter().map(prepared).collect(),
                 pending: Some(Pending {
                     active,
-                    min_ready_percent: change.min_ready_percent,
+                    min_ready_percent: percent,
                 }),
                 ..next
             }

@@ -181,7 +181,12 @@ impl Readiness {
     /// Whether so many of each hundred live scorers have the versions ready. Without a scorer there is nothing to wait
     /// for.
     pub(crate) fn is_enough(&self, percent: u8) -> bool {
-        self.ready * 100 >= self.live * usize::from(percent)
+        self.is_enough_of(self.live, percent)
+    }
+
+    /// The same of a fleet that counts so many, whoever of them is live.
+    pub(super) fn is_enough_of(&self, all: usize, percent: u8) -> bool {
+        self.ready * 100 >= all * usize::from(percent)
     }
 
     fn can_be_enough(&self, percent: u8) -> bool {
@@ -203,4 +208,4 @@ impl Readiness {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

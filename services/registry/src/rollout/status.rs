@@ -1,6 +1,8 @@
 //! A slot as intended, beside what each live scorer makes of it.
 
-use decant_coordination::keys::{self, DesiredKey, ObservedKey, ScorerKey};
+use decant_coordination::keys::{
+    self, DesiredKey, ObservedKey, RefusalKey, RefusalRecord, ScorerKey,
+};
 use decant_coordination::{View, follow};
 use decant_model::{DesiredSlot, ModelName, SlotName};
 use futures::stream::select_all;
@@ -22,10 +24,17 @@ pub(crate) struct SlotStatus {
 }
 
 impl SlotStatus {
-    fn new(desired: DesiredSlot, fleet: Fleet) -> Self {
+    /// What the leader says of another generation, or of nothing pending, does not count.
+    pub(crate) fn new(desired: DesiredSlot, fleet: Fleet, refusal: Option<RefusalRecord>) -> Self {
+        let refusal = refusal
+            .filter(|refusal| refusal.generation == desired.generation)
+            .filter(|_| desired.pending.is_some())
+            .map(|refusal| refusal.reason);
+        let by_scorers = Some(fleet.blocked(&desired)).filter(|words| !words.is_empty());
+        let blocked: Vec<String> = refusal.into_iter().chain(by_scorers).collect();
         Self {
             converged: fleet.converged(&desired),
-            blocked: fleet.blocked(&desired),
+            blocked: blocked.join("; "),
             desired,
             fleet,
         }
@@ -37,12 +46,13 @@ impl SlotStatus {
     }
 }
 
-/// The three parts of the store that a status is made of.
+/// The parts of the store that a status is made of.
 #[derive(Clone, Copy)]
 enum Part {
     Desired,
     Scorers,
     Observed,
+    Refusals,
 }
 
 /// The newest views of them; none before the first.
@@ -51,6 +61,7 @@ struct Views {
     desired: Option<View>,
     scorers: Option<View>,
     observed: Option<View>,
+    refusals: Option<View>,
 }
 
 impl Slots {
@@ -62,7 +73,9 @@ impl Slots {
         // First what scorers have seen, then what is intended: read the other way round, a change in between would look
         // like scorers that are ahead of the store.
         let fleet = self.fleet(model, slot).await?;
-        Ok(SlotStatus::new(self.get(model, slot).await?, fleet))
+        let desired = self.get(model, slot).await?;
+        let refusal = self.refusal(model, slot).await?;
+        Ok(SlotStatus::new(desired, fleet, refusal))
     }
 
     /// A slot's status now, if it was set, and after each change, without end.
@@ -80,6 +93,7 @@ impl Slots {
                 Part::Observed,
                 keyspace.of_slot::<ObservedKey>(&model, &slot),
             ),
+            (Part::Refusals, keyspace.of_model::<RefusalKey>(&model)),
         ];
         let views = parts.map(|(part, prefix)| {
             follow(store.clone(), prefix)
@@ -125,18 +139,19 @@ impl Views {
             Part::Desired => &mut self.desired,
             Part::Scorers => &mut self.scorers,
             Part::Observed => &mut self.observed,
+            Part::Refusals => &mut self.refusals,
         };
         *place = Some(view);
     }
 
     /// The status, once all parts were seen and the slot was set.
     fn status(&self, records: &Records, key: &DesiredKey) -> Result<Option<SlotStatus>, CallError> {
-        let (Some(desired), Some(scorers), Some(observed)) =
-            (&self.desired, &self.scorers, &self.observed)
+        let (Some(desired), Some(scorers), Some(observed), Some(refusals)) =
+            (&self.desired, &self.scorers, &self.observed, &self.refusals)
         else {
             return Ok(None);
         };
-        let parts = [desired, scorers, observed];
+        let parts = [desired, scorers, observed, refusals];
         if let Some(with) = parts.into_iter().find_map(|view| view.replaced.as_ref()) {
             return Err(cluster::replaced(with));
         }
@@ -151,6 +166,11 @@ impl Views {
                 .of_slot::<ObservedKey>(&key.model, &key.slot),
         );
         let fleet = Fleet::read(keyspace, scorers, observed, &of_slot)?;
-        Ok(Some(SlotStatus::new(desired, fleet)))
+        let refusal = refusals.entries.get(&records.key(&RefusalKey {
+            model: key.model.clone(),
+            slot: key.slot.clone(),
+        }));
+        let refusal = refusal.map(keys::value::<RefusalKey>).transpose()?;
+        Ok(Some(SlotStatus::new(desired, fleet, refusal)))
     }
 }

@@ -25,6 +25,18 @@ pub(crate) enum BundleError {
     Cache(#[from] CacheError),
 }
 
+impl BundleError {
+    /// Whether the stored bundle itself is at fault.
+    pub(super) fn is_corruption(&self) -> bool {
+        match self {
+            BundleError::Store(error) | BundleError::Cache(CacheError::Remote(error)) => {
+                error.is_corruption()
+            }
+            BundleError::Cache(_) => false,
+        }
+    }
+}
+
 /// A cache that is opened when it is needed first, off the runtime that serves. If it cannot be opened, nothing is loaded
 /// rather than something that a restart would miss.
 struct Cache {

@@ -32,6 +32,8 @@ pub(crate) enum LoadError {
         step: Step,
         /// Why.
         reason: String,
+        /// Whether the same bytes would fail again.
+        lasts: bool,
     },
     /// The version is not wanted any more.
     #[error("superseded")]
@@ -84,10 +86,31 @@ impl fmt::Display for Step {
 }
 
 impl Step {
+    /// Once the bytes are here and right, what fails is up to them and to this machine.
     fn failed(self, reason: impl fmt::Display) -> LoadError {
         LoadError::Step {
             step: self,
             reason: reason.to_string(),
+            lasts: true,
+        }
+    }
+}
+
+impl LoadError {
+    /// Whether the same will happen at the next try, as far as anybody can tell.
+    pub(crate) fn lasts(&self) -> bool {
+        match self {
+            LoadError::Step { lasts, .. } => *lasts,
+            LoadError::Superseded | LoadError::Panicked => false,
+        }
+    }
+
+    /// A fetch fails for good only where the stored bytes are at fault.
+    fn fetch(reason: impl fmt::Display, lasts: bool) -> Self {
+        LoadError::Step {
+            step: Step::Fetch,
+            reason: reason.to_string(),
+            lasts,
         }
     }
 }
@@ -98,6 +121,8 @@ pub(crate) struct Loading {
     pub(crate) bundles: Bundles,
     /// How many sessions to open.
     pub(crate) workers: NonZeroUsize,
+    /// How far from its golden scores a version may be here, whatever its bundle allows.
+    pub(crate) max_golden_tolerance: f32,
 }
 
 impl Loading {
@@ -130,8 +155,9 @@ impl Loading {
         }
         let schema =
             Schema::from_json(&files.features).map_err(|error| Step::Features.failed(error))?;
-        let golden =
+        let mut golden =
             Golden::from_json(&files.golden).map_err(|error| Step::Golden.failed(error))?;
+        golden.tolerance = golden.tolerance.min(self.max_golden_tolerance);
         let items = files
             .catalog
             .as_deref()
@@ -176,7 +202,7 @@ impl Loading {
     async fn fetch(&self, load: &Load, pinned: BTreeSet<Digest>) -> Result<Files, LoadError> {
         let digest = load.prepared.digest;
         let bundle = self.bundles.fetch(digest, pinned).await;
-        let bundle = bundle.map_err(|error| Step::Fetch.failed(error))?;
+        let bundle = bundle.map_err(|error| LoadError::fetch(&error, error.is_corruption()))?;
         let files = Files::read(&bundle).await?;
         check_signer(&bundle, &load.signers).map_err(|error| Step::Signature.failed(error))?;
         let signer = bundle.signature().map(|signature| signature.key);
@@ -315,8 +341,9 @@ impl Files {
 
 async fn read(bundle: &Bundle, name: &str) -> Result<Bytes, LoadError> {
     let path: BundlePath = name.parse().map_err(|error| Step::Fetch.failed(error))?;
-    bundle
-        .read_file(&path)
-        .await
-        .map_err(|error| Step::Fetch.failed(error))
+    let read = bundle.read_file(&path).await;
+    read.map_err(|error| LoadError::fetch(&error, error.is_corruption()))
 }
+
+#[cfg(test)]
+mod tests;

@@ -332,7 +332,7 @@ impl PlaceState {
             }
             Err(error) if wanted => {
                 version.failures += 1;
-                let wait = retry.after(version.failures);
+                let wait = retry.after(version.failures, error.lasts());
                 tracing::warn!(%place, version = %version.prepared.version, %digest, %error, ?wait, "not loaded");
                 version.last_error = error.to_string();
                 version.enter(Phase::Failed {

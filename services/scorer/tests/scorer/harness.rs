@@ -198,6 +198,7 @@ pub(crate) fn quick() -> Config {
         workers: 2,
         retry_first_millis: 50,
         retry_longest_millis: 200,
+        retry_lasting_millis: 200,
         ..Config::default()
     }
 }

@@ -4,14 +4,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use decant_features::{Schema, Transform};
-use decant_inference::Widths;
 use decant_inference::testing::Graph;
+use decant_inference::{Golden, Widths};
 use decant_model::file;
 use decant_proto::scorer::v1 as wire;
+use decant_scorer::Config;
 use wire::ServableState::{Available, End};
 
 use crate::fixture;
-use crate::harness::{Files, Scorer, files, score, wrong_golden};
+use crate::harness::{Files, Scorer, files, quick, score, wrong_golden};
 
 const OLD: f32 = 0.0;
 const NEW: f32 = 1.5;
@@ -242,6 +243,34 @@ async fn corrupt_bytes_are_never_served_and_a_healed_store_is_found() {
     scorer.heal(&sound[file::MODEL]);
     scorer.answers(2).await;
     scorer.stop().await;
+}
+
+#[tokio::test]
+async fn a_scorer_may_ask_for_more_exactness_than_a_bundle_does() {
+    let mut lenient: Golden = fixture::golden(NEW, 1, 30.0);
+    lenient.expected[3] += 0.125;
+    lenient.tolerance = 0.5;
+    let mut files = files(NEW);
+    files.insert(file::GOLDEN, lenient.to_json().unwrap());
+    for (max_golden_tolerance, takes_it) in [(f64::INFINITY, true), (0.1, false)] {
+        let config = Config {
+            max_golden_tolerance,
+            ..quick()
+        };
+        let scorer = Scorer::start_with(config).await;
+        let digest = scorer.push(&files).await;
+        scorer.set(1, 1, digest).await;
+        if takes_it {
+            scorer.answers(1).await;
+        } else {
+            let failed = scorer.listed(1, End).await;
+            let words = "golden row 3";
+            assert!(failed.error.contains(words), "{}", failed.error);
+            let words = "differ by more than 0.1";
+            assert!(failed.error.contains(words), "{}", failed.error);
+        }
+        scorer.stop().await;
+    }
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use decant_model::{
 use super::Record;
 use super::records::{
     AuditHead, AuditRecord, ClusterRecord, DigestRecord, LeaderRecord, ModelRecord, ObservedRecord,
-    RequestRecord, ScorerRecord, StateRecord, VersionRecord,
+    RefusalRecord, RequestRecord, ScorerRecord, StateRecord, VersionRecord,
 };
 
 /// A part of a key's path. Each value has one spelling.
@@ -185,6 +185,14 @@ kinds! {
         /// The generation.
         generation: Generation
     } at "history" holds DesiredSlot;
+
+    /// `refusals/{model}/{slot}`.
+    RefusalKey {
+        /// The model.
+        model: ModelName,
+        /// The slot.
+        slot: SlotName
+    } at "refusals" holds RefusalRecord;
 
     /// `scorers/{scorer}`.
     ScorerKey {

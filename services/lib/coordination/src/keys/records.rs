@@ -103,6 +103,15 @@ pub enum VersionState {
     Rejected,
 }
 
+/// The value of `refusals/{model}/{slot}`: the leader could activate what is pending, and does not.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefusalRecord {
+    /// The slot's generation that it says so of; of another one it says nothing.
+    pub generation: Generation,
+    /// Why, in words for operators.
+    pub reason: String,
+}
+
 /// The value of `scorers/{scorer}`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ScorerRecord {

@@ -53,6 +53,13 @@ fn the_stored_keys_are_these() {
         },
         "/decant/default/v1/desired/movies/main",
     );
+    goes_round(
+        RefusalKey {
+            model: movies(),
+            slot: SlotName::default(),
+        },
+        "/decant/default/v1/refusals/movies/main",
+    );
 }
 
 #[test]

@@ -7,7 +7,7 @@ fn name(text: &str) -> ScorerName {
     text.parse().unwrap()
 }
 
-fn scorer(text: &str) -> (ScorerName, ScorerRecord) {
+pub(in crate::rollout) fn scorer(text: &str) -> (ScorerName, ScorerRecord) {
     let record = ScorerRecord {
         address: "localhost:1".into(),
         zone: String::new(),
@@ -18,7 +18,7 @@ fn scorer(text: &str) -> (ScorerName, ScorerRecord) {
     (name(text), record)
 }
 
-fn wanted() -> Vec<Active> {
+pub(in crate::rollout) fn wanted() -> Vec<Active> {
     vec![Active {
         digest: Digest::of(b"two"),
         version: ModelVersion::FIRST.next(),
@@ -27,7 +27,11 @@ fn wanted() -> Vec<Active> {
     }]
 }
 
-fn observed(text: &str, state: ObservedState, generation: u64) -> (ScorerName, ObservedRecord) {
+pub(in crate::rollout) fn observed(
+    text: &str,
+    state: ObservedState,
+    generation: u64,
+) -> (ScorerName, ObservedRecord) {
     let record = ObservedRecord {
         boot_id: "boot".into(),
         generation: Generation(generation),

@@ -11,6 +11,7 @@ use crate::servable::version::Items;
 const RETRY: Retry = Retry {
     first: Duration::from_millis(1),
     longest: Duration::from_millis(4),
+    lasting: Duration::from_millis(4),
 };
 
 fn place() -> Place {
@@ -70,6 +71,7 @@ fn failure() -> LoadError {
     LoadError::Step {
         step: Step::Replay,
         reason: "wrong".into(),
+        lasts: false,
     }
 }
 

@@ -14,6 +14,7 @@ use crate::servable::load::Step;
 const RETRY: Retry = Retry {
     first: Duration::from_millis(1),
     longest: Duration::from_millis(1),
+    lasting: Duration::from_secs(600),
 };
 
 fn place() -> Place {
@@ -72,6 +73,7 @@ fn failure() -> LoadError {
     LoadError::Step {
         step: Step::Replay,
         reason: "wrong".into(),
+        lasts: false,
     }
 }
 
@@ -377,6 +379,31 @@ fn a_prepared_version_that_fails_disturbs_nothing_and_stays_failed_while_it_is_t
         world.state.observed().versions[1].state,
         ObservedState::Ready
     );
+}
+
+#[test]
+fn a_failure_that_lasts_is_not_tried_again_soon_unless_the_slot_changes() {
+    let mut world = World::default();
+    world.want(&[], &[1], &[]);
+    world.begin();
+    let load = world.load.take().unwrap();
+    let lasting = LoadError::Step {
+        step: Step::Fetch,
+        reason: "corrupt".into(),
+        lasts: true,
+    };
+    let before = Instant::now();
+    assert!(world.state.loaded(&load, Err(lasting), RETRY).is_none());
+    let due = |world: &World, at| world.state.is_due(Urgency::Prepared, at);
+    assert!(!due(&world, before + RETRY.lasting / 2));
+    assert!(due(&world, Instant::now() + RETRY.lasting));
+
+    world.want(&[], &[1], &[]);
+    assert!(due(&world, Instant::now()), "somebody asks for it anew");
+    world.begin();
+    world.finish(false);
+    let soon = Instant::now() + RETRY.longest;
+    assert!(due(&world, soon), "a fault that passes is tried again soon");
 }
 
 #[test]
