@@ -230,6 +230,31 @@ impl Standalone {
         Self(Process::start("decant-standalone", &arguments, listen))
     }
 
+    /// The same on one core only, with these variables.
+    pub fn start_on_core(core: usize, data: &Path, variables: &[(&str, &str)]) -> Self {
+        let script = format!(
+            "exec taskset --cpu-list {core} \"$0\" --data '{}' --datasets '{}'",
+            data.display(),
+            datasets().display()
+        );
+        let listen = ["TRAINER", "REGISTRY", "SCORER"]
+            .map(|name| (format!("DECANT_LISTEN__{name}"), "127.0.0.1:0".to_owned()));
+        let variables = variables
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let wrapper = ["sh", "-c", &script];
+        Self(Process::start_in(
+            &wrapper,
+            "decant-standalone",
+            listen.into_iter().chain(variables),
+        ))
+    }
+
+    /// The process.
+    pub fn process(&self) -> &Process {
+        &self.0
+    }
+
     /// Where a service listens.
     pub fn address(&self, service: &str) -> String {
         format!("http://{}", self.0.serving[service].as_str().unwrap())

@@ -4,8 +4,10 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use decant_features::{Catalog, Column, Columns, Feature, Role, Schema, Side, Transform, Values};
-use decant_inference::testing::{Graph, runtime};
+use decant_features::{
+    Catalog, Column, Columns, Encoded, Feature, Role, Schema, Side, Transform, Values,
+};
+use decant_inference::testing::{Graph, perceptron, runtime};
 use decant_inference::{Golden, Session, Widths};
 use decant_model::{BundlePath, Digest, FileEntry, Lineage, Manifest, ModelName, file};
 use decant_proto::scorer::v1 as scorer;
@@ -94,6 +96,73 @@ impl Tiny {
             });
             files.push(("ballast.bin", noise.collect()));
         }
+        Self::bundle(files, scores)
+    }
+
+    /// One whose graph is a perceptron over a vector of [`WIDE`] numbers, its column `features`; the seed tells versions
+    /// apart. It has no catalog, and no query.
+    pub fn wide(seed: u32) -> Self {
+        let transform = Transform::Vector {
+            mean: vec![0.0; WIDE],
+            deviation: vec![1.0; WIDE],
+        };
+        let feature = Feature {
+            name: "features".to_owned(),
+            column: "features".to_owned(),
+            role: Role::Item,
+            transform,
+        };
+        let schema = Schema::new(vec![feature]).unwrap();
+        let onnx = perceptron(&[WIDE, 128, 64, 1], seed);
+        let item = Encoded {
+            rows: 4,
+            dense_width: WIDE,
+            dense: (0..4 * WIDE).map(wide_value).collect(),
+            ..Encoded::default()
+        };
+        let query = Encoded {
+            rows: 1,
+            ..Encoded::default()
+        };
+        let mut scores = Vec::new();
+        Session::open(&runtime(), onnx.clone())
+            .unwrap()
+            .score(&query, &item, &mut scores)
+            .unwrap();
+        let golden = Golden {
+            query,
+            item,
+            expected: scores.clone(),
+            tolerance: GOLDEN_TOLERANCE,
+        };
+        let files: Vec<(&str, Bytes)> = vec![
+            (file::MODEL, onnx.into()),
+            (file::FEATURES, schema.to_json().into()),
+            (file::GOLDEN, golden.to_json().unwrap().into()),
+        ];
+        Self::bundle(files, scores)
+    }
+
+    /// Asks a wide one for the score of one row.
+    pub fn wide_request() -> scorer::ScoreRequest {
+        let values = (0..WIDE).map(wide_value).collect();
+        let features = scorer::Column {
+            offsets: vec![0, WIDE as u32],
+            ..column(
+                "features",
+                scorer::column::Values::FloatValues(scorer::FloatValues { values }),
+            )
+        };
+        scorer::ScoreRequest {
+            model: Some(scorer::ModelRef {
+                model: MODEL.to_owned(),
+                slot: String::new(),
+            }),
+            columns: vec![features],
+        }
+    }
+
+    fn bundle(files: Vec<(&str, Bytes)>, scores: Vec<f32>) -> Self {
         let files: BTreeMap<BundlePath, Bytes> = files
             .into_iter()
             .map(|(path, bytes)| (path.parse().unwrap(), bytes))
@@ -171,6 +240,14 @@ impl Tiny {
 /// The model's name, as a name.
 pub fn model() -> ModelName {
     MODEL.parse().unwrap()
+}
+
+/// Numbers in a row of a wide bundle.
+pub const WIDE: usize = 64;
+
+/// A number of a wide row.
+pub fn wide_value(place: usize) -> f32 {
+    ((place * 37) % 101) as f32 / 50.5 - 1.0
 }
 
 const FILMS: usize = 8;

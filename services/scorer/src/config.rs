@@ -47,6 +47,9 @@ pub struct Config {
     pub batch_micros: u64,
     /// Bytes of one request, at most.
     pub max_request_bytes: usize,
+    /// After how many seconds a client is asked to connect anew, so that clients spread over scorers that were added; calls
+    /// under way are finished first. 0 means never.
+    pub max_connection_age_seconds: u64,
     /// Requests of one stream that are at work at once, at most.
     pub stream_depth: usize,
     /// After a failed load, how long to wait before the first retry, milliseconds; doubled with each further one.
@@ -114,6 +117,7 @@ impl Default for Config {
             batch_rows: 4_096,
             batch_micros: 1_000,
             max_request_bytes: 16 << 20,
+            max_connection_age_seconds: 300,
             stream_depth: 32,
             retry_first_millis: 1_000,
             retry_longest_millis: 60_000,
@@ -194,6 +198,12 @@ impl Config {
 
     pub(crate) fn lease_ttl(&self) -> Duration {
         Duration::from_millis(self.lease_ttl_millis)
+    }
+
+    /// How old a connection may become, if there is a limit.
+    pub fn max_connection_age(&self) -> Option<Duration> {
+        let seconds = self.max_connection_age_seconds;
+        (seconds > 0).then(|| Duration::from_secs(seconds))
     }
 
     pub(crate) fn workers(&self) -> NonZeroUsize {

@@ -49,6 +49,7 @@ async fn serve(mut settings: Settings, signals: Signals) -> anyhow::Result<()> {
     // Not waited for: a scorer starts from its cache when the store is away.
     let store = Arc::new(EtcdStore::new(&settings.store)?);
     let bundles = BundleStore::connect(&settings.bundles)?;
+    let max_connection_age = settings.scorer.max_connection_age();
     let mut host = Host::new();
     let (reporter, with_common) = server::common()?;
     let app = App::build(
@@ -59,10 +60,11 @@ async fn serve(mut settings: Settings, signals: Signals) -> anyhow::Result<()> {
         reporter.clone(),
         host.services(),
     )?;
-    host.serve(
+    host.serve_aging(
         "scorer server",
         listener,
         with_common(app.routes()),
+        max_connection_age,
         reporter,
     );
     host.announce().await;

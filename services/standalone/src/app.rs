@@ -97,6 +97,7 @@ impl App {
         if scorer.advertise.is_empty() {
             scorer.advertise = addresses.scorer.to_string();
         }
+        let max_connection_age = scorer.max_connection_age();
         let scorer = decant_scorer::App::build(
             scorer,
             runtime.clone(),
@@ -105,10 +106,11 @@ impl App {
             reporter.clone(),
             services.clone(),
         )?;
-        host.serve(
+        host.serve_aging(
             "scorer server",
             listeners.scorer,
             with_common(scorer.routes()),
+            max_connection_age,
             reporter,
         );
 

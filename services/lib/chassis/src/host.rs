@@ -10,7 +10,7 @@ use tokio::time::timeout;
 use tonic::service::Routes;
 use tonic_health::server::HealthReporter;
 
-use crate::server::{self, serve};
+use crate::server;
 use crate::signal::Signals;
 use crate::tasks::{Failures, TaskEnded, Tasks};
 
@@ -100,7 +100,20 @@ impl Host {
         routes: Routes,
         reporter: HealthReporter,
     ) {
-        let serving = serve(listener, routes, self.servers.stop_token());
+        self.serve_aging(name, listener, routes, None, reporter);
+    }
+
+    /// The same, with [connections that are given up](server::serve_aging) after a while.
+    pub fn serve_aging(
+        &mut self,
+        name: &'static str,
+        listener: TcpListener,
+        routes: Routes,
+        max_connection_age: Option<Duration>,
+        reporter: HealthReporter,
+    ) {
+        let stop = self.servers.stop_token();
+        let serving = server::serve_aging(listener, routes, max_connection_age, stop);
         self.servers.spawn(name, serving);
         self.health.push(reporter);
     }

@@ -62,8 +62,26 @@ pub async fn serve(
     routes: Routes,
     stop: CancellationToken,
 ) -> Result<(), String> {
+    serve_aging(listener, routes, None, stop).await
+}
+
+/// The same, for a server that asks its clients to connect anew after a while: behind an address that stands for several
+/// servers, clients come to spread over those that were added since. Calls that are under way are finished first.
+///
+/// # Errors
+/// What the transport reports.
+pub async fn serve_aging(
+    listener: TcpListener,
+    routes: Routes,
+    max_connection_age: Option<Duration>,
+    stop: CancellationToken,
+) -> Result<(), String> {
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
-    Server::builder()
+    let mut server = Server::builder();
+    if let Some(age) = max_connection_age {
+        server = server.max_connection_age(age);
+    }
+    server
         .max_concurrent_streams(STREAMS_PER_CONNECTION)
         .http2_keepalive_interval(Some(KEEP_ALIVE.0))
         .http2_keepalive_timeout(Some(KEEP_ALIVE.1))

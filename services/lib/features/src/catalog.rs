@@ -1,6 +1,5 @@
 //! The item table that travels with a version, so that requests can name candidates by id.
 
-use std::collections::HashMap;
 use std::io::Cursor;
 use std::sync::Arc;
 
@@ -14,13 +13,14 @@ use arrow_schema::{ArrowError, DataType};
 use thiserror::Error;
 
 use crate::column::{Column, Columns, Contradictory, Values};
+use crate::schema::Index;
 
 /// Items by id, with their raw features and whatever else is worth showing. `catalog.arrow` in the bundle: one
 /// record batch in the Arrow IPC file format whose first column is the id.
 #[derive(Clone, Debug)]
 pub struct Catalog {
     ids: Vec<String>,
-    rows_by_id: HashMap<String, usize>,
+    rows_by_id: Index<String, usize>,
     columns: Columns,
 }
 
@@ -77,7 +77,7 @@ impl Catalog {
             Values::Text(values) => values.clone(),
             Values::Float(_) => return Err(no_id()),
         };
-        let mut rows_by_id = HashMap::with_capacity(ids.len());
+        let mut rows_by_id = Index::with_capacity_and_hasher(ids.len(), Default::default());
         for (row, id) in ids.iter().enumerate() {
             if let Some(first) = rows_by_id.insert(id.clone(), row) {
                 return Err(CatalogError::DuplicateId {

@@ -172,9 +172,13 @@ pub struct Feature {
 /// A vocabulary turned round, for strings and, so that requests need not format them, for integers.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Lookup {
-    pub(crate) texts: HashMap<String, i32>,
-    pub(crate) ints: HashMap<i64, i32>,
+    pub(crate) texts: Index<String, i32>,
+    pub(crate) ints: Index<i64, i32>,
 }
+
+/// A table that requests look things up in. What it holds comes from the bundle, so that nobody who sends requests can
+/// make its keys collide, and the hash may be a quick one.
+pub(crate) type Index<K, V> = HashMap<K, V, foldhash::fast::RandomState>;
 
 impl Lookup {
     fn new(vocabulary: &[String]) -> Self {
@@ -227,9 +231,9 @@ pub enum SchemaError {
         /// What is wrong.
         reason: String,
     },
-    /// No feature of a side.
-    #[error("the schema has no {0} feature; a model needs at least one")]
-    NoFeature(&'static str),
+    /// No feature of the items, so that nothing tells them apart.
+    #[error("the schema has no item feature; a model needs at least one")]
+    NoFeature,
     /// Not JSON of this shape.
     #[error("features.json does not parse: {0}")]
     Json(String),
@@ -280,10 +284,8 @@ impl Schema {
                 reason,
             })?;
         }
-        for (side, name) in [(Side::Query, "user or context"), (Side::Item, "item")] {
-            if !features.iter().any(|feature| feature.role.side() == side) {
-                return Err(SchemaError::NoFeature(name));
-            }
+        if !features.iter().any(|feature| feature.role == Role::Item) {
+            return Err(SchemaError::NoFeature);
         }
         let lookups = features
             .iter()

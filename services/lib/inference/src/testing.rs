@@ -163,6 +163,72 @@ impl Graph {
     }
 }
 
+/// The graph of a multi-layer perceptron over `item_dense`, with rectifiers between the layers and a sigmoid at the end, as
+/// the bytes of an ONNX model; the seed makes the weights.
+pub fn perceptron(widths: &[usize], seed: u32) -> Vec<u8> {
+    let mut state = seed;
+    let mut random = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 8) as f32 / (1 << 24) as f32 - 0.5
+    };
+    let shape = |sizes: &[Message]| {
+        let sizes = sizes.iter();
+        let shape = sizes.fold(Message::default(), |shape, size| shape.message(1, size));
+        let tensor_type = Message::default().number(1, FLOAT).message(2, &shape);
+        Message::default().message(1, &tensor_type)
+    };
+    let (rows, width) = (
+        Message::default().text(2, "N"),
+        Message::default().number(1, widths[0] as u64),
+    );
+    let value = |name: &str, shape: Message| Message::default().text(1, name).message(2, &shape);
+    let mut graph = Message::default()
+        .text(2, "perceptron")
+        .message(11, &value("item_dense", shape(&[rows.clone(), width])));
+    let mut last = "item_dense".to_owned();
+    for (layer, pair) in widths.windows(2).enumerate() {
+        let [weights, bias, linear] =
+            ["weights", "bias", "linear"].map(|part| format!("{part}_{layer}"));
+        let scale = (12.0 / pair[0] as f32).sqrt();
+        let mut floats = |count: usize| -> Vec<u8> {
+            (0..count)
+                .flat_map(|_| (random() * scale).to_le_bytes())
+                .collect()
+        };
+        let sizes = [pair[0] as u64, pair[1] as u64];
+        graph = graph
+            .message(5, &weight(&weights, &sizes, &floats(pair[0] * pair[1])))
+            .message(5, &weight(&bias, &sizes[1..], &floats(pair[1])))
+            .message(1, &node("Gemm", &[&last, &weights, &bias], &linear));
+        last = linear;
+        if layer + 2 < widths.len() {
+            let rectified = format!("rectified_{layer}");
+            graph = graph.message(1, &node("Relu", &[&last], &rectified));
+            last = rectified;
+        }
+    }
+    graph = graph
+        .message(5, &tensor("flat", INT64, 1, &(-1_i64).to_le_bytes()))
+        .message(1, &node("Sigmoid", &[&last], "probability"))
+        .message(1, &node("Reshape", &["probability", "flat"], "score"))
+        .message(12, &value("score", shape(&[rows])));
+    let opset = Message::default().text(1, "").number(2, 17);
+    Message::default()
+        .number(1, 8)
+        .message(7, &graph)
+        .message(8, &opset)
+        .0
+}
+
+fn weight(name: &str, sizes: &[u64], little_endian: &[u8]) -> Message {
+    let sizes = sizes.iter();
+    sizes
+        .fold(Message::default(), |tensor, size| tensor.number(1, *size))
+        .number(2, FLOAT)
+        .text(8, name)
+        .bytes(9, little_endian)
+}
+
 fn node(operator: &str, inputs: &[&str], output: &str) -> Message {
     let mut node = inputs
         .iter()
@@ -187,7 +253,7 @@ fn tensor(name: &str, element: u64, length: usize, little_endian: &[u8]) -> Mess
 }
 
 /// A protobuf message in the making; the numbers are those of `onnx.proto`.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Message(Vec<u8>);
 
 impl Message {

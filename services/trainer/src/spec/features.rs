@@ -1,6 +1,6 @@
 //! `[[features]]`: checked as far as that goes without data.
 
-use decant_features::{Feature, FeatureSpec, Kind, Schema, SchemaError, Transform};
+use decant_features::{Feature, FeatureSpec, Kind, Schema, SchemaError, Side, Transform};
 use toml::Value;
 
 use super::error::Violation;
@@ -56,6 +56,10 @@ fn check_together(features: &[FeatureSpec], violations: &mut Vec<Violation>) {
         transform: blank(&spec.kind),
     });
     match Schema::new(blank.collect()) {
+        Ok(schema) if schema.side(Side::Query).next().is_none() => {
+            let reason = "there is no user or context feature; a recommender needs at least one";
+            violations.push(Violation::of_key("features", reason));
+        }
         Ok(_) => {}
         Err(SchemaError::Feature { feature, reason }) => {
             let position = features

@@ -1,0 +1,312 @@
+//! What the scorer costs and how calm it stays, beside what it is compared with: the server on one core, the load on the
+//! other, ratios between measurements of one run. Real processes; the machine's load is printed with each row.
+//!
+//! Reading order: [`server`] is what is measured and its yardsticks; [`closed`] asks as fast as answers come, [`open`] as a
+//! Poisson process whether they come or not; each function here fills rows of the table.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a benchmark prints its table, and ends when something is wrong"
+)]
+
+mod closed;
+mod open;
+mod server;
+
+use std::time::{Duration, Instant};
+
+use decant_proto::scorer::v1 as wire;
+use decant_tests::{Operated, Standalone, Tiny};
+
+use crate::open::{Load, Seen};
+use crate::server::{Alone, Bundle, Echo};
+
+/// The core of what is measured, and that of the load.
+const SERVER: usize = 0;
+const CLIENT: usize = 1;
+
+const ROUNDS: usize = 3;
+const SWAPS: u32 = 100;
+const MEMORY_SWAPS: u32 = 1_000;
+const CANDIDATES: usize = 500;
+
+const SCORE: &str = "/decant.scorer.v1.ScorerService/Score";
+const RANK: &str = "/decant.scorer.v1.ScorerService/Rank";
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().collect();
+    if arguments.iter().any(|argument| argument == Echo::ROLE) {
+        return server::echo();
+    }
+    pin(CLIENT);
+    let only = arguments
+        .iter()
+        .skip(1)
+        .find(|argument| !argument.starts_with('-'));
+    let wanted = |name: &str| only.is_none_or(|only| only == name);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    println!("| measure | value | target | load |");
+    println!("|---|---|---|---|");
+    if wanted("score") {
+        runtime.block_on(score());
+    }
+    if wanted("swaps") {
+        runtime.block_on(swaps());
+    }
+    if wanted("memory") {
+        runtime.block_on(memory());
+    }
+    if wanted("rank") {
+        runtime.block_on(rank());
+    }
+}
+
+/// Keeps this process, and what it starts, to one core.
+fn pin(core: usize) {
+    let mut cores = rustix::thread::CpuSet::new();
+    cores.set(core);
+    rustix::thread::sched_setaffinity(None, &cores).unwrap();
+}
+
+fn row(measure: &str, value: String, target: &str) {
+    let loads = std::fs::read_to_string("/proc/loadavg").unwrap();
+    let load = loads.split(' ').next().unwrap();
+    println!("| {measure} | {value} | {target} | {load} |");
+}
+
+fn micros(time: Duration) -> String {
+    format!("{:.0} us", time.as_secs_f64() * 1e6)
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+/// A scorer that serves the wide bundle.
+async fn wide() -> (tempfile::TempDir, Standalone) {
+    let folder = tempfile::tempdir().unwrap();
+    let standalone =
+        Standalone::start_on_core(SERVER, folder.path(), &[("DECANT_LOG__FILTER", "info")]);
+    standalone.create_model().await;
+    standalone.serve(&Tiny::wide(1)).await;
+    (folder, standalone)
+}
+
+/// One row of 64 floats: throughput beside a bare echo of the same messages, and what is added to ONNX Runtime's time.
+async fn score() {
+    let (_folder, standalone) = wide().await;
+    let address = standalone.scorer_addresses()[0];
+    let echo = Echo::start(SERVER);
+    let request = Tiny::wide_request();
+    let (mut ours, mut bare) = (Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        bare.push(closed::rate(echo.address, SCORE, &request).await);
+        ours.push(closed::rate(address, SCORE, &request).await);
+    }
+    let (ours, bare) = (median(ours), median(bare));
+    row(
+        "Score, 1 row of 64 floats, saturated, beside a bare tonic echo",
+        format!("{ours:.0}/s : {bare:.0}/s = {:.2}", ours / bare),
+        ">= 0.85",
+    );
+    let alone = Alone::wide(&Tiny::wide(1));
+    let half = ours / 2.0;
+    let load = |seed| Load::new(half, Duration::from_secs(10), seed);
+    let served = open::score(address, &request, load(1)).await;
+    let echoed = open::score(echo.address, &request, load(1)).await;
+    assert_eq!(served.failed() + echoed.failed(), 0, "{served:?}");
+    let added = |quantile: f64| {
+        served
+            .quantile(quantile)
+            .saturating_sub(alone.quantile(quantile))
+    };
+    row(
+        &format!("the same at half load, {half:.0}/s: added to in-process ONNX Runtime, p50, p99"),
+        format!(
+            "{}, {} (in process {}, {}; the echo answers in {}, {})",
+            micros(added(0.5)),
+            micros(added(0.99)),
+            micros(alone.quantile(0.5)),
+            micros(alone.quantile(0.99)),
+            micros(echoed.quantile(0.5)),
+            micros(echoed.quantile(0.99)),
+        ),
+        "<= 60 us, <= 250 us",
+    );
+}
+
+/// Versions that are loaded, swapped in and freed under load.
+async fn swaps() {
+    let (_folder, standalone) = wide().await;
+    let address = standalone.scorer_addresses()[0];
+    let request = Tiny::wide_request();
+    let half = closed::rate(address, SCORE, &request).await / 2.0;
+    let mut versions = Vec::new();
+    for seed in 0..SWAPS {
+        versions.push(
+            standalone
+                .push(0, &Tiny::wide(2 + seed))
+                .await
+                .unwrap()
+                .version,
+        );
+    }
+    // A window is from the order to half a second after the last scorer has said that it serves.
+    let length = Duration::from_secs_f64((1.05e6 / half).max(f64::from(SWAPS)));
+    let every = length / (SWAPS + 1);
+    let started = Instant::now();
+    let mut windows = Vec::new();
+    let swapping = async {
+        for (number, version) in versions.iter().enumerate() {
+            tokio::time::sleep_until((started + every * (number as u32 + 1)).into()).await;
+            let begun = started.elapsed();
+            standalone.set(0, *version).await.unwrap();
+            standalone.converged(0, *version, 1).await;
+            windows.push(begun..started.elapsed() + Duration::from_millis(100));
+        }
+    };
+    let load = Load::new(half, length, 7);
+    let (seen, ()) = tokio::join!(open::score(address, &request, load), swapping);
+    let in_window = |due: Duration| windows.iter().any(|window| window.contains(&due));
+    let (during, steady) = seen.split(in_window);
+    let share = during.count() as f64 / seen.count() as f64;
+    row(
+        &format!("{SWAPS} swaps under half load, {half:.0}/s: failed"),
+        format!("{} of {}", seen.failed(), seen.count()),
+        "0 of >= 1,000,000",
+    );
+    let [during, steady] = [during, steady].map(|seen| seen.quantile(0.99));
+    row(
+        &format!(
+            "p99 in swap windows ({:.0} % of the calls) : p99 else",
+            share * 100.0
+        ),
+        format!(
+            "{} : {} = {:.2}",
+            micros(during),
+            micros(steady),
+            during.as_secs_f64() / steady.as_secs_f64()
+        ),
+        "<= 1.3",
+    );
+}
+
+/// Memory after many swaps, beside that after a few.
+async fn memory() {
+    let (_folder, standalone) = wide().await;
+    let mut versions = Vec::new();
+    for seed in 0..20 {
+        versions.push(
+            standalone
+                .push(0, &Tiny::wide(2 + seed))
+                .await
+                .unwrap()
+                .version,
+        );
+    }
+    let mut early = 0;
+    let mut late = 0;
+    for swap in 0..MEMORY_SWAPS {
+        let version = versions[swap as usize % versions.len()];
+        standalone.set(0, version).await.unwrap();
+        standalone.converged(0, version, 1).await;
+        late = standalone.process().memory("VmRSS");
+        if swap == 19 {
+            early = late;
+        }
+    }
+    let mebibytes = |bytes: u64| bytes as f64 / f64::from(1 << 20);
+    row(
+        &format!("resident memory after {MEMORY_SWAPS} swaps : after 20"),
+        format!(
+            "{:.1} MiB : {:.1} MiB = {:.2}",
+            mebibytes(late),
+            mebibytes(early),
+            late as f64 / early as f64
+        ),
+        "<= 1.1",
+    );
+}
+
+/// A trained student, one user and 500 candidates by id: rows a second beside ONNX Runtime, and what overload does.
+async fn rank() {
+    let folder = tempfile::tempdir().unwrap();
+    server::train(folder.path());
+    let standalone = Standalone::start_on_core(SERVER, folder.path(), &[]);
+    let address = standalone.scorer_addresses()[0];
+    let bundle = Bundle::serve(&standalone, folder.path());
+    let request = |top_k: u32| wire::RankRequest {
+        top_k,
+        ..bundle.request(CANDIDATES)
+    };
+    let alone = Alone::rank(&bundle, CANDIDATES);
+    let in_process = CANDIDATES as f64 / alone.mean().as_secs_f64();
+    for top_k in [20, 0] {
+        let mut rates = Vec::new();
+        for _ in 0..ROUNDS {
+            rates.push(closed::rate(address, RANK, &request(top_k)).await);
+        }
+        let rows = median(rates) * CANDIDATES as f64;
+        let answered = if top_k == 0 {
+            "all".to_owned()
+        } else {
+            format!("the best {top_k}")
+        };
+        row(
+            &format!(
+                "Rank by id, 1 user x {CANDIDATES}, {answered}: rows beside in-process ONNX Runtime"
+            ),
+            format!("{rows:.0}/s : {in_process:.0}/s = {:.2}", rows / in_process),
+            ">= 0.7",
+        );
+    }
+    overload(address, &request(20)).await;
+}
+
+async fn overload(address: std::net::SocketAddr, request: &wire::RankRequest) {
+    let capacity = closed::rate(address, RANK, request).await;
+    let seconds = Duration::from_secs(10);
+    let load = |factor: f64| Load::new(capacity * factor, seconds, 3);
+    let full = open::rank(address, request, load(1.0)).await;
+    let over = open::rank(address, request, load(3.0)).await;
+    let goodput = |seen: &Seen| seen.answered() as f64 / seconds.as_secs_f64();
+    row(
+        &format!("overload at 3 times capacity ({capacity:.0}/s): goodput"),
+        format!(
+            "{:.0}/s = {:.2} of capacity",
+            goodput(&over),
+            goodput(&over) / capacity
+        ),
+        ">= 0.9",
+    );
+    let [at_capacity, beyond] = [&full, &over].map(|seen| seen.quantile(0.99));
+    row(
+        "accepted requests' p99 : at capacity",
+        format!(
+            "{} : {} = {:.2}",
+            micros(beyond),
+            micros(at_capacity),
+            beyond.as_secs_f64() / at_capacity.as_secs_f64()
+        ),
+        "<= 2",
+    );
+    row(
+        &format!(
+            "refused with RESOURCE_EXHAUSTED ({} of {}, otherwise {}): p50, p99",
+            over.refused(),
+            over.count(),
+            over.failed() - over.refused()
+        ),
+        format!(
+            "{}, {}",
+            micros(over.refused_quantile(0.5)),
+            micros(over.refused_quantile(0.99))
+        ),
+        "< 5 ms",
+    );
+}

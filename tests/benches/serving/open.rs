@@ -1,0 +1,172 @@
+//! Calls that come as a Poisson process, whether they are answered or not: how long each took since it was due.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use decant_chassis::client::channel;
+use decant_proto::scorer::v1 as wire;
+use decant_proto::scorer::v1::scorer_service_client::ScorerServiceClient;
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+use hdrhistogram::Histogram;
+use rand::{RngExt, SeedableRng};
+use rand_pcg::Pcg64Mcg;
+use tonic::Code;
+use tonic::transport::Channel;
+
+const CONNECTIONS: usize = 8;
+
+/// When calls are due.
+pub(crate) struct Load {
+    due: Vec<Duration>,
+}
+
+/// What became of the calls.
+pub(crate) struct Seen {
+    calls: Vec<Call>,
+}
+
+struct Call {
+    due: Duration,
+    took: Duration,
+    code: Code,
+}
+
+impl Load {
+    pub(crate) fn new(rate: f64, length: Duration, seed: u64) -> Self {
+        let mut random = Pcg64Mcg::seed_from_u64(seed);
+        let mut due = Vec::new();
+        let mut at = 0.0;
+        loop {
+            let uniform: f64 = random.random();
+            at -= (1.0 - uniform).ln() / rate;
+            if at >= length.as_secs_f64() {
+                return Self { due };
+            }
+            due.push(Duration::from_secs_f64(at));
+        }
+    }
+}
+
+pub(crate) async fn score(address: SocketAddr, request: &wire::ScoreRequest, load: Load) -> Seen {
+    run(address, load, |mut client| {
+        let request = request.clone();
+        async move { client.score(request).await.map(|_| ()) }
+    })
+    .await
+}
+
+pub(crate) async fn rank(address: SocketAddr, request: &wire::RankRequest, load: Load) -> Seen {
+    run(address, load, |mut client| {
+        let request = request.clone();
+        async move { client.rank(request).await.map(|_| ()) }
+    })
+    .await
+}
+
+async fn run<F: Future<Output = Result<(), tonic::Status>>>(
+    address: SocketAddr,
+    load: Load,
+    call: impl Fn(ScorerServiceClient<Channel>) -> F,
+) -> Seen {
+    let clients: Vec<_> = (0..CONNECTIONS)
+        .map(|_| ScorerServiceClient::new(channel("scorer", &format!("http://{address}")).unwrap()))
+        .collect();
+    for client in &clients {
+        let _ = call(client.clone()).await;
+    }
+    let started = Instant::now();
+    let mut calls = Vec::with_capacity(load.due.len());
+    let mut under_way = FuturesUnordered::new();
+    let mut due = load.due.into_iter().enumerate().peekable();
+    // Timers are a millisecond apart; calls are not. So the time is looked at over and over, between answers.
+    while due.peek().is_some() || !under_way.is_empty() {
+        while let Some((number, at)) = due.next_if(|(_, at)| started.elapsed() >= *at) {
+            let answer = call(clients[number % CONNECTIONS].clone());
+            under_way.push(async move {
+                let outcome = answer.await;
+                Call {
+                    due: at,
+                    took: started.elapsed().saturating_sub(at),
+                    code: outcome.err().map_or(Code::Ok, |status| status.code()),
+                }
+            });
+        }
+        while let Some(Some(done)) = futures::FutureExt::now_or_never(under_way.next()) {
+            calls.push(done);
+        }
+        tokio::task::yield_now().await;
+    }
+    Seen { calls }
+}
+
+impl Seen {
+    pub(crate) fn count(&self) -> usize {
+        self.calls.len()
+    }
+
+    pub(crate) fn answered(&self) -> usize {
+        self.with(Code::Ok).count()
+    }
+
+    pub(crate) fn failed(&self) -> usize {
+        self.count() - self.answered()
+    }
+
+    pub(crate) fn refused(&self) -> usize {
+        self.with(Code::ResourceExhausted).count()
+    }
+
+    /// Of the calls that were answered.
+    pub(crate) fn quantile(&self, quantile: f64) -> Duration {
+        at(self.with(Code::Ok), quantile)
+    }
+
+    pub(crate) fn refused_quantile(&self, quantile: f64) -> Duration {
+        at(self.with(Code::ResourceExhausted), quantile)
+    }
+
+    /// The calls that were due when the condition held, and the others.
+    pub(crate) fn split(&self, condition: impl Fn(Duration) -> bool) -> (Seen, Seen) {
+        let copy = |call: &Call| Call { ..*call };
+        let (yes, no): (Vec<Call>, Vec<Call>) = self
+            .calls
+            .iter()
+            .map(copy)
+            .partition(|call| condition(call.due));
+        (Seen { calls: yes }, Seen { calls: no })
+    }
+
+    fn with(&self, code: Code) -> impl Iterator<Item = Duration> {
+        self.calls
+            .iter()
+            .filter(move |call| call.code == code)
+            .map(|call| call.took)
+    }
+}
+
+impl std::fmt::Debug for Seen {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let bad = self
+            .calls
+            .iter()
+            .map(|call| call.code)
+            .find(|code| *code != Code::Ok);
+        write!(
+            formatter,
+            "{} of {} failed, such as {bad:?}",
+            self.failed(),
+            self.count()
+        )
+    }
+}
+
+/// A quantile of times, to three digits of a microsecond.
+pub(crate) fn at(times: impl Iterator<Item = Duration>, quantile: f64) -> Duration {
+    let mut histogram = Histogram::<u64>::new_with_bounds(1, 60_000_000_000, 3).unwrap();
+    for time in times {
+        histogram.saturating_record(time.as_nanos() as u64);
+    }
+    Duration::from_nanos(histogram.value_at_quantile(quantile))
+}
