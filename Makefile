@@ -59,7 +59,7 @@ test: ## Run every test: unit, integration, processes, and the Python peers
 
 # The development profile optimises all that counts here, and the tests have built most of it already.
 .PHONY: bench
-bench: bench-quality bench-control-plane ## Measure everything that README says was measured
+bench: bench-quality bench-control-plane bench-serving ## Measure everything that README says was measured
 
 .PHONY: bench-quality
 bench-quality: ## Measure what distillation is worth: the example job with five seeds
@@ -72,6 +72,13 @@ bench-control-plane: ## Measure etcd's watches, activations, lost leaders, long 
 	@deploy/bootstrap.sh build runtime etcd s3
 	@$(WITH_ENV) set -x; cargo test $(LOCKED) --workspace --tests --no-run && \
 		cargo bench $(LOCKED) --profile dev --workspace --bench watch --bench versions --bench stream --bench control_plane
+
+# Release, as what is measured is the program that is run. The load comes from h2load and from the benchmark itself.
+.PHONY: bench-serving
+bench-serving: ## Measure what serving costs, and how calm it stays under swaps and overload
+	@deploy/bootstrap.sh build runtime data load
+	@$(WITH_ENV) set -x; cargo build $(LOCKED) --release --workspace --bins && \
+		cargo bench $(LOCKED) --workspace --bench serving
 
 .PHONY: lint
 lint: ## Check the formatting and run clippy; a warning is an error
