@@ -19,7 +19,13 @@ readonly RECBOLE_SHA256=9c9948202011f37eb0a7c6768129313f00d6403ad221ec940d5e2d5d
 readonly ML_100K_FILES=(ml-100k.inter ml-100k.user ml-100k.item)
 readonly ML_100K_SIZES=(1979230 22697 66632)
 
-readonly ALL_PARTS=(build runtime data etcd s3 pytest)
+# The peers of the benchmark that tests/peers/ pins, and the newest Python 3 that has wheels for each. The first is for
+# every Python that Decant is tested with.
+readonly PEERS=(grpcio mlserver kserve pytriton)
+declare -rA PEER_NEWEST_PYTHON=([grpcio]=14 [mlserver]=12 [kserve]=13 [pytriton]=12)
+declare -rA PEER_PACKAGE=([grpcio]=tritonclient [mlserver]=mlserver [kserve]=kserve [pytriton]=pytriton)
+
+readonly ALL_PARTS=(build runtime data etcd s3 pytest peers)
 readonly DEFAULT_PARTS=(build runtime data etcd)
 
 usage() {
@@ -35,11 +41,13 @@ parts:
   data      the MovieLens 100K ratings, which the demo and some tests train on
   etcd      etcd and etcdctl, which the coordination tests start for themselves (apt)
   s3        a Python environment with an S3 server, which the tests of the bundle store start for themselves
-  pytest    a Python environment with ONNX Runtime and NumPy, which the tests use as an independent peer
+  pytest    a Python environment with ONNX Runtime and Triton's client, which the tests use as independent peers
+  peers     Python environments with other model servers, which the benchmark compares the scorer with, and h2load
+            (apt); a server that this machine cannot have is named and left out
 
 environment:
   DECANT_CACHE   where downloads are kept (default: ${XDG_CACHE_HOME:-~/.cache}/decant)
-  PYTHON         the Python 3 to use (default: python3; `s3` and `pytest` need 3.11 to 3.14)
+  PYTHON         the Python 3 to use (default: python3; `s3`, `pytest` and `peers` need 3.11 to 3.14)
 TEXT
 }
 
@@ -263,13 +271,14 @@ venv_ready() {
   [[ -d $1/lib/python$version/site-packages/$2 ]]
 }
 
-# venv_setup FOLDER REQUIREMENTS WHY PART
+# venv_setup FOLDER REQUIREMENTS WHY PART [NEWEST_PYTHON]
 venv_setup() {
-  local folder=$1 requirements=$2 why=$3 part=$4 log=$stage/venv.log
-  if ! find_venv_python; then
+  local folder=$1 requirements=$2 why=$3 part=$4 newest=${5:-14} log=$stage/venv.log
+  if ! find_venv_python "$newest"; then
     install_packages 'the tests need a Python environment' python3 python3-venv
-    find_venv_python || die 'there is no Python 3.11 to 3.14 here that can make a virtual environment' "$why" \
-      "install one and name it: PYTHON=/path/to/python3 deploy/bootstrap.sh $part"
+    find_venv_python "$newest" ||
+      die "there is no Python 3.11 to 3.$newest here that can make a virtual environment" "$why" \
+        "install one and name it: PYTHON=/path/to/python3 deploy/bootstrap.sh $part"
   fi
   # Not staged and moved, as a virtual environment knows its own path; the stamp does that work.
   rm -rf "$folder"
@@ -285,10 +294,11 @@ venv_setup() {
   touch "$folder/.complete"
 }
 
+# find_venv_python NEWEST: the first Python from 3.11 to 3.NEWEST, left in $venv_python
 find_venv_python() {
-  local candidate
+  local candidate newest=$1
   for candidate in ${PYTHON:+"$PYTHON"} python3 python3.13 python3.12 python3.11 python3.14 /usr/bin/python3; do
-    if "$candidate" -c 'import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))' \
+    if "$candidate" -c "import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, $newest))" \
       >/dev/null 2>&1; then
       venv_python=$candidate
       return 0
@@ -311,8 +321,73 @@ s3_setup() {
 pytest_ready() { venv_ready "$venv" onnxruntime; }
 
 pytest_setup() {
-  say 'making the Python environment of the tests (wheels of some 50 MB)'
+  say 'making the Python environment of the tests (wheels of some 60 MB)'
   venv_setup "$venv" "$requirements" 'the tests open our models in plain ONNX Runtime, from Python' pytest
+}
+
+# ---- peers ----------------------------------------------------------------------------------------------------------
+
+peers_ready() {
+  local peer
+  command -v h2load >/dev/null || return 1
+  for peer in "${PEERS[@]}"; do
+    peer_ready "$peer" || peer_impossible "$peer" || return 1
+  done
+}
+
+peer_ready() { venv_ready "$(peer_venv "$1")" "${PEER_PACKAGE[$1]}"; }
+
+peer_requirements() { printf '%s\n' "$root/tests/peers/$1.txt"; }
+
+peer_venv() {
+  local digest
+  digest=$(sha256sum <"$(peer_requirements "$1")")
+  printf '%s\n' "$cache/peer-$1-${digest:0:12}"
+}
+
+# Says why this machine cannot have a peer; fails if nothing is in the way.
+peer_obstacle() {
+  local peer=$1 newest=${PEER_NEWEST_PYTHON[$1]} glibc
+  if [[ $peer == kserve && $machine != x86_64 ]]; then
+    printf 'a package that it needs has no wheel for %s\n' "$machine"
+    return 0
+  fi
+  glibc=$(getconf GNU_LIBC_VERSION) # "glibc 2.36"
+  if [[ $peer == pytriton ]] && ((${glibc##*.} < 35)); then
+    printf 'its wheels are for glibc 2.35 or newer, and this is %s\n' "$glibc"
+    return 0
+  fi
+  # An absent Python is no obstacle to the first peer: apt brings one, and then the others can be told.
+  if [[ $peer != "${PEERS[0]}" ]] && ! find_venv_python "$newest"; then
+    printf 'it needs Python 3.11 to 3.%s, and there is none here\n' "$newest"
+    return 0
+  fi
+  return 1
+}
+
+# Whether this machine cannot have a peer; it is said once.
+peer_impossible() {
+  local peer=$1 why
+  why=$(peer_obstacle "$peer") || return 1
+  [[ -n ${told[$peer]:-} ]] || say "this machine cannot have the peer $peer: $why"
+  told[$peer]=1
+}
+
+# A peer that fails does not keep the others away.
+peers_setup() {
+  local peer failed=()
+  command -v h2load >/dev/null ||
+    install_packages 'the benchmark sends the same requests to every server with h2load' nghttp2-client
+  for peer in "${PEERS[@]}"; do
+    if peer_ready "$peer" || peer_impossible "$peer"; then continue; fi
+    say "making the Python environment of the peer $peer (some 200 to 500 MB on disk)"
+    (
+      venv_setup "$(peer_venv "$peer")" "$(peer_requirements "$peer")" \
+        'the benchmark compares the scorer with other model servers' peers "${PEER_NEWEST_PYTHON[$peer]}"
+    ) || failed+=("$peer")
+  done
+  ((${#failed[@]} == 0)) || die "these peers could not be set up: ${failed[*]}" \
+    'the benchmark would leave them out; the others are in place' 'see above, then: deploy/bootstrap.sh peers'
 }
 
 # ---- The commands ---------------------------------------------------------------------------------------------------
@@ -322,6 +397,14 @@ print_env() {
   printf 'export DECANT_DATASETS=%q\n' "$datasets"
   if [[ -e $s3_venv/.complete ]]; then printf 'export DECANT_S3_SERVER=%q\n' "$s3_venv/bin/moto_server"; fi
   if [[ -e $venv/.complete ]]; then printf 'export DECANT_PYTHON=%q\n' "$venv/bin/python"; fi
+  local peer python
+  for peer in "${PEERS[@]}"; do
+    python=$(peer_venv "$peer")/bin/python
+    if [[ ! -e ${python%/bin/python}/.complete ]]; then continue; fi
+    printf 'export DECANT_PEER_%s=%q\n' "${peer^^}" "$python"
+    # PyTriton's wheel carries Triton, which is a peer of its own.
+    if [[ $peer == pytriton ]]; then printf 'export DECANT_PEER_TRITON=%q\n' "$python"; fi
+  done
 }
 
 verify() {
@@ -420,6 +503,7 @@ main() {
   digest=$(sha256sum <"$s3_requirements")
   s3_venv=$cache/s3-${digest:0:12}
 
+  local -A told=() # the peers that it was said about that this machine cannot have them
   stage='' our_policy=0 service_policy=/usr/sbin/policy-rc.d
   trap clean_up EXIT
 
