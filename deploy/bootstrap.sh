@@ -25,7 +25,7 @@ readonly PEERS=(grpcio mlserver kserve pytriton)
 declare -rA PEER_NEWEST_PYTHON=([grpcio]=14 [mlserver]=12 [kserve]=13 [pytriton]=12)
 declare -rA PEER_PACKAGE=([grpcio]=tritonclient [mlserver]=mlserver [kserve]=kserve [pytriton]=pytriton)
 
-readonly ALL_PARTS=(build runtime data etcd s3 pytest peers)
+readonly ALL_PARTS=(build runtime data etcd s3 pytest load peers)
 readonly DEFAULT_PARTS=(build runtime data etcd)
 
 usage() {
@@ -42,7 +42,8 @@ parts:
   etcd      etcd and etcdctl, which the coordination tests start for themselves (apt)
   s3        a Python environment with an S3 server, which the tests of the bundle store start for themselves
   pytest    a Python environment with ONNX Runtime and Triton's client, which the tests use as independent peers
-  peers     Python environments with other model servers, which the benchmark compares the scorer with, and h2load
+  load      h2load, which sends requests as fast as they are answered (apt)
+  peers     Python environments with other model servers, which the benchmark compares the scorer with
             (apt); a server that this machine cannot have is named and left out
 
 environment:
@@ -325,11 +326,16 @@ pytest_setup() {
   venv_setup "$venv" "$requirements" 'the tests open our models in plain ONNX Runtime, from Python' pytest
 }
 
+# ---- load -----------------------------------------------------------------------------------------------------------
+
+load_ready() { command -v h2load >/dev/null; }
+
+load_setup() { install_packages 'benchmarks send the same requests to every server with h2load' nghttp2-client; }
+
 # ---- peers ----------------------------------------------------------------------------------------------------------
 
 peers_ready() {
   local peer
-  command -v h2load >/dev/null || return 1
   for peer in "${PEERS[@]}"; do
     peer_ready "$peer" || peer_impossible "$peer" || return 1
   done
@@ -376,8 +382,6 @@ peer_impossible() {
 # A peer that fails does not keep the others away.
 peers_setup() {
   local peer failed=()
-  command -v h2load >/dev/null ||
-    install_packages 'the benchmark sends the same requests to every server with h2load' nghttp2-client
   for peer in "${PEERS[@]}"; do
     if peer_ready "$peer" || peer_impossible "$peer"; then continue; fi
     say "making the Python environment of the peer $peer (some 200 to 500 MB on disk)"

@@ -55,11 +55,22 @@ impl ErrorCode {
     }
 }
 
-/// INVALID_ARGUMENT with every violation, as (field, reason), in the message and in `google.rpc.BadRequest`.
+/// What violations may take of an answer's headers. Clients that are built on gRPC's C core, such as Python's, refuse answers
+/// with more than 8 KiB of headers, and call that RESOURCE_EXHAUSTED, as if the caller should come again.
+const HEADER_BYTES: usize = 7 << 10;
+
+/// INVALID_ARGUMENT with every violation, as (field, reason), in the message and in `google.rpc.BadRequest`; those that find
+/// no room in an answer's headers, some thirty in, are only counted, in the message.
 pub fn bad_request(violations: impl IntoIterator<Item = (String, String)>) -> Status {
     let mut details = ErrorDetails::new();
     let mut message = String::new();
+    let (mut room, mut left_out) = (HEADER_BYTES, 0_usize);
     for (field, reason) in violations {
+        let Some(rest) = room.checked_sub(header_bytes(&field) + header_bytes(&reason)) else {
+            left_out += 1;
+            continue;
+        };
+        room = rest;
         if !message.is_empty() {
             message.push_str("; ");
         }
@@ -68,7 +79,19 @@ pub fn bad_request(violations: impl IntoIterator<Item = (String, String)>) -> St
         message.push_str(&reason);
         details.add_bad_request_violation(field, reason);
     }
+    if left_out > 0 {
+        let words = if message.is_empty() { "" } else { "; and " };
+        message.push_str(&format!("{words}{left_out} more that find no room here"));
+    }
     Status::with_error_details(ErrorCode::Invalid.into(), message, details)
+}
+
+/// What a text takes at most: percent-encoded as the message, in base 64 in the details and in their copy of the message,
+/// and what goes around it.
+fn header_bytes(text: &str) -> usize {
+    let percent_encoded = |byte: u8| if byte.is_ascii_alphanumeric() { 1 } else { 3 };
+    let in_message: usize = text.bytes().map(percent_encoded).sum();
+    in_message + (2 * text.len()).div_ceil(3) * 4 + 16
 }
 
 /// RESOURCE_EXHAUSTED with `google.rpc.RetryInfo`.
@@ -78,4 +101,59 @@ pub fn busy(message: impl Into<String>, retry_after: Duration) -> Status {
         message,
         ErrorDetails::with_retry_info(Some(retry_after)),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a transport would send besides the code.
+    fn headers(status: &Status) -> usize {
+        let answer = status.clone().into_http::<()>();
+        let sizes = answer
+            .headers()
+            .iter()
+            .map(|(name, value)| name.as_str().len() + value.len() + 32);
+        sizes.sum()
+    }
+
+    fn violations(count: usize, reason: &str) -> Status {
+        let violations = (0..count).map(|place| (format!("columns[c{place}]"), reason.to_owned()));
+        bad_request(violations)
+    }
+
+    #[test]
+    fn violations_are_listed_as_long_as_there_is_room() {
+        let few = violations(3, "missing");
+        assert_eq!(
+            few.message(),
+            "columns[c0]: missing; columns[c1]: missing; columns[c2]: missing"
+        );
+        for (count, reason) in [
+            (1_000, "no feature of the model reads it"),
+            (1_000, "%%%%%% `é` \u{1F3AC}"),
+            (20, &"long ".repeat(1_000)),
+            (300, ""),
+        ] {
+            let many = violations(count, reason);
+            assert_eq!(many.code(), Code::InvalidArgument);
+            assert!(headers(&many) <= 8 << 10, "{}: {reason}", headers(&many));
+            let details = many.get_details_bad_request();
+            let listed = details.map_or(0, |details| details.field_violations.len());
+            let rest = format!("{} more that find no room here", count - listed);
+            assert!(many.message().ends_with(&rest), "{}", many.message());
+        }
+    }
+
+    #[test]
+    fn a_violation_that_is_too_long_leaves_room_for_the_others() {
+        let status = bad_request([
+            ("a".to_owned(), "x".repeat(10_000)),
+            ("b".to_owned(), "missing".to_owned()),
+        ]);
+        assert_eq!(
+            status.message(),
+            "b: missing; and 1 more that find no room here"
+        );
+    }
 }

@@ -69,6 +69,7 @@ async fn health_and_reflection_answer_on_every_listener() {
             "decant.rollout.v1.RolloutService",
         ),
         (cluster.addresses.scorer, "decant.scorer.v1.ScorerService"),
+        (cluster.addresses.scorer, "inference.GRPCInferenceService"),
     ];
     for (address, service) in listeners {
         let channel = connect(address).await;

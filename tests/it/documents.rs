@@ -5,7 +5,12 @@ use std::path::Path;
 #[test]
 fn links_and_paths_in_the_documents_exist() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    for document in ["README.md", "ARCHITECTURE.md", "deploy/README.md"] {
+    for document in [
+        "README.md",
+        "ARCHITECTURE.md",
+        "deploy/README.md",
+        "deploy/inference-protocol.md",
+    ] {
         let folder = root.join(document).parent().unwrap().to_owned();
         let text = std::fs::read_to_string(root.join(document)).unwrap();
         let targets = text

@@ -9,5 +9,6 @@ mod documents;
 mod discovery;
 mod bad_jobs;
 mod main_job;
+mod oip;
 mod processes;
 mod programs;

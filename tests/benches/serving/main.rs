@@ -12,6 +12,7 @@
 
 mod closed;
 mod open;
+mod peers;
 mod server;
 
 use std::time::{Duration, Instant};
@@ -32,6 +33,7 @@ const MEMORY_SWAPS: u32 = 1_000;
 const CANDIDATES: usize = 500;
 
 const SCORE: &str = "/decant.scorer.v1.ScorerService/Score";
+const INFER: &str = "/inference.GRPCInferenceService/ModelInfer";
 const RANK: &str = "/decant.scorer.v1.ScorerService/Rank";
 
 fn main() {
@@ -53,6 +55,9 @@ fn main() {
     println!("|---|---|---|---|");
     if wanted("score") {
         runtime.block_on(score());
+    }
+    if wanted("peers") {
+        runtime.block_on(peers());
     }
     if wanted("swaps") {
         runtime.block_on(swaps());
@@ -138,6 +143,42 @@ async fn score() {
         ),
         "<= 60 us, <= 250 us",
     );
+}
+
+/// Other servers, with the same model and the same requests of the Open Inference Protocol.
+async fn peers() {
+    let (folder, standalone) = wide().await;
+    let address = standalone.scorer_addresses()[0];
+    let model = folder.path().join("model.onnx");
+    std::fs::write(&model, &Tiny::wide(1).files[&"model.onnx".parse().unwrap()]).unwrap();
+    for name in peers::NAMES {
+        let Some(peer) = peers::Peer::start(name, SERVER, &model) else {
+            row(&format!("beside {name}"), "not set up here".to_owned(), "");
+            continue;
+        };
+        let theirs = closed::rate(peer.address, INFER, &peers::request("bench")).await;
+        let ours = closed::rate(address, INFER, &peers::request("films")).await;
+        row(
+            &format!("beside {}: requests a second, saturated", peer.versions),
+            format!("{ours:.0}/s : {theirs:.0}/s = {:.1}", ours / theirs),
+            ">= 30",
+        );
+        let load = || Load::new(theirs / 2.0, Duration::from_secs(10), 5);
+        let slow = open::infer(peer.address, &peers::request("bench"), load()).await;
+        let quick = open::infer(address, &peers::request("films"), load()).await;
+        assert_eq!(quick.failed(), 0, "{quick:?}");
+        let [slow, quick] = [slow.quantile(0.99), quick.quantile(0.99)];
+        row(
+            &format!("the same, p99 at half of what {name} can do"),
+            format!(
+                "{} : {} = 1/{:.0}",
+                micros(quick),
+                micros(slow),
+                slow.as_secs_f64() / quick.as_secs_f64()
+            ),
+            "<= 1/20",
+        );
+    }
 }
 
 /// Versions that are loaded, swapped in and freed under load.

@@ -1,14 +1,15 @@
 //! Calls that come as a Poisson process, whether they are answered or not: how long each took since it was due.
 
-use std::future::Future;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use decant_chassis::client::channel;
+use decant_proto::inference;
+use decant_proto::inference::grpc_inference_service_client::GrpcInferenceServiceClient;
 use decant_proto::scorer::v1 as wire;
 use decant_proto::scorer::v1::scorer_service_client::ScorerServiceClient;
-use futures::StreamExt;
 use futures::stream::FuturesUnordered;
+use futures::{FutureExt, StreamExt};
 use hdrhistogram::Histogram;
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
@@ -50,42 +51,57 @@ impl Load {
 }
 
 pub(crate) async fn score(address: SocketAddr, request: &wire::ScoreRequest, load: Load) -> Seen {
-    run(address, load, |mut client| {
-        let request = request.clone();
-        async move { client.score(request).await.map(|_| ()) }
+    let clients = clients(address).map(ScorerServiceClient::new);
+    run(clients.collect(), load, async |mut client| {
+        client.score(request.clone()).await.map(|_| ())
     })
     .await
 }
 
 pub(crate) async fn rank(address: SocketAddr, request: &wire::RankRequest, load: Load) -> Seen {
-    run(address, load, |mut client| {
-        let request = request.clone();
-        async move { client.rank(request).await.map(|_| ()) }
+    let clients = clients(address).map(ScorerServiceClient::new);
+    run(clients.collect(), load, async |mut client| {
+        client.rank(request.clone()).await.map(|_| ())
     })
     .await
 }
 
-async fn run<F: Future<Output = Result<(), tonic::Status>>>(
+pub(crate) async fn infer(
     address: SocketAddr,
+    request: &inference::ModelInferRequest,
     load: Load,
-    call: impl Fn(ScorerServiceClient<Channel>) -> F,
 ) -> Seen {
-    let clients: Vec<_> = (0..CONNECTIONS)
-        .map(|_| ScorerServiceClient::new(channel("scorer", &format!("http://{address}")).unwrap()))
-        .collect();
+    let clients = clients(address).map(GrpcInferenceServiceClient::new);
+    run(clients.collect(), load, async |mut client| {
+        client.model_infer(request.clone()).await.map(|_| ())
+    })
+    .await
+}
+
+fn clients(address: SocketAddr) -> impl Iterator<Item = Channel> {
+    (0..CONNECTIONS).map(move |_| channel("scorer", &format!("http://{address}")).unwrap())
+}
+
+async fn run<C: Clone>(
+    clients: Vec<C>,
+    load: Load,
+    call: impl AsyncFn(C) -> Result<(), tonic::Status>,
+) -> Seen {
     for client in &clients {
+        // Connects.
         let _ = call(client.clone()).await;
     }
     let started = Instant::now();
     let mut calls = Vec::with_capacity(load.due.len());
     let mut under_way = FuturesUnordered::new();
     let mut due = load.due.into_iter().enumerate().peekable();
+    let call = &call;
     // Timers are a millisecond apart; calls are not. So the time is looked at over and over, between answers.
     while due.peek().is_some() || !under_way.is_empty() {
         while let Some((number, at)) = due.next_if(|(_, at)| started.elapsed() >= *at) {
-            let answer = call(clients[number % CONNECTIONS].clone());
+            let client = clients[number % clients.len()].clone();
             under_way.push(async move {
-                let outcome = answer.await;
+                let outcome = call(client).await;
                 Call {
                     due: at,
                     took: started.elapsed().saturating_sub(at),
@@ -93,7 +109,7 @@ async fn run<F: Future<Output = Result<(), tonic::Status>>>(
                 }
             });
         }
-        while let Some(Some(done)) = futures::FutureExt::now_or_never(under_way.next()) {
+        while let Some(Some(done)) = under_way.next().now_or_never() {
             calls.push(done);
         }
         tokio::task::yield_now().await;

@@ -51,7 +51,7 @@ pub(super) fn read(
 
     let known = signature::inputs(schema);
     let mut buffers = buffers.into_iter();
-    let mut names: Vec<String> = Vec::with_capacity(inputs.len());
+    let mut names: Vec<&str> = Vec::with_capacity(known.len());
     let (mut whole, mut outlines) = (Vec::new(), Vec::new());
     let mut all_whole = true;
     for (position, mut input) in inputs.into_iter().enumerate() {
@@ -62,16 +62,15 @@ pub(super) fn read(
             continue;
         }
         let field = format!("{FIELD}[{name}]");
-        if names.contains(&name) {
-            problems.add(field, "given twice");
-            continue;
-        }
-        let expected = known.iter().find(|known| known.name == name);
-        names.push(name);
-        let Some(expected) = expected else {
+        let Some(expected) = known.iter().find(|known| known.name == name) else {
             problems.add(field, "no feature of the model reads it");
             continue;
         };
+        if names.contains(&expected.name) {
+            problems.add(field, "given twice");
+            continue;
+        }
+        names.push(expected.name);
         check_parameters(&field, &input.parameters, problems);
         let contents = input.contents.take();
         if is_raw && contents.is_some() {

@@ -86,6 +86,13 @@ async fn everything_that_is_wrong_is_told_at_once() {
         ["inputs[user]", "inputs[age]", "inputs[film]"]
     );
 
+    let endless: Vec<Tensor> = (0..1_000)
+        .map(|_| Tensor::int64("usr", &[1], &[1]))
+        .collect();
+    let status = refused(&scorer, request(&endless, true)).await;
+    assert!(fields(&status).len() < 1_000);
+    assert!(status.message().ends_with("more that find no room here"));
+
     let mut names = request(&tensors(1, &[100]), true);
     (names.model_name, names.model_version) = ("Films".into(), "v1".into());
     assert_eq!(
