@@ -37,7 +37,7 @@ impl Workbench {
                     self.run(session, vec![part], load);
                 }
             }
-            Err(error) => parts[0].job.failed(error.into()),
+            Err(error) => parts[0].job.failed(error),
         }
     }
 
