@@ -143,7 +143,12 @@ def scores_as_score_does(client: triton.InferenceServerClient, address: str, exp
     check(inputs(rows, shape=[len(scores), 1]))
     outputs = [triton.InferRequestedOutput("score")]
     result = check(
-        inputs(rows), model_version=expected["version"], outputs=outputs, request_id="77", timeout=30_000_000, client_timeout=30
+        inputs(rows),
+        model_version=expected["version"],
+        outputs=outputs,
+        request_id="77",
+        timeout=30_000_000,
+        client_timeout=30,
     )
     response = result.get_response()
     assert (response.id, response.model_version) == ("77", expected["version"])
@@ -152,7 +157,11 @@ def scores_as_score_does(client: triton.InferenceServerClient, address: str, exp
     # The client sends raw contents only; the protocol's other form is typed.
     stub = service_pb2_grpc.GRPCInferenceServiceStub(grpc.insecure_channel(address))
     request = service_pb2.ModelInferRequest(model_name=model)
-    fields = {"user": ("INT64", "int64_contents"), "age": ("FP64", "fp64_contents"), "film": ("UINT32", "uint_contents")}
+    fields = {
+        "user": ("INT64", "int64_contents"),
+        "age": ("FP64", "fp64_contents"),
+        "film": ("UINT32", "uint_contents"),
+    }
     for name, (datatype, field) in fields.items():
         given = request.inputs.add(name=name, datatype=datatype, shape=[len(scores)])
         getattr(given.contents, field).extend(int(value) for value in rows[name])
@@ -207,7 +216,12 @@ def refuses(client: triton.InferenceServerClient, expected: dict) -> None:
     refused(invalid, "model_name:", client.infer, "No Model", given)
 
     many = [tensor("user", "FP32", rows["user"]), tensor("age", "INT64", rows["age"][:1]), tensor("usr", "INT64", [1])]
-    for reason in ("inputs[user]: has type float", "inputs[age]: 1 rows", "inputs[usr]: no feature", "inputs[film]: missing"):
+    for reason in (
+        "inputs[user]: has type float",
+        "inputs[age]: 1 rows",
+        "inputs[usr]: no feature",
+        "inputs[film]: missing",
+    ):
         refused(invalid, reason, client.infer, model, many)
     # Headers have no room for more, and a client that cannot read them takes the answer for a full queue.
     endless = [tensor(f"unknown-{number}", "INT64", [1]) for number in range(1_000)]
@@ -215,7 +229,13 @@ def refuses(client: triton.InferenceServerClient, expected: dict) -> None:
     short = inputs(rows)
     short[1].set_shape([len(rows["age"]) + 1])
     refused(invalid, "inputs[age]: has", client.infer, model, short)
-    refused(invalid, "[rows, values of a row] is expected", client.infer, model, inputs(rows, shape=[len(rows["user"]), 1, 1]))
+    refused(
+        invalid,
+        "[rows, values of a row] is expected",
+        client.infer,
+        model,
+        inputs(rows, shape=[len(rows["user"]), 1, 1]),
+    )
     boolean = triton.InferInput("age", [len(rows["age"])], "BOOL")
     boolean.set_data_from_numpy(numpy.array(rows["age"], bool))
     refused(invalid, "datatype `BOOL` is not read", client.infer, model, [given[0], boolean, given[2]])
