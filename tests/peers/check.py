@@ -14,6 +14,7 @@ import socket
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import grpc
@@ -56,13 +57,19 @@ def ready_line(name: str, process: subprocess.Popen) -> dict:
     return json.loads(line)
 
 
-def stop(name: str, process: subprocess.Popen) -> None:
+def end(process: subprocess.Popen) -> str | None:
+    """Asks the peer to end, and kills it if it does not; gives what more it wrote to stdout, or nothing if killed."""
     process.terminate()
     try:
-        rest, _ = process.communicate(timeout=STOP_WITHIN)
+        return process.communicate(timeout=STOP_WITHIN)[0]
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)
-        raise AssertionError(f"{name} did not end within {STOP_WITHIN:.0f} s of SIGTERM") from None
+        return None
+
+
+def stop(name: str, process: subprocess.Popen) -> None:
+    rest = end(process)
+    assert rest is not None, f"{name} did not end within {STOP_WITHIN:.0f} s of SIGTERM"
     assert process.returncode == 0, f"{name} ended with {process.returncode} after SIGTERM"
     assert rest == "", f"{name} wrote more to stdout than its one line: {rest!r}"
 
@@ -112,6 +119,13 @@ def check(name: str, model: Path, core: int | None) -> None:
                 (expected,) = session.run(["score"], {"item_dense": rows})
                 worst = max(worst, compare(name, asked(client, "bench", rows), expected))
                 worst = max(worst, compare(name, asked_with_contents(port, rows), expected))
+            # Many at once, of many sizes: what a batcher puts together has to come apart again.
+            many = [random.standard_normal((1 + index % 7, 64), numpy.float32) for index in range(400)]
+            with ThreadPoolExecutor(32) as threads:
+                answers = threads.map(lambda rows: asked(client, "bench", rows), many)
+            for rows, scores in zip(many, answers, strict=True):
+                (expected,) = session.run(["score"], {"item_dense": rows})
+                worst = max(worst, compare(name, scores, expected))
             try:
                 asked(client, "nobody", rows)
             except InferenceServerException as error:
@@ -119,7 +133,7 @@ def check(name: str, model: Path, core: int | None) -> None:
             else:
                 raise AssertionError(f"{name} answers for a model that it does not have")
     except BaseException:
-        os.killpg(process.pid, signal.SIGKILL)
+        end(process)
         raise
     stop(name, process)
     versions = json.dumps(line["versions"])

@@ -4,8 +4,8 @@
 - No batching: KServe's batcher is an agent in a container beside this server, and speaks HTTP only.
 - asyncio's own loop: `--event-loop uvloop` is for HTTP, and ModelServer does not start under uvloop's policy.
 - Its line for each request and that for each request's latency are off. Metrics stay on; they cannot be turned off.
-- Scores go out as raw contents. Its examples put lists into fp32_contents, which answered some 25 % more requests at
-  one row, but a standard client does not read those (Triton's does not).
+- Scores go out as raw contents. Its examples put lists into fp32_contents, which answered somewhat more requests
+  of one row, but a standard client does not read those (Triton's does not).
 """
 
 import logging

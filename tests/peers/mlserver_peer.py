@@ -2,10 +2,10 @@
 
 - No parallel workers: they are for more cores than one, and each request would cross to another process and back.
 - Adaptive batching as its documentation has it: at most 32 requests, or what came within 5 ms. On one core and with 128
-  requests in flight that gave some 40 % more requests per second than no batching; 1 ms gave nothing. The price is that a
+  requests in flight that answered some 30 to 40 % more of them than no batching; 1 ms gave nothing. The price is that a
   lone request waits all 5 ms: `--batch-wait 0` turns batching off, for measuring at low load.
-- The loop that `mlserver start` installs, uvloop. Debug off, which also turns its line for each request off. Metrics stay
-  on, as in any other operation.
+- The loop that `mlserver start` installs, uvloop. Debug off, which also turns its line for each request off. Metrics
+  stay on, as in any other operation.
 """
 
 import asyncio

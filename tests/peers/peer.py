@@ -52,7 +52,7 @@ def free_port() -> int:
 
 
 class Peer:
-    """One server's program. `batch_wait` is how long its batcher lets a request wait for others, unless told another."""
+    """One server's program. `batch_wait` is for how many microseconds its batcher has a request wait, if not told."""
 
     def __init__(self, name: str, about: str, batch_wait: int | None = None) -> None:
         self.name = name

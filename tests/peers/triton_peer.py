@@ -6,8 +6,8 @@ shared memory between them.
 
 - One instance of the model: more are for more cores than one.
 - Dynamic batching as Triton's documentation would have one begin: on, with no wait, so that what has queued up goes
-  together, at most 1024 rows (a larger request is refused). On one core and with 128 requests in flight a wait of 0.5 ms
-  gave nothing, as the queue is never empty, and made a lone request wait all of it.
+  together, at most 1024 rows (a larger request is refused). On one core and with 128 requests in flight a wait of
+  0.5 ms gave nothing, as the queue is never empty, and made a lone request wait all of it.
 - Metrics stay on, as in any other operation; HTTP is off.
 """
 
