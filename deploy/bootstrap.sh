@@ -43,8 +43,8 @@ parts:
   s3        a Python environment with an S3 server, which the tests of the bundle store start for themselves
   pytest    a Python environment with ONNX Runtime and Triton's client, which the tests use as independent peers
   load      h2load, which sends requests as fast as they are answered (apt)
-  peers     Python environments with other model servers, which the benchmark compares the scorer with
-            (apt); a server that this machine cannot have is named and left out
+  peers     Python environments with other model servers, which the benchmark compares the scorer with; a server that
+            this machine cannot have is named and left out
 
 environment:
   DECANT_CACHE   where downloads are kept (default: ${XDG_CACHE_HOME:-~/.cache}/decant)

@@ -111,7 +111,7 @@ def check(name: str, model: Path, core: int | None) -> None:
     process = start(name, model, port, core)
     try:
         line = ready_line(name, process)
-        assert line["ready"] is True and line["peer"] == name, f"{name} says {line}"
+        assert line["ready"] is True and line["peer"] == name and name in line["versions"], f"{name} says {line}"
         worst = 0.0
         with tritonclient.grpc.InferenceServerClient(f"127.0.0.1:{port}") as client:
             for count in (1, 37):

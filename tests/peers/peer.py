@@ -100,7 +100,7 @@ class Peer:
                 time.sleep(0.05)
 
     def announce(self, packages: list[str], **others: str) -> None:
-        """Waits for the model and prints the ready line, with the versions of what really runs."""
+        """Waits for the model and prints the ready line: the versions that really run, the peer's own by its name."""
         self.wait_until_ready()
         versions = {package: version(package) for package in [*packages, "grpcio", "numpy"]}
         versions |= {"onnxruntime": onnxruntime.__version__, "python": platform.python_version()} | others

@@ -22,7 +22,7 @@ from pytriton.model_config import DynamicBatcher, ModelConfig, Tensor
 from pytriton.triton import Triton, TritonConfig
 
 from peer import INPUT, MODEL, OUTPUT, WIDTH, Peer, free_port
-from triton_of_wheel import library_path, server_version
+from triton_of_wheel import library_path, versions
 
 
 def main() -> None:
@@ -54,7 +54,7 @@ def main() -> None:
             config=ModelConfig(max_batch_size=1024, batcher=batcher),
         )
         triton.run()
-        peer.announce(["nvidia-pytriton"], triton=server_version(peer.port))
+        peer.announce([], **versions(peer.port))
         # Triton may die before it is told to: then this must end too, or nobody would notice.
         while not stopped.wait(timeout=1.0) and triton.is_alive():
             pass

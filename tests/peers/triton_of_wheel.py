@@ -3,6 +3,7 @@
 import os
 import sys
 import sysconfig
+from importlib.metadata import version
 from pathlib import Path
 
 import pytriton
@@ -31,6 +32,7 @@ def assemble_backends(folder: Path) -> None:
     (python / BACKEND_STUB).symlink_to(ROOT / "python_backend_stubs" / minor / BACKEND_STUB)
 
 
-def server_version(port: int) -> str:
-    """What the Triton that serves this port says of itself."""
-    return tritonclient.grpc.InferenceServerClient(f"127.0.0.1:{port}").get_server_metadata().version
+def versions(port: int) -> dict[str, str]:
+    """That of the wheel, and that which the Triton on this port says of itself."""
+    server = tritonclient.grpc.InferenceServerClient(f"127.0.0.1:{port}").get_server_metadata()
+    return {"pytriton": version("nvidia-pytriton"), "triton": server.version}

@@ -21,7 +21,7 @@ import tempfile
 from pathlib import Path
 
 from peer import INPUT, MODEL, OUTPUT, WIDTH, Peer, free_port
-from triton_of_wheel import SERVER, assemble_backends, library_path, server_version
+from triton_of_wheel import SERVER, assemble_backends, library_path, versions
 
 CONFIG = """
 name: "{name}"
@@ -80,7 +80,7 @@ def main() -> int:
         signal.signal(signal.SIGTERM, lambda *_: server.terminate())
         try:
             peer.wait_until_ready(server)
-            peer.announce(["nvidia-pytriton"], triton=server_version(peer.port))
+            peer.announce([], **versions(peer.port))
         except TimeoutError:
             server.terminate()
             raise
