@@ -22,8 +22,8 @@ const LAYERS: [&[&str]; 7] = [
         "decant-scorer",
         "decant-cli",
     ],
-    &["decant-standalone"],
-    &["decant-tests", "decant-load"],
+    &["decant-standalone", "decant-load"],
+    &["decant-tests"],
 ];
 
 /// Heavy or replaceable libraries, each behind one crate.

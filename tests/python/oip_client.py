@@ -101,7 +101,7 @@ def numbers_are_tritons(path: Path) -> None:
         for name, parts in definitions.items():
             extra = parts - theirs[kind].get(name, set())
             assert name in theirs[kind] and not extra, f"{kind} {name} is not Triton's: {extra}"
-    assert mine["enum"][".inference.DataType".lstrip(".")] == theirs["enum"]["inference.DataType"]
+    assert mine["enum"]["inference.DataType"] == theirs["enum"]["inference.DataType"]
 
 
 def tells_of_itself(client: triton.InferenceServerClient, expected: dict) -> None:

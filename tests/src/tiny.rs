@@ -67,11 +67,7 @@ impl Tiny {
         let onnx = graph.to_onnx();
         let query = schema.encode(Side::Query, &query()).unwrap();
         let item = schema.encode(Side::Item, catalog.columns()).unwrap();
-        let mut scores = Vec::new();
-        Session::open(&runtime(), onnx.clone())
-            .unwrap()
-            .score(&query, &item, &mut scores)
-            .unwrap();
+        let scores = scores(&onnx, &query, &item);
         let golden = Golden {
             query,
             item,
@@ -124,11 +120,7 @@ impl Tiny {
             rows: 1,
             ..Encoded::default()
         };
-        let mut scores = Vec::new();
-        Session::open(&runtime(), onnx.clone())
-            .unwrap()
-            .score(&query, &item, &mut scores)
-            .unwrap();
+        let scores = scores(&onnx, &query, &item);
         let golden = Golden {
             query,
             item,
@@ -235,6 +227,16 @@ impl Tiny {
         scores.sort_by_key(|(position, _)| *position);
         scores.into_iter().map(|(_, score)| score).collect()
     }
+}
+
+/// What a graph makes of some rows.
+fn scores(onnx: &[u8], query: &Encoded, item: &Encoded) -> Vec<f32> {
+    let mut scores = Vec::new();
+    Session::open(&runtime(), onnx.to_vec())
+        .unwrap()
+        .score(query, item, &mut scores)
+        .unwrap();
+    scores
 }
 
 /// The model's name, as a name.

@@ -102,6 +102,16 @@ async fn wide() -> (tempfile::TempDir, Standalone) {
     (folder, standalone)
 }
 
+/// Pushes so many versions, each unlike the one that serves.
+async fn push(standalone: &Standalone, count: u32) -> Vec<u64> {
+    let mut versions = Vec::new();
+    for seed in 0..count {
+        let pushed = standalone.push(0, &Tiny::wide(2 + seed)).await;
+        versions.push(pushed.unwrap().version);
+    }
+    versions
+}
+
 /// One row of 64 floats: throughput beside a bare echo of the same messages, and what is added to ONNX Runtime's time.
 async fn score() {
     let (_folder, standalone) = wide().await;
@@ -187,17 +197,8 @@ async fn swaps() {
     let address = standalone.scorer_addresses()[0];
     let request = Tiny::wide_request();
     let half = closed::rate(address, SCORE, &request).await / 2.0;
-    let mut versions = Vec::new();
-    for seed in 0..SWAPS {
-        versions.push(
-            standalone
-                .push(0, &Tiny::wide(2 + seed))
-                .await
-                .unwrap()
-                .version,
-        );
-    }
-    // A window is from the order to half a second after the last scorer has said that it serves.
+    let versions = push(&standalone, SWAPS).await;
+    // A window is from the order to a tenth of a second after the scorer has said that it serves.
     let length = Duration::from_secs_f64((1.05e6 / half).max(f64::from(SWAPS)));
     let every = length / (SWAPS + 1);
     let started = Instant::now();
@@ -240,16 +241,7 @@ async fn swaps() {
 /// Memory after many swaps, beside that after a few.
 async fn memory() {
     let (_folder, standalone) = wide().await;
-    let mut versions = Vec::new();
-    for seed in 0..20 {
-        versions.push(
-            standalone
-                .push(0, &Tiny::wide(2 + seed))
-                .await
-                .unwrap()
-                .version,
-        );
-    }
+    let versions = push(&standalone, 20).await;
     let mut early = 0;
     let mut late = 0;
     for swap in 0..MEMORY_SWAPS {

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use decant_chassis::client::channel;
+use decant_load::poisson;
 use decant_proto::inference;
 use decant_proto::inference::grpc_inference_service_client::GrpcInferenceServiceClient;
 use decant_proto::scorer::v1 as wire;
@@ -11,8 +12,6 @@ use decant_proto::scorer::v1::scorer_service_client::ScorerServiceClient;
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
 use hdrhistogram::Histogram;
-use rand::{RngExt, SeedableRng};
-use rand_pcg::Pcg64Mcg;
 use tonic::Code;
 use tonic::transport::Channel;
 
@@ -36,16 +35,8 @@ struct Call {
 
 impl Load {
     pub(crate) fn new(rate: f64, length: Duration, seed: u64) -> Self {
-        let mut random = Pcg64Mcg::seed_from_u64(seed);
-        let mut due = Vec::new();
-        let mut at = 0.0;
-        loop {
-            let uniform: f64 = random.random();
-            at -= (1.0 - uniform).ln() / rate;
-            if at >= length.as_secs_f64() {
-                return Self { due };
-            }
-            due.push(Duration::from_secs_f64(at));
+        Self {
+            due: poisson(rate, length, seed),
         }
     }
 }

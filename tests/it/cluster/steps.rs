@@ -6,6 +6,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
+use decant_artifact::testing::listed;
 use decant_artifact::{BundleStore, Limits, SigningKey, Sweep};
 use decant_failpoint::Point;
 use decant_model::Digest;
@@ -279,20 +280,12 @@ impl Story {
 
 /// Every file below a folder, with its content.
 fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
-    let mut found = BTreeMap::new();
-    let mut folders = vec![folder.to_owned()];
-    while let Some(next) = folders.pop() {
-        for entry in std::fs::read_dir(next).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                folders.push(path);
-            } else {
-                let name = path.strip_prefix(folder).unwrap().display().to_string();
-                found.insert(name, std::fs::read(&path).unwrap());
-            }
-        }
-    }
-    found
+    let names = listed(folder).into_iter();
+    let files = names.map(|name| {
+        let content = std::fs::read(folder.join(&name)).unwrap();
+        (name, content)
+    });
+    files.collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,7 +2,6 @@
 
 mod record;
 mod requests;
-mod schedule;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -13,6 +12,7 @@ use std::time::Duration;
 use anyhow::{Context, ensure};
 use clap::Parser;
 use decant_chassis::client::channel;
+use decant_load::poisson;
 use decant_proto::rollout::v1::rollout_service_client::RolloutServiceClient;
 use decant_proto::rollout::v1::{Arm, SetSlotRequest};
 use decant_proto::scorer::v1 as wire;
@@ -110,7 +110,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<u64> {
         slot: arguments.slot.clone(),
     };
     let calls = requests::read(&arguments.requests, &model)?;
-    let arrivals = schedule::poisson(
+    let arrivals = poisson(
         arguments.rate,
         Duration::from_secs_f64(arguments.seconds),
         arguments.seed,

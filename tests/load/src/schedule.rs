@@ -9,7 +9,7 @@ use rand_pcg::Pcg64Mcg;
 ///
 /// Independent callers arrive like this. At an even pace, or with each caller waiting for its last answer, a server that
 /// stalls is asked less just while it stalls, and its tail looks better than it is.
-pub(crate) fn poisson(rate: f64, length: Duration, seed: u64) -> Vec<Duration> {
+pub fn poisson(rate: f64, length: Duration, seed: u64) -> Vec<Duration> {
     let mut random = Pcg64Mcg::seed_from_u64(seed);
     let mut at = 0.0;
     let mut arrivals = Vec::with_capacity((rate * length.as_secs_f64() * 1.1) as usize);

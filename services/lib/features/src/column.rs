@@ -1,5 +1,7 @@
 //! Raw features as named columns, the same for a training table and for a request.
 
+use std::collections::HashSet;
+
 use thiserror::Error;
 
 /// The values of a column, all of one type. Where a row's value is missing, what stands here is ignored.
@@ -227,7 +229,8 @@ impl Columns {
             .iter()
             .filter_map(|column| column.check().err())
             .collect();
-        for (position, column) in columns.iter().enumerate() {
+        let mut names = HashSet::with_capacity(columns.len());
+        for column in &columns {
             let refuse = |reason: String| ColumnError {
                 column: column.name.clone(),
                 reason,
@@ -239,10 +242,7 @@ impl Columns {
                     columns[0].name
                 )));
             }
-            if columns[..position]
-                .iter()
-                .any(|earlier| earlier.name == column.name)
-            {
+            if !names.insert(&column.name) {
                 errors.push(refuse("given twice".into()));
             }
         }

@@ -45,11 +45,10 @@ pub(crate) struct Pool {
 }
 
 struct Shared {
+    limits: Limits,
     queue: Mutex<Queue<Part>>,
     /// Wakes a runner for each part that came, and all of them at the end.
     wake: Notify,
-    /// How long a batch is to take, at most.
-    batch_micros: f64,
     /// The load when it was looked at last, as the bits of a float.
     load: AtomicU32,
 }
@@ -65,12 +64,11 @@ impl Pool {
     /// Starts the runners as tasks. They go on until the pool is closed, and finish what is queued then.
     pub(crate) fn start(tasks: &Tasks, limits: Limits) -> Self {
         let runners = limits.runners;
-        let batch_micros = limits.batch.as_secs_f64() * 1e6;
         let pool = Self {
             shared: Arc::new(Shared {
-                queue: Mutex::new(Queue::new(limits, Instant::now())),
+                queue: Mutex::new(Queue::new(limits.clone(), Instant::now())),
+                limits,
                 wake: Notify::new(),
-                batch_micros,
                 load: AtomicU32::new(0),
             }),
             runners: TaskTracker::new(),
@@ -89,18 +87,15 @@ impl Pool {
     pub(crate) fn submit(&self, call: Call) -> Result<Waiting, CallError> {
         let servable = call.handle.servable();
         let cost = servable.cost();
-        let (answer, answered) = oneshot::channel();
-        let mut queue = self.shared.lock();
-        let limits = queue.limits();
-        let (batch_rows, runners) = (limits.batch_rows, limits.runners);
-        let part_rows = cost.rows_within(limits.batch).min(batch_rows);
+        let limits = &self.shared.limits;
+        let part_rows = cost.rows_within(limits.batch).min(limits.batch_rows);
         let rows = call.rows;
         let kind = match &call.work {
             _ if rows > part_rows => Kind::Part,
             Work::Score { .. } => Kind::Paired,
             Work::Rank { .. } | Work::Recommend { .. } => Kind::Alone,
         };
-        let at_once = rows.div_ceil(part_rows).clamp(1, runners);
+        let at_once = rows.div_ceil(part_rows).clamp(1, limits.runners);
         let offer = Offer {
             flow: FlowKey {
                 version: servable.id(),
@@ -114,17 +109,17 @@ impl Pool {
             row_cost: cost.of(1),
             until_done: cost.until_done(rows.div_ceil(at_once)),
         };
-        let handle = call.handle.clone();
+        let (answer, answered) = oneshot::channel();
         let parts = || {
-            let job = Arc::new(Job::new(handle, call.work, rows, offer.parts(), answer));
+            let (handle, work) = (call.handle, call.work);
+            let job = Arc::new(Job::new(handle, work, rows, offer.parts(), answer));
             let offer = &offer;
             (0..offer.parts()).map(move |number| Part {
                 job: Arc::clone(&job),
                 rows: offer.part(number),
             })
         };
-        let offered = queue.offer(Instant::now(), &offer, parts);
-        drop(queue);
+        let offered = self.shared.lock().offer(Instant::now(), &offer, parts);
         let ticket = offered.map_err(|refused| refusal(refused, rows))?;
         for _ in 0..at_once {
             self.shared.wake.notify_one();
@@ -215,7 +210,7 @@ async fn run(runner: usize, shared: Arc<Shared>) -> Result<(), String> {
 
 fn compute(runner: usize, shared: &Shared, workbench: &mut Workbench, batch: Batch<Part>) {
     let flow = batch.flow;
-    let is_long = batch.cost > shared.batch_micros * LONG;
+    let is_long = batch.cost > shared.limits.batch.as_secs_f64() * 1e6 * LONG;
     let load = f32::from_bits(shared.load.load(Ordering::Relaxed));
     // A panic is a fault of ours, but costs one batch, not the runner: the jobs' senders are dropped with it, and their
     // callers told.

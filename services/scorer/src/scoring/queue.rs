@@ -170,10 +170,6 @@ impl<J> Queue<J> {
         }
     }
 
-    pub(super) fn limits(&self) -> &Limits {
-        &self.limits
-    }
-
     /// Takes work in, or says why not before anything is done for it. `parts` are made only when it is taken in; there are
     /// as many as the offer says.
     pub(super) fn offer<P: IntoIterator<Item = J>>(

@@ -1,8 +1,11 @@
 //! A small model of films, for unit and integration tests alike.
 
+use std::collections::BTreeMap;
+
 use decant_features::{Catalog, Column, Columns, Feature, Role, Schema, Side, Transform, Values};
 use decant_inference::testing::{Graph, runtime};
 use decant_inference::{Golden, Session, Widths};
+use decant_model::{Digest, FileEntry, Lineage, Manifest};
 
 /// Films in the catalog, ids 100 to 107.
 pub(crate) const FILMS: usize = 8;
@@ -116,5 +119,34 @@ pub(crate) fn golden(bias: f32, user: i64, age: f32) -> Golden {
         item,
         expected,
         tolerance: 1e-5,
+    }
+}
+
+/// The files of a bundle.
+pub(crate) type Files = BTreeMap<&'static str, Vec<u8>>;
+
+/// The manifest of some files.
+pub(crate) fn manifest(model: &str, files: &Files) -> Manifest {
+    let entry = |content: &Vec<u8>| FileEntry {
+        sha256: Digest::of(content),
+        size: content.len() as u64,
+    };
+    Manifest {
+        format: Manifest::FORMAT,
+        model: model.parse().unwrap(),
+        files: files
+            .iter()
+            .map(|(path, content)| (path.parse().unwrap(), entry(content)))
+            .collect(),
+        metrics: BTreeMap::new(),
+        lineage: Lineage {
+            student: "student".into(),
+            teachers: Vec::new(),
+            dataset: Digest::of(b"dataset"),
+            job: "job".into(),
+            spec: Digest::of(b"spec"),
+            code_revision: "test".into(),
+            parent: None,
+        },
     }
 }

@@ -14,8 +14,8 @@ use decant_coordination::keys::{self, ClusterKey, ClusterRecord, DesiredKey, Rec
 use decant_coordination::{EmbeddedStore, Keyspace, MetaStore, Txn};
 use decant_inference::{Golden, testing};
 use decant_model::{
-    Active, Arm, BASIS_POINTS, DesiredSlot, Digest, FileEntry, Generation, Lineage, Manifest,
-    ModelVersion, Prepared, SlotName, file,
+    Active, Arm, BASIS_POINTS, DesiredSlot, Digest, Generation, ModelVersion, Prepared, SlotName,
+    file,
 };
 use decant_proto::inference::grpc_inference_service_client::GrpcInferenceServiceClient;
 use decant_proto::scorer::v1 as wire;
@@ -27,7 +27,7 @@ use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 use wire::scorer_service_client::ScorerServiceClient;
 
-use crate::fixture;
+use crate::fixture::{self, Files};
 use crate::switch::Switch;
 
 /// How long anything may take that a test waits for.
@@ -51,9 +51,6 @@ pub(crate) struct Scorer {
     servers: Tasks,
 }
 
-/// The files of a bundle.
-pub(crate) type Files = BTreeMap<&'static str, Vec<u8>>;
-
 /// A sound bundle; the bias tells versions apart.
 pub(crate) fn files(bias: f32) -> Files {
     BTreeMap::from([
@@ -72,32 +69,6 @@ pub(crate) fn wrong_golden(bias: f32) -> Vec<u8> {
     let mut golden: Golden = fixture::golden(bias, 1, 30.0);
     golden.expected[3] += 0.125;
     golden.to_json().unwrap()
-}
-
-/// The manifest of some files.
-pub(crate) fn manifest(model: &str, files: &Files) -> Manifest {
-    let entry = |content: &Vec<u8>| FileEntry {
-        sha256: Digest::of(content),
-        size: content.len() as u64,
-    };
-    Manifest {
-        format: Manifest::FORMAT,
-        model: model.parse().unwrap(),
-        files: files
-            .iter()
-            .map(|(path, content)| (path.parse().unwrap(), entry(content)))
-            .collect(),
-        metrics: BTreeMap::new(),
-        lineage: Lineage {
-            student: "student".into(),
-            teachers: Vec::new(),
-            dataset: Digest::of(b"dataset"),
-            job: "job".into(),
-            spec: Digest::of(b"spec"),
-            code_revision: "test".into(),
-            parent: None,
-        },
-    }
 }
 
 impl World {
@@ -174,7 +145,7 @@ impl World {
         files: &Files,
         key: Option<&SigningKey>,
     ) -> Digest {
-        let manifest = manifest(model, files).to_json().unwrap();
+        let manifest = fixture::manifest(model, files).to_json().unwrap();
         let digest = Digest::of(&manifest);
         let signature = key.map(|key| key.sign(&manifest));
         let mut writer = self

@@ -284,6 +284,21 @@ async fn what_is_unknown_is_not_found_and_what_is_not_ready_is_unavailable() {
     scorer.stop().await;
 }
 
+/// Some were refused, each with a time to come again.
+pub(crate) fn check_busy(refused: impl Iterator<Item = Status>) {
+    let refused: Vec<Status> = refused.collect();
+    assert!(!refused.is_empty(), "nothing was refused");
+    for status in refused {
+        assert_eq!(status.code(), Code::ResourceExhausted);
+        let retry = status.get_details_retry_info().expect("a RetryInfo");
+        assert!(
+            retry
+                .retry_delay
+                .is_some_and(|delay| delay > Duration::ZERO)
+        );
+    }
+}
+
 #[tokio::test]
 async fn a_full_queue_refuses_with_a_time_to_come_again() {
     let scorer = Scorer::start_with(narrow(1_000, 1_000)).await;
@@ -295,17 +310,7 @@ async fn a_full_queue_refuses_with_a_time_to_come_again() {
         })
         .collect();
     let answers = futures::future::join_all(calls).await;
-    let refused: Vec<Status> = answers.into_iter().filter_map(Result::err).collect();
-    assert!(!refused.is_empty(), "nothing was refused");
-    for status in refused {
-        assert_eq!(status.code(), Code::ResourceExhausted);
-        let retry = status.get_details_retry_info().expect("a RetryInfo");
-        assert!(
-            retry
-                .retry_delay
-                .is_some_and(|delay| delay > Duration::ZERO)
-        );
-    }
+    check_busy(answers.into_iter().filter_map(Result::err));
     scorer.answers(1).await;
     scorer.stop().await;
 }

@@ -11,8 +11,8 @@ use decant_proto::scorer::v1 as wire;
 use decant_scorer::Config;
 use wire::ServableState::{Available, End};
 
-use crate::fixture;
-use crate::harness::{Files, Scorer, files, quick, score, wrong_golden};
+use crate::fixture::{self, Files};
+use crate::harness::{Scorer, files, quick, score, wrong_golden};
 
 const OLD: f32 = 0.0;
 const NEW: f32 = 1.5;

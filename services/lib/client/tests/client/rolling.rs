@@ -64,6 +64,15 @@ async fn answers_again(server: &Running) {
     until("it is asked again", || server.asked().len() > asked).await;
 }
 
+/// One that is down and out starts anew, loads its model, and is asked for calls again.
+async fn come_back(server: &mut Running, scorers: &Scorers) {
+    server.load_model();
+    server.restart().await;
+    server.serve();
+    until("it is back", || !ejected(scorers, server)).await;
+    answers_again(server).await;
+}
+
 #[tokio::test]
 async fn no_call_fails_while_scorers_are_restarted() {
     let mut servers = three().await;
@@ -74,11 +83,7 @@ async fn no_call_fails_while_scorers_are_restarted() {
         server.drain();
         until("it is out", || ejected(&scorers, server)).await;
         server.stop().await;
-        server.load_model();
-        server.restart().await;
-        server.serve();
-        until("it is back", || !ejected(&scorers, server)).await;
-        answers_again(server).await;
+        come_back(server, &scorers).await;
     }
     let answers = load.stop().await;
     assert_eq!(answers.len(), 3, "{answers:?}");
@@ -93,11 +98,7 @@ async fn no_call_fails_while_scorers_are_killed() {
         answers_again(server).await;
         server.kill();
         until("it is out", || ejected(&scorers, server)).await;
-        server.load_model();
-        server.restart().await;
-        server.serve();
-        until("it is back", || !ejected(&scorers, server)).await;
-        answers_again(server).await;
+        come_back(server, &scorers).await;
     }
     let answers = load.stop().await;
     assert_eq!(answers.len(), 3, "{answers:?}");

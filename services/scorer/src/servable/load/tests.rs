@@ -1,9 +1,8 @@
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use decant_artifact::{BundleStore, Limits};
 use decant_inference::testing::runtime;
-use decant_model::{FileEntry, Lineage, ModelVersion, Prepared};
+use decant_model::{ModelVersion, Prepared};
 
 use super::*;
 use crate::fixture;
@@ -13,40 +12,17 @@ use crate::servable::manager::Superseded;
 /// Stores a sound bundle, and returns its digest and where its graph lies.
 async fn store(bundles: &BundleStore, folder: &Path) -> (Digest, PathBuf) {
     let golden = fixture::golden(0.5, 1, 30.0);
-    let files: BTreeMap<BundlePath, Bytes> = [
+    let files = fixture::Files::from([
         (file::MODEL, fixture::graph(0.5).to_onnx()),
         (file::FEATURES, fixture::schema().to_json()),
         (file::GOLDEN, golden.to_json().unwrap()),
-    ]
-    .map(|(path, bytes)| (path.parse().unwrap(), bytes.into()))
-    .into();
-    let entry = |bytes: &Bytes| FileEntry {
-        sha256: Digest::of(bytes),
-        size: bytes.len() as u64,
-    };
-    let manifest = Manifest {
-        format: Manifest::FORMAT,
-        model: "films".parse().unwrap(),
-        files: files
-            .iter()
-            .map(|(path, bytes)| (path.clone(), entry(bytes)))
-            .collect(),
-        metrics: BTreeMap::new(),
-        lineage: Lineage {
-            student: "student".into(),
-            teachers: Vec::new(),
-            dataset: Digest::of(b"dataset"),
-            job: "job".into(),
-            spec: Digest::of(b"spec"),
-            code_revision: "test".into(),
-            parent: None,
-        },
-    };
-    let manifest = Bytes::from(manifest.to_json().unwrap());
+    ]);
+    let manifest = Bytes::from(fixture::manifest("films", &files).to_json().unwrap());
     let digest = Digest::of(&manifest);
     let mut writer = bundles.write(digest, manifest, &Limits::default()).unwrap();
-    for (path, bytes) in &files {
-        writer.write(path, bytes.clone()).await.unwrap();
+    for (path, content) in files {
+        let path = path.parse().unwrap();
+        writer.write(&path, content.into()).await.unwrap();
     }
     writer.finish().await.unwrap();
     let hex = Digest::of(&fixture::graph(0.5).to_onnx()).hex();

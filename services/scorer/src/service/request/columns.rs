@@ -1,5 +1,7 @@
 //! Columns of a message, checked in themselves, against each other, and against the names that a model reads.
 
+use std::collections::HashSet;
+
 use decant_features::{Column, Columns, Contradictory, Schema, Side, Values};
 use decant_proto::scorer::v1 as wire;
 use wire::column::Values as WireValues;
@@ -140,8 +142,9 @@ fn convert(column: wire::Column) -> Result<Column, String> {
 /// The same names and types without any row: what is left to compare with the schema when the rows themselves are bad.
 fn hollow(columns: &[Column]) -> Columns {
     let mut hollow: Vec<Column> = Vec::with_capacity(columns.len());
+    let mut names = HashSet::with_capacity(columns.len());
     for column in columns {
-        if hollow.iter().any(|earlier| earlier.name == column.name) {
+        if !names.insert(&column.name) {
             continue;
         }
         let values = match column.values {

@@ -1,0 +1,5 @@
+//! What load drivers share: when calls are due.
+
+mod schedule;
+
+pub use schedule::poisson;
