@@ -1,5 +1,6 @@
 //! Calls that come as a Poisson process, whether they are answered or not: how long each took since it was due.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -153,19 +154,17 @@ impl Seen {
     }
 }
 
-impl std::fmt::Debug for Seen {
+impl std::fmt::Display for Seen {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let bad = self
-            .calls
-            .iter()
-            .map(|call| call.code)
-            .find(|code| *code != Code::Ok);
-        write!(
-            formatter,
-            "{} of {} failed, such as {bad:?}",
-            self.failed(),
-            self.count()
-        )
+        write!(formatter, "{} of {}", self.failed(), self.count())?;
+        let mut codes = BTreeMap::new();
+        for call in self.calls.iter().filter(|call| call.code != Code::Ok) {
+            *codes.entry(format!("{:?}", call.code)).or_insert(0) += 1;
+        }
+        for (code, count) in codes {
+            write!(formatter, ", {count} {code}")?;
+        }
+        Ok(())
     }
 }
 

@@ -218,7 +218,7 @@ impl Bundle {
         succeeded(standalone.decant(&["slot", "set", MODEL, VERSION]));
         let folder: PathBuf = data.join("fetched");
         let to = folder.to_str().unwrap();
-        succeeded(standalone.decant(&["version", "fetch", MODEL, VERSION, to]));
+        succeeded(standalone.decant(&["version", "fetch", MODEL, VERSION, "--to", to]));
         let read = |name: &str| std::fs::read(folder.join(name)).unwrap();
         Self {
             schema: Schema::from_json(&read("features.json")).unwrap(),
