@@ -73,11 +73,12 @@ bench-control-plane: ## Measure etcd's watches, activations, lost leaders, long 
 	@$(WITH_ENV) set -x; cargo test $(LOCKED) --workspace --tests --no-run && \
 		cargo bench $(LOCKED) --profile dev --workspace --bench watch --bench versions --bench stream --bench control_plane
 
+# The programs as they are released: how fast they are is what is asked.
 .PHONY: bench-serving
 bench-serving: ## Measure what serving costs, and how calm it stays under swaps and overload
-	@deploy/bootstrap.sh build runtime data load peers
-	@$(WITH_ENV) set -x; cargo test $(LOCKED) --workspace --tests --no-run && \
-		cargo bench $(LOCKED) --profile dev --workspace --bench serving
+	@deploy/bootstrap.sh build runtime data etcd s3 load peers
+	@$(WITH_ENV) set -x; cargo build $(LOCKED) --release --workspace --bins && \
+		cargo bench $(LOCKED) --workspace --bench serving
 
 .PHONY: lint
 lint: ## Check the formatting and run clippy; a warning is an error

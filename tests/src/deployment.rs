@@ -133,6 +133,14 @@ impl Deployment {
         Process::start("decant-scorer", &[], texts(variables).chain(bundles))
     }
 
+    /// The same on one core only, as measurements need it.
+    pub fn start_scorer_on_core(&self, place: usize, core: usize) -> Process {
+        let bundles = self.bundles(|objects| objects.network.address());
+        let variables = texts(self.scorer_variables(place)).chain(bundles);
+        let wrapper = ["taskset", "--cpu-list", &core.to_string()];
+        Process::start_in(&wrapper, "decant-scorer", variables)
+    }
+
     /// The scorer of this number, whose cache has no more than a mebibyte of disk.
     pub fn start_cramped_scorer(&self, place: usize) -> Process {
         let cache = self.folder().join(format!("cramped-{place}"));

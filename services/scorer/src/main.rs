@@ -13,6 +13,7 @@ use decant_chassis::signal::Signals;
 use decant_coordination::EtcdStore;
 use decant_inference::Runtime;
 use decant_scorer::{App, Settings};
+use tikv_jemallocator::Jemalloc;
 
 /// The scorer: serves what etcd says is wanted, and goes on when etcd is away. Run as many as you need.
 #[derive(Parser)]
@@ -21,6 +22,10 @@ struct Arguments {
     #[command(flatten)]
     common: process::ServiceArguments,
 }
+
+/// Freed memory goes back to the system, from whichever thread it came.
+#[global_allocator]
+static ALLOCATOR: Jemalloc = Jemalloc;
 
 fn main() -> ExitCode {
     let Arguments { common } = Arguments::parse();

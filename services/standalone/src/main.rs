@@ -8,6 +8,7 @@ use decant_chassis::config::{self, ConfigError};
 use decant_chassis::process;
 use decant_chassis::signal::Signals;
 use decant_standalone::{App, Config, Listeners};
+use tikv_jemallocator::Jemalloc;
 
 /// All of Decant in one process: trainer, registry and scorer, with their data in one folder.
 #[derive(Parser)]
@@ -22,6 +23,10 @@ struct Arguments {
     #[arg(long)]
     datasets: Option<PathBuf>,
 }
+
+/// Freed memory goes back to the system, from whichever thread it came.
+#[global_allocator]
+static ALLOCATOR: Jemalloc = Jemalloc;
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();

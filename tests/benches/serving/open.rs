@@ -1,20 +1,23 @@
 //! Calls that come as a Poisson process, whether they are answered or not: how long each took since it was due.
+//!
+//! The requests are encoded once and go straight to HTTP/2, so that one core can ask for several times what the other
+//! answers. How late calls were sent is measured beside how long they took: no answer's time means more than that.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use decant_chassis::client::channel;
+use bytes::{BufMut, Bytes, BytesMut};
 use decant_load::poisson;
-use decant_proto::inference;
-use decant_proto::inference::grpc_inference_service_client::GrpcInferenceServiceClient;
-use decant_proto::scorer::v1 as wire;
-use decant_proto::scorer::v1::scorer_service_client::ScorerServiceClient;
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
+use h2::client::{self, SendRequest};
 use hdrhistogram::Histogram;
+use http::{HeaderMap, Request, Uri};
+use prost::Message;
+use tokio::net::TcpStream;
 use tonic::Code;
-use tonic::transport::Channel;
 
 const CONNECTIONS: usize = 8;
 
@@ -28,8 +31,12 @@ pub(crate) struct Seen {
     calls: Vec<Call>,
 }
 
+#[derive(Clone, Copy)]
 struct Call {
     due: Duration,
+    /// From when it was due to when it was sent.
+    late: Duration,
+    /// From when it was due to the end of the answer.
     took: Duration,
     code: Code,
 }
@@ -42,62 +49,50 @@ impl Load {
     }
 }
 
-pub(crate) async fn score(address: SocketAddr, request: &wire::ScoreRequest, load: Load) -> Seen {
-    let clients = clients(address).map(ScorerServiceClient::new);
-    run(clients.collect(), load, async |mut client| {
-        client.score(request.clone()).await.map(|_| ())
-    })
-    .await
+/// A method with its request, encoded once.
+#[derive(Clone)]
+struct Asked {
+    uri: Uri,
+    body: Bytes,
 }
 
-pub(crate) async fn rank(address: SocketAddr, request: &wire::RankRequest, load: Load) -> Seen {
-    let clients = clients(address).map(ScorerServiceClient::new);
-    run(clients.collect(), load, async |mut client| {
-        client.rank(request.clone()).await.map(|_| ())
-    })
-    .await
-}
-
-pub(crate) async fn infer(
+/// Makes the calls, on several connections in turn.
+pub(crate) async fn calls(
     address: SocketAddr,
-    request: &inference::ModelInferRequest,
+    path: &str,
+    message: &impl Message,
     load: Load,
 ) -> Seen {
-    let clients = clients(address).map(GrpcInferenceServiceClient::new);
-    run(clients.collect(), load, async |mut client| {
-        client.model_infer(request.clone()).await.map(|_| ())
-    })
-    .await
-}
-
-fn clients(address: SocketAddr) -> impl Iterator<Item = Channel> {
-    (0..CONNECTIONS).map(move |_| channel("scorer", &format!("http://{address}")).unwrap())
-}
-
-async fn run<C: Clone>(
-    clients: Vec<C>,
-    load: Load,
-    call: impl AsyncFn(C) -> Result<(), tonic::Status>,
-) -> Seen {
-    for client in &clients {
-        // Connects.
-        let _ = call(client.clone()).await;
+    let mut body = BytesMut::new();
+    body.put_u8(0);
+    body.put_u32(message.encoded_len() as u32);
+    message.encode(&mut body).unwrap();
+    let asked = Asked {
+        uri: format!("http://{address}{path}").parse().unwrap(),
+        body: body.freeze(),
+    };
+    let mut connections = Vec::new();
+    for _ in 0..CONNECTIONS {
+        connections.push(connect(address).await);
     }
     let started = Instant::now();
     let mut calls = Vec::with_capacity(load.due.len());
     let mut under_way = FuturesUnordered::new();
     let mut due = load.due.into_iter().enumerate().peekable();
-    let call = &call;
     // Timers are a millisecond apart; calls are not. So the time is looked at over and over, between answers.
     while due.peek().is_some() || !under_way.is_empty() {
-        while let Some((number, at)) = due.next_if(|(_, at)| started.elapsed() >= *at) {
-            let client = clients[number % clients.len()].clone();
+        while let Some((number, due)) = due.next_if(|(_, due)| started.elapsed() >= *due) {
+            let connection = connections[number % CONNECTIONS].clone();
+            let asked = asked.clone();
             under_way.push(async move {
-                let outcome = call(client).await;
+                let late = started.elapsed() - due;
+                let code = call(connection, asked).await;
+                let took = started.elapsed() - due;
                 Call {
-                    due: at,
-                    took: started.elapsed().saturating_sub(at),
-                    code: outcome.err().map_or(Code::Ok, |status| status.code()),
+                    due,
+                    late,
+                    took,
+                    code,
                 }
             });
         }
@@ -107,6 +102,47 @@ async fn run<C: Clone>(
         tokio::task::yield_now().await;
     }
     Seen { calls }
+}
+
+async fn connect(address: SocketAddr) -> SendRequest<Bytes> {
+    let stream = TcpStream::connect(address).await.unwrap();
+    stream.set_nodelay(true).unwrap();
+    let (requests, connection) = client::Builder::new()
+        .initial_window_size(1 << 20)
+        .initial_connection_window_size(1 << 26)
+        .handshake(stream)
+        .await
+        .unwrap();
+    // It ends when the last of its senders has gone.
+    tokio::spawn(connection);
+    requests
+}
+
+async fn call(connection: SendRequest<Bytes>, asked: Asked) -> Code {
+    code(connection, asked).await.unwrap_or(Code::Unavailable)
+}
+
+async fn code(connection: SendRequest<Bytes>, asked: Asked) -> Result<Code, h2::Error> {
+    let request = Request::post(asked.uri)
+        .header("content-type", "application/grpc")
+        .header("te", "trailers")
+        .body(())
+        .unwrap();
+    let mut connection = connection.ready().await?;
+    let (answer, mut stream) = connection.send_request(request, false)?;
+    stream.send_data(asked.body, true)?;
+    let (head, mut body) = answer.await?.into_parts();
+    while let Some(data) = body.data().await {
+        body.flow_control().release_capacity(data?.len())?;
+    }
+    // An answer without a body has its status in its head.
+    let trailers = body.trailers().await?.unwrap_or(head.headers);
+    Ok(status(&trailers))
+}
+
+fn status(trailers: &HeaderMap) -> Code {
+    let status = trailers.get("grpc-status");
+    status.map_or(Code::Unknown, |status| Code::from_bytes(status.as_bytes()))
 }
 
 impl Seen {
@@ -128,34 +164,33 @@ impl Seen {
 
     /// Of the calls that were answered.
     pub(crate) fn quantile(&self, quantile: f64) -> Duration {
-        at(self.with(Code::Ok), quantile)
+        at(self.with(Code::Ok).map(|call| call.took), quantile)
     }
 
     pub(crate) fn refused_quantile(&self, quantile: f64) -> Duration {
-        at(self.with(Code::ResourceExhausted), quantile)
+        let refused = self.with(Code::ResourceExhausted);
+        at(refused.map(|call| call.took), quantile)
+    }
+
+    /// How late the calls were sent: the measuring side's own error.
+    pub(crate) fn late(&self, quantile: f64) -> Duration {
+        at(self.calls.iter().map(|call| call.late), quantile)
     }
 
     /// The calls that were due when the condition held, and the others.
     pub(crate) fn split(&self, condition: impl Fn(Duration) -> bool) -> (Seen, Seen) {
-        let copy = |call: &Call| Call { ..*call };
-        let (yes, no): (Vec<Call>, Vec<Call>) = self
-            .calls
-            .iter()
-            .map(copy)
-            .partition(|call| condition(call.due));
+        let calls = self.calls.iter().copied();
+        let (yes, no): (Vec<Call>, Vec<Call>) = calls.partition(|call| condition(call.due));
         (Seen { calls: yes }, Seen { calls: no })
     }
 
-    fn with(&self, code: Code) -> impl Iterator<Item = Duration> {
-        self.calls
-            .iter()
-            .filter(move |call| call.code == code)
-            .map(|call| call.took)
+    fn with(&self, code: Code) -> impl Iterator<Item = &Call> {
+        self.calls.iter().filter(move |call| call.code == code)
     }
 }
 
-impl std::fmt::Display for Seen {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for Seen {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "{} of {}", self.failed(), self.count())?;
         let mut codes = BTreeMap::new();
         for call in self.calls.iter().filter(|call| call.code != Code::Ok) {
@@ -168,7 +203,7 @@ impl std::fmt::Display for Seen {
     }
 }
 
-/// A quantile of times, to three digits of a microsecond.
+/// A quantile of times, to three digits.
 pub(crate) fn at(times: impl Iterator<Item = Duration>, quantile: f64) -> Duration {
     let mut histogram = Histogram::<u64>::new_with_bounds(1, 60_000_000_000, 3).unwrap();
     for time in times {
