@@ -9,6 +9,7 @@ mod documents;
 mod discovery;
 mod bad_jobs;
 mod main_job;
+mod client;
 mod oip;
 mod processes;
 mod programs;

@@ -57,6 +57,11 @@ where
                     let refusal = Refusal::of(&status);
                     let failure = call.failed(in_flight, &refusal, &status);
                     let Some(pause) = call.pause(&refusal) else {
+                        // A scorer without time for it speaks for itself alone; and whoever is asked later has less.
+                        if matches!(refusal, Refusal::Late) && !running.is_empty() {
+                            next_attempt = None;
+                            continue;
+                        }
                         return Err(failure);
                     };
                     match call.again(false) {
@@ -191,7 +196,7 @@ impl<'a> Call<'a> {
                 Some(pause.mul_f64(rand::random_range(0.5..1.0)))
             }
             Refusal::Busy(retry_after) => Some(*retry_after),
-            Refusal::Silent | Refusal::Final => None,
+            Refusal::Silent | Refusal::Late | Refusal::Final => None,
         }
     }
 
@@ -214,7 +219,9 @@ impl<'a> Call<'a> {
             Refusal::Unavailable => in_flight.finish(Outcome::Failed(Failure::Unavailable)),
             Refusal::Broken => in_flight.finish(Outcome::Failed(Failure::Broken)),
             Refusal::Busy(retry_after) => in_flight.finish(Outcome::Busy(*retry_after)),
-            Refusal::Final => in_flight.finish(Outcome::Answered { load: None }),
+            Refusal::Late | Refusal::Final => {
+                in_flight.finish(Outcome::Answered { load: None });
+            }
             Refusal::Silent => drop(in_flight),
         }
         error(status, self.deadline, tried)

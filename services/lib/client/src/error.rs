@@ -151,6 +151,8 @@ pub(crate) enum Refusal {
     Broken,
     /// No answer before the deadline.
     Silent,
+    /// It said that the time left is too short, or over. One that was asked earlier may still answer in time.
+    Late,
     /// Asking again would not help.
     Final,
 }
@@ -169,6 +171,8 @@ impl Refusal {
         match status.code() {
             Code::Unavailable => Self::Unavailable,
             Code::ResourceExhausted => Self::Busy(retry_after(status)),
+            // CANCELLED is what the scorer's transport says when it is quicker than the scorer to see the deadline pass.
+            Code::DeadlineExceeded | Code::Cancelled => Self::Late,
             _ => Self::Final,
         }
     }
@@ -188,7 +192,7 @@ pub(crate) fn error(status: &Status, deadline: Duration, tried: Tried) -> Error 
             message: causes(status),
             tried,
         },
-        Refusal::Silent => Error::Expired { deadline, tried },
+        Refusal::Silent | Refusal::Late => Error::Expired { deadline, tried },
         Refusal::Final => match status.code() {
             Code::InvalidArgument => Error::Invalid {
                 violations: violations(status),
@@ -196,8 +200,6 @@ pub(crate) fn error(status: &Status, deadline: Duration, tried: Tried) -> Error 
             },
             Code::NotFound => Error::NotFound { message, tried },
             Code::FailedPrecondition => Error::Precondition { message, tried },
-            // CANCELLED is what the scorer's transport says when it is quicker than the scorer to see the deadline pass.
-            Code::DeadlineExceeded | Code::Cancelled => Error::Expired { deadline, tried },
             code => Error::Unexpected {
                 code,
                 message,

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use decant_client::Error;
-use decant_proto::status::busy;
+use decant_proto::status::{ErrorCode, busy};
 use tokio::task::JoinSet;
 
 use crate::running::{Running, answering, builder, page, repeat_until, until};
@@ -67,6 +67,25 @@ async fn a_slow_answer_counts_when_it_is_the_first() {
     let scorers = builder(&servers).deadline(deadline).build().unwrap();
     answering(&scorers).await;
     assert_eq!(servers.map(|server| server.asked().len()), [1, 1]);
+}
+
+#[tokio::test]
+async fn a_second_scorer_without_time_for_it_does_not_end_the_firsts_work() {
+    let (slow, late) = (Running::start(1).await, Running::start(2).await);
+    let deadline = Duration::from_secs(4);
+    slow.acts([Act::Slow(deadline * 5 / 8)]);
+    // As a scorer says at once that knows how long such a call takes.
+    late.acts([Act::Refuse(ErrorCode::Expired.status("too late"))]);
+    let scorers = builder([&slow, &late]).deadline(deadline).build().unwrap();
+    let call = async || match scorers.rank(&page()).await {
+        Ok(ranked) => assert_eq!(ranked.served_by.version, 1),
+        Err(error) => {
+            assert_eq!(error.tried().attempts, 1, "it was the first: {error}");
+            assert!(slow.asked().is_empty());
+        }
+    };
+    repeat_until("the slow one is asked", || !slow.asked().is_empty(), call).await;
+    assert!(!late.asked().is_empty());
 }
 
 #[tokio::test]
