@@ -13,7 +13,7 @@ use crate::servable::{Manager, Status};
 /// The statistics of one version in memory, of all of a slot, or of all there are.
 ///
 /// # Errors
-/// When there is no such slot, or it has no such version.
+/// When no such slot is known, or it has no such version.
 pub(super) fn select(
     manager: &Manager,
     name: &str,
@@ -24,12 +24,7 @@ pub(super) fn select(
     if !name.is_empty() {
         let Asked { place, version } = Asked::read(Fields::NAME, name, version)?;
         let table = manager.table();
-        let Some(entry) = table.get(&place) else {
-            return Err(CallError::UnknownSlot {
-                model: place.model,
-                slot: place.slot,
-            });
-        };
+        let entry = table.find(&place)?;
         statuses.retain(|status| {
             let same_version = version.is_none_or(|version| status.prepared.version == version);
             status.place == place && same_version
