@@ -30,6 +30,8 @@ pub(crate) enum CallError {
     Invalid(Vec<Violation>),
     #[error("this scorer has no slot `{slot}` of a model `{model}`")]
     UnknownSlot { model: ModelName, slot: SlotName },
+    #[error("this scorer has not yet learnt what it is to serve")]
+    NotLearnt,
     #[error("version {} is not in service in slot `{slot}` of model `{model}`; in service: {}", .version.get(), numbers(in_service))]
     UnknownVersion {
         model: ModelName,

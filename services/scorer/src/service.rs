@@ -77,12 +77,7 @@ impl Service {
             return Err(CallError::Draining);
         }
         let table = self.manager.table();
-        let Some(entry) = table.get(&place) else {
-            return Err(CallError::UnknownSlot {
-                model: place.model,
-                slot: place.slot,
-            });
-        };
+        let entry = table.find(&place)?;
         let pinned = match version {
             Some(version) if !entry.handles().is_empty() => {
                 let unknown = || CallError::UnknownVersion {

@@ -204,7 +204,10 @@ fn served_by(handle: &Handle, scored: &Scored) -> HashMap<String, wire::InferPar
         ("decant_arm", text(arm.to_owned())),
         ("decant_generation", count(part.generation.0)),
         ("decant_queue_micros", micros(scored.queue)),
-        ("decant_compute_micros", micros(scored.compute)),
+        (
+            "decant_compute_micros",
+            micros(scored.compute.until_scored()),
+        ),
         (
             "decant_load",
             ParameterChoice::DoubleParam(scored.load.into()),

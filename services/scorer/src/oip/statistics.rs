@@ -7,13 +7,13 @@ use decant_proto::inference as wire;
 use super::names::{self, Asked, Fields};
 use super::repository;
 use crate::error::{CallError, Violation};
-use crate::servable::statistics::{Total, Totals};
+use crate::servable::statistics::{Computed, Total, Totals};
 use crate::servable::{Manager, Status};
 
 /// The statistics of one version in memory, of all of a slot, or of all there are.
 ///
 /// # Errors
-/// When there is no such slot, or it has no such version.
+/// When no such slot is known, or it has no such version.
 pub(super) fn select(
     manager: &Manager,
     name: &str,
@@ -24,12 +24,7 @@ pub(super) fn select(
     if !name.is_empty() {
         let Asked { place, version } = Asked::read(Fields::NAME, name, version)?;
         let table = manager.table();
-        let Some(entry) = table.get(&place) else {
-            return Err(CallError::UnknownSlot {
-                model: place.model,
-                slot: place.slot,
-            });
-        };
+        let entry = table.find(&place)?;
         statuses.retain(|status| {
             let same_version = version.is_none_or(|version| status.prepared.version == version);
             status.place == place && same_version
@@ -58,38 +53,42 @@ fn message(status: Status) -> Option<wire::ModelStatistics> {
         compute,
         rows,
         last,
-        sizes,
+        batches,
     } = status.totals?;
-    // Encoding counts as inference, and scores are ready as they come.
-    let neither = |total: Total| {
-        Some(wire::StatisticDuration {
-            count: total.count,
-            ns: 0,
-        })
-    };
-    let batch = |(size, total): (u64, Total)| wire::InferBatchStatistics {
-        batch_size: size,
-        compute_input: neither(total),
-        compute_infer: Some(duration(total)),
-        compute_output: neither(total),
-    };
+    let execution_count = batches.iter().map(|(_, computed)| computed.count).sum();
+    let [compute_input, compute_infer, compute_output] = steps(compute);
     Some(wire::ModelStatistics {
         name: names::name(&status.place),
         version: status.prepared.version.get().to_string(),
         last_inference: last.map_or(0, millis),
         inference_count: rows,
-        // Each call is scored by itself.
-        execution_count: compute.count,
+        execution_count,
         inference_stats: Some(wire::InferStatistics {
             success: Some(duration(succeeded)),
             fail: Some(duration(failed)),
             queue: Some(duration(queue)),
-            compute_input: neither(compute),
-            compute_infer: Some(duration(compute)),
-            compute_output: neither(compute),
+            compute_input,
+            compute_infer,
+            compute_output,
         }),
-        batch_stats: sizes.into_iter().map(batch).collect(),
+        batch_stats: batches.into_iter().map(batch).collect(),
     })
+}
+
+fn batch((batch_size, computed): (u64, Computed)) -> wire::InferBatchStatistics {
+    let [compute_input, compute_infer, compute_output] = steps(computed);
+    wire::InferBatchStatistics {
+        batch_size,
+        compute_input,
+        compute_infer,
+        compute_output,
+    }
+}
+
+/// Input, infer and output, each as often as all of them.
+fn steps(computed: Computed) -> [Option<wire::StatisticDuration>; 3] {
+    let Computed { count, times } = computed;
+    [times.input, times.infer, times.output].map(|time| Some(duration(Total { count, time })))
 }
 
 fn duration(total: Total) -> wire::StatisticDuration {

@@ -9,6 +9,7 @@ use super::job::{Candidates, Part, Work};
 use super::queue::Taken;
 use crate::error::CallError;
 use crate::servable::Servable;
+use crate::servable::statistics::ComputeTimes;
 
 /// A runner's buffers. They keep their size from batch to batch, and so take no memory on the way.
 #[derive(Default)]
@@ -16,6 +17,24 @@ pub(super) struct Workbench {
     query: Encoded,
     item: Encoded,
     scores: Vec<f32>,
+}
+
+/// Times steps that follow each other, with one look at the clock for each.
+struct Clock {
+    step_began: Instant,
+}
+
+impl Clock {
+    fn start() -> Self {
+        Self {
+            step_began: Instant::now(),
+        }
+    }
+
+    fn lap(&mut self) -> Duration {
+        let now = Instant::now();
+        now - std::mem::replace(&mut self.step_began, now)
+    }
 }
 
 impl Workbench {
@@ -29,7 +48,13 @@ impl Workbench {
         let handle = first.job.job.handle.clone();
         let servable = handle.servable();
         match self.compute(session, servable, &parts) {
-            Ok(took) => self.answer(servable, &parts, took, load),
+            Ok(times) => {
+                // Before anybody is answered: whoever has an answer finds its batch counted.
+                servable.statistics().record_batch(self.scores.len(), times);
+                for Taken { job: part, waited } in &parts {
+                    part.computed(*waited, times, load);
+                }
+            }
             // One of several may have been the cause, and the others are not to suffer for it.
             Err(error) if parts.len() > 1 => {
                 tracing::warn!(%error, requests = parts.len(), "a batch failed; its requests are computed one by one");
@@ -41,13 +66,14 @@ impl Workbench {
         }
     }
 
+    /// Encodes, scores, and gives each request its scores.
     fn compute(
         &mut self,
         session: usize,
         servable: &Servable,
         parts: &[Taken<Part>],
-    ) -> Result<Duration, CallError> {
-        let began = Instant::now();
+    ) -> Result<ComputeTimes, CallError> {
+        let mut clock = Clock::start();
         let layout = servable.schema().layout();
         self.query.reset(&layout.query);
         self.item.reset(&layout.item);
@@ -80,11 +106,19 @@ impl Workbench {
                 }
             }
         }
+        let input = clock.lap();
         let item = catalog_rows.unwrap_or_else(|| Rows::from(&self.item));
         servable.compute(session, Rows::from(&self.query), item, &mut self.scores)?;
-        let took = began.elapsed();
-        servable.learn(self.scores.len(), took);
-        Ok(took)
+        let infer = clock.lap();
+        self.hand_out(servable, parts);
+        let output = clock.lap();
+        let times = ComputeTimes {
+            input,
+            infer,
+            output,
+        };
+        servable.learn(self.scores.len(), times.until_scored());
+        Ok(times)
     }
 
     fn encode(&mut self, servable: &Servable, side: Side, columns: &Columns, part: &Part) {
@@ -101,13 +135,13 @@ impl Workbench {
         schema.encode_into(Side::Query, query, 0..1, &mut self.query);
     }
 
-    fn answer(&self, servable: &Servable, parts: &[Taken<Part>], took: Duration, load: f32) {
+    fn hand_out(&self, servable: &Servable, parts: &[Taken<Part>]) {
         let mut rest = &self.scores[..];
-        for Taken { job: part, waited } in parts {
+        for Taken { job: part, .. } in parts {
             let (scores, others) = rest.split_at(part.rows.len());
             rest = others;
             match check_finite(scores) {
-                Ok(()) => part.scored(scores, *waited, took, load),
+                Ok(()) => part.scored(scores),
                 Err(Error::NotFinite { row, value }) => {
                     let row = part.rows.start + row;
                     tracing::error!(digest = %servable.digest(), row, value, "a score is not finite");

@@ -11,6 +11,7 @@ use tokio::sync::oneshot;
 use super::top::{Ranked, best};
 use crate::error::CallError;
 use crate::servable::Handle;
+use crate::servable::statistics::ComputeTimes;
 
 /// What is to be done. Columns fit the version's schema.
 #[derive(Debug)]
@@ -57,7 +58,7 @@ pub(crate) struct Scored {
     /// How long it waited before work began.
     pub(crate) queue: Duration,
     /// How long the batches took that it was part of.
-    pub(crate) compute: Duration,
+    pub(crate) compute: ComputeTimes,
     /// How busy the runners were when it was done.
     pub(crate) load: f32,
 }
@@ -103,7 +104,7 @@ struct Progress {
     /// Whether several parts brought their best, each in its own order.
     merge: bool,
     queue: Option<Duration>,
-    compute: Duration,
+    compute: ComputeTimes,
 }
 
 /// Some rows of a request.
@@ -134,7 +135,7 @@ impl Job {
                 ranked: Vec::new(),
                 merge: false,
                 queue: None,
-                compute: Duration::ZERO,
+                compute: ComputeTimes::default(),
             }),
         }
     }
@@ -163,11 +164,10 @@ impl Part {
             .is_some_and(|answer| !answer.is_closed())
     }
 
-    /// Takes in the scores of its rows; the last part of a request answers it.
-    pub(super) fn scored(&self, scores: &[f32], queue: Duration, compute: Duration, load: f32) {
+    /// Takes in the scores of its rows.
+    pub(super) fn scored(&self, scores: &[f32]) {
         let ranked = self.best(scores);
         let mut progress = self.job.lock();
-        let progress = &mut *progress;
         match ranked {
             None => progress.scores[self.rows.clone()].copy_from_slice(scores),
             Some(ranked) if progress.ranked.is_empty() => progress.ranked = ranked,
@@ -176,6 +176,13 @@ impl Part {
                 progress.merge = true;
             }
         }
+    }
+
+    /// Its batch is done; the last part of a request answers it, unless it has failed. Apart from taking in the scores,
+    /// because only then is it known how long that took for the whole batch.
+    pub(super) fn computed(&self, queue: Duration, compute: ComputeTimes, load: f32) {
+        let mut progress = self.job.lock();
+        let progress = &mut *progress;
         progress.queue.get_or_insert(queue);
         progress.compute += compute;
         progress.parts_left -= 1;

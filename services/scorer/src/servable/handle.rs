@@ -6,9 +6,15 @@ use std::sync::Arc;
 use decant_model::{Active, Arm, Generation, ModelVersion};
 
 use super::{Place, Servable};
+use crate::error::CallError;
 
 /// Which versions are in service, by place. Replaced as a whole, never changed.
-pub(crate) type Table = HashMap<Place, Entry>;
+#[derive(Default)]
+pub(crate) struct Table {
+    entries: HashMap<Place, Entry>,
+    /// Whether all that is wanted has an entry. Before anybody has said what is wanted, nothing is known to be unknown.
+    synced: bool,
+}
 
 /// One place's versions in service: those of one generation, all or none.
 #[derive(Clone, Default)]
@@ -31,6 +37,33 @@ pub(crate) struct Part {
     pub(crate) place: Place,
     pub(crate) active: Active,
     pub(crate) generation: Generation,
+}
+
+impl Table {
+    pub(super) fn new(entries: HashMap<Place, Entry>, synced: bool) -> Self {
+        Self { entries, synced }
+    }
+
+    pub(crate) fn get(&self, place: &Place) -> Option<&Entry> {
+        self.entries.get(place)
+    }
+
+    /// The entry of a place that was asked for.
+    ///
+    /// # Errors
+    /// When there is no such place, or it is too early to say so.
+    pub(crate) fn find(&self, place: &Place) -> Result<&Entry, CallError> {
+        self.get(place).ok_or_else(|| {
+            if self.synced {
+                CallError::UnknownSlot {
+                    model: place.model.clone(),
+                    slot: place.slot.clone(),
+                }
+            } else {
+                CallError::NotLearnt
+            }
+        })
+    }
 }
 
 impl Entry {

@@ -1,6 +1,6 @@
 //! Compares what is wanted with what is there, says what to load next, and publishes what has been loaded.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -10,6 +10,7 @@ use decant_model::{Arm, DesiredSlot, Digest, Generation, Prepared, PublicKey};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use super::handle::Entry;
 use super::load::LoadError;
 use super::place::{PlaceState, Retired, Urgency};
 use super::statistics::Totals;
@@ -312,15 +313,16 @@ impl Manager {
 
     /// Makes the state visible to requests and health checks, and wakes who may have something to do.
     fn publish(&self, shared: &Shared) {
-        let table: Table = shared
+        let entries: HashMap<Place, Entry> = shared
             .places
             .iter()
             .map(|(place, state)| (place.clone(), state.entry()))
             .collect();
-        let places = table
+        let places = entries
             .iter()
             .map(|(place, entry)| (place.clone(), entry.is_ready()))
             .collect();
+        let table = Table::new(entries, shared.synced);
         self.table.store(Arc::new(table));
         self.report(shared);
         let settled = shared.synced && shared.places.values().all(PlaceState::is_settled);

@@ -115,7 +115,7 @@ fn served_by(handle: &Handle, scored: &Scored) -> wire::ServedBy {
     let arm = Some(known.active.arm);
     wire::ServedBy {
         queue_micros: micros(scored.queue),
-        compute_micros: micros(scored.compute),
+        compute_micros: micros(scored.compute.until_scored()),
         load: scored.load,
         ..part(&known.place, prepared, arm, known.generation)
     }

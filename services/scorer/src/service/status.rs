@@ -13,7 +13,9 @@ impl From<CallError> for Status {
             | CallError::UnknownVersion { .. }
             | CallError::UnknownItems { .. } => ErrorCode::NotFound,
             CallError::NoCatalog | CallError::NotDecidedHere(_) => ErrorCode::Precondition,
-            CallError::NotReady { .. } | CallError::Draining => ErrorCode::NotReady,
+            CallError::NotLearnt | CallError::NotReady { .. } | CallError::Draining => {
+                ErrorCode::NotReady
+            }
             CallError::Busy { .. } => ErrorCode::Busy,
             CallError::Expired => ErrorCode::Expired,
             CallError::Model(_) | CallError::Broken => ErrorCode::Internal,

@@ -5,10 +5,12 @@ use std::path::PathBuf;
 
 use decant_coordination::keys::ObservedKey;
 use decant_model::{DesiredSlot, Digest, file};
+use decant_proto::inference as oip;
 use decant_proto::scorer::v1::ServableState::Available;
+use tonic::Code;
 use tonic_health::pb::health_check_response::ServingStatus;
 
-use crate::harness::{Scorer, World, desired, eventually, files, prepared};
+use crate::harness::{Scorer, World, desired, eventually, files, prepared, quick, score};
 use crate::member::observed;
 
 const NEW: f32 = 1.5;
@@ -101,6 +103,49 @@ async fn a_store_that_is_away_or_stalls_holds_nobody_up() {
     world.store.stall();
     let scorer = Scorer::start_member(world).await;
     scorer.answers(1).await;
+    scorer.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_start_without_cache_and_store_calls_nothing_unknown_before_the_store_has_answered() {
+    let world = World::new();
+    let store = world.store.store();
+    world.store.put(None);
+    let scorer = Scorer::start_in(world, quick()).await;
+    let refused = async || {
+        let answer = scorer.client.clone().score(score(1, &[100])).await;
+        answer.unwrap_err()
+    };
+    let statistics = async || {
+        let request = oip::ModelStatisticsRequest {
+            name: "films".into(),
+            version: String::new(),
+        };
+        let answer = scorer.inference.clone().model_statistics(request).await;
+        answer.unwrap_err()
+    };
+    for status in [refused().await, statistics().await] {
+        assert_eq!(status.code(), Code::Unavailable, "{status:?}");
+        assert!(
+            status.message().contains("not yet learnt"),
+            "{}",
+            status.message()
+        );
+    }
+    let ready = oip::ModelReadyRequest {
+        name: "films".into(),
+        version: String::new(),
+    };
+    let ready = scorer.inference.clone().model_ready(ready).await;
+    assert!(!ready.unwrap().into_inner().ready);
+
+    scorer.world.store.put(Some(store));
+    eventually("the slot is unknown", || async {
+        refused().await.code() == Code::NotFound
+    })
+    .await;
+    assert_eq!(statistics().await.code(), Code::NotFound);
+    scorer.pour(1, &files(0.0)).await;
     scorer.stop().await;
 }
 

@@ -6,6 +6,7 @@ use decant_features::{Column, Columns, Values};
 use super::*;
 use crate::fixture;
 use crate::scoring::Candidates;
+use crate::servable::statistics::ComputeTimes;
 
 fn limits() -> Limits {
     Limits {
@@ -61,6 +62,15 @@ fn score(handle: &Handle, rows: usize) -> Call {
     )
 }
 
+/// The rows of the batches that were computed, and how many there were of each size.
+fn batches(handle: &Handle) -> Vec<(u64, u64)> {
+    let totals = handle.servable().statistics().totals();
+    let batches = totals.batches.into_iter();
+    batches
+        .map(|(rows, computed)| (rows, computed.count))
+        .collect()
+}
+
 /// Sees to it that the future has begun to wait.
 async fn begin<F: Future>(future: std::pin::Pin<&mut F>) {
     let mut future = Some(future);
@@ -87,11 +97,38 @@ async fn requests_are_answered_and_the_queued_ones_finished_at_the_end() {
     ));
     for waiting in waiting {
         let scored = waiting.answered().await.unwrap();
-        assert!(scored.compute > Duration::ZERO);
+        assert!(scored.compute.until_scored() > Duration::ZERO);
         for (got, wanted) in scored.into_scores().unwrap().iter().zip(&expected) {
             assert!((got - wanted).abs() < 1e-6, "{got} {wanted}");
         }
     }
+    pool.drained().await;
+    tasks.stop(Duration::from_secs(5)).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_batch_is_counted_once_by_its_own_rows() {
+    let (tasks, _failures) = Tasks::new();
+    let (pool, handle) = (Pool::start(&tasks, limits()), Handle::for_tests());
+    // Four share a batch, and the last one is split into parts of 64 rows.
+    let waiting: Vec<Waiting> = [3, 3, 3, 3, 130]
+        .map(|rows| pool.submit(score(&handle, rows)).unwrap())
+        .into();
+    let mut times = Vec::new();
+    for waiting in waiting {
+        times.push(waiting.answered().await.unwrap().compute);
+    }
+    assert_eq!(batches(&handle), [(2, 1), (12, 1), (64, 2)]);
+    // Those who share a batch were each part of all of it.
+    assert_eq!(times[..4], [times[0]; 4]);
+    let mut expected = times[0];
+    expected += times[4];
+    let mut counted = ComputeTimes::default();
+    for (_, computed) in handle.servable().statistics().totals().batches {
+        counted += computed.times;
+    }
+    assert_eq!(counted, expected);
+    pool.close();
     pool.drained().await;
     tasks.stop(Duration::from_secs(5)).await.unwrap();
 }
@@ -176,6 +213,8 @@ async fn one_request_that_fails_does_not_fail_its_batch() {
     assert!(good.answered().await.is_ok());
     assert!(matches!(bad.answered().await, Err(CallError::NoCatalog)));
     assert!(again.answered().await.is_ok());
+    // The good ones shared a batch; what failed is none.
+    assert_eq!(batches(&handle), [(4, 1)]);
     pool.close();
     pool.drained().await;
     tasks.stop(Duration::from_secs(5)).await.unwrap();

@@ -3,6 +3,7 @@ use std::time::Duration;
 use decant_model::{Active, BASIS_POINTS, ModelVersion};
 
 use super::*;
+use crate::error::CallError;
 use crate::fixture;
 use crate::scoring::Cost;
 use crate::servable::load::Step;
@@ -237,8 +238,28 @@ fn a_removed_slot_is_unknown_and_an_empty_one_is_not_ready() {
             .is_some_and(|entry| entry.route().is_err())
     );
     manager.aspire(BTreeMap::new());
-    assert!(manager.table().is_empty());
+    assert!(matches!(
+        manager.table().find(&place()),
+        Err(CallError::UnknownSlot { .. })
+    ));
     assert_eq!(manager.take_retired(None).unwrap().len(), 1);
+}
+
+#[test]
+fn no_slot_is_unknown_before_anybody_has_said_which_are_wanted() {
+    let manager = Manager::new(RETRY);
+    let found = |place: &Place| manager.table().find(place).map(|_| ());
+    assert!(matches!(found(&place()), Err(CallError::NotLearnt)));
+    // A doubt says nothing of what is wanted.
+    manager.set_frozen(Some("doubted".to_owned()));
+    assert!(matches!(found(&place()), Err(CallError::NotLearnt)));
+    want(&manager, 1, &[1]);
+    assert!(found(&place()).is_ok());
+    let other = Place {
+        model: "books".parse().unwrap(),
+        slot: Default::default(),
+    };
+    assert!(matches!(found(&other), Err(CallError::UnknownSlot { .. })));
 }
 
 #[test]
@@ -278,7 +299,13 @@ fn a_pinned_version_outlives_its_time_in_service() {
     let manager = Manager::new(RETRY);
     want(&manager, 1, &[1]);
     load_next(&manager);
-    let pinned = manager.table()[&place()].route().unwrap().clone();
+    let pinned = manager
+        .table()
+        .get(&place())
+        .unwrap()
+        .route()
+        .unwrap()
+        .clone();
     for generation in 2..=3 {
         want(&manager, generation, &[generation]);
         load_next(&manager);
