@@ -12,11 +12,12 @@ use bytes::{BufMut, Bytes, BytesMut};
 use decant_load::poisson;
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
-use h2::client::{self, SendRequest};
+use h2::client::{self, Connection, SendRequest};
 use hdrhistogram::Histogram;
 use http::{HeaderMap, Request, Uri};
 use prost::Message;
 use tokio::net::TcpStream;
+use tokio::task::JoinSet;
 use tonic::Code;
 
 const CONNECTIONS: usize = 8;
@@ -71,9 +72,13 @@ pub(crate) async fn calls(
         uri: format!("http://{address}{path}").parse().unwrap(),
         body: body.freeze(),
     };
+    // The connections end with this set.
+    let mut driven = JoinSet::new();
     let mut connections = Vec::new();
     for _ in 0..CONNECTIONS {
-        connections.push(connect(address).await);
+        let (requests, connection) = connect(address).await;
+        driven.spawn(connection);
+        connections.push(requests);
     }
     let started = Instant::now();
     let mut calls = Vec::with_capacity(load.due.len());
@@ -104,18 +109,15 @@ pub(crate) async fn calls(
     Seen { calls }
 }
 
-async fn connect(address: SocketAddr) -> SendRequest<Bytes> {
+async fn connect(address: SocketAddr) -> (SendRequest<Bytes>, Connection<TcpStream, Bytes>) {
     let stream = TcpStream::connect(address).await.unwrap();
     stream.set_nodelay(true).unwrap();
-    let (requests, connection) = client::Builder::new()
+    client::Builder::new()
         .initial_window_size(1 << 20)
         .initial_connection_window_size(1 << 26)
         .handshake(stream)
         .await
-        .unwrap();
-    // It ends when the last of its senders has gone.
-    tokio::spawn(connection);
-    requests
+        .unwrap()
 }
 
 async fn call(connection: SendRequest<Bytes>, asked: Asked) -> Code {

@@ -1,7 +1,6 @@
 //! Raw features as named columns, the same for a training table and for a request.
 
-use std::collections::HashSet;
-
+use foldhash::{HashSet, HashSetExt};
 use thiserror::Error;
 
 /// The values of a column, all of one type. Where a row's value is missing, what stands here is ignored.

@@ -340,30 +340,47 @@ fn encode_numbers(
     let present = (first_row..).zip(rows);
     for (out_row, row) in present.filter(|(_, row)| column.is_present(*row)) {
         let at = out_row * out.dense_width + dense_column;
-        let width = transform.dense_columns();
-        let cells = out.dense[at..at + width].iter_mut();
-        let raw = column
-            .range(row)
-            .map(|position| number(&column.values, position));
+        let cells = &mut out.dense[at..at + transform.dense_columns()];
+        let range = column.range(row);
         match transform {
             Transform::Standard { mean, deviation } => {
-                for (cell, raw) in cells.zip(raw) {
-                    *cell = ((raw - mean) / deviation) as f32;
-                }
+                let raw = number(&column.values, range.start);
+                cells[0] = standard(raw, *mean, *deviation);
             }
             Transform::Log { mean, deviation } => {
-                for (cell, raw) in cells.zip(raw) {
-                    *cell = ((signed_log(raw) - mean) / deviation) as f32;
-                }
+                let raw = number(&column.values, range.start);
+                cells[0] = standard(signed_log(raw), *mean, *deviation);
             }
-            Transform::Vector { mean, deviation } => {
-                for (((cell, raw), mean), deviation) in cells.zip(raw).zip(mean).zip(deviation) {
-                    *cell = ((raw - mean) / deviation) as f32;
+            // The type is looked at once for the whole list, so that the loops within become vector code.
+            Transform::Vector { mean, deviation } => match &column.values {
+                Values::Int(ints) => {
+                    let raw = ints[range].iter().map(|&int| int as f64);
+                    standardise(cells, raw, mean, deviation);
                 }
-            }
+                Values::Float(floats) => {
+                    let raw = floats[range].iter().map(|&float| f64::from(float));
+                    standardise(cells, raw, mean, deviation);
+                }
+                Values::Text(_) => {}
+            },
             _ => {}
         }
     }
+}
+
+fn standardise(
+    cells: &mut [f32],
+    raw: impl Iterator<Item = f64>,
+    mean: &[f64],
+    deviation: &[f64],
+) {
+    for (((cell, raw), mean), deviation) in cells.iter_mut().zip(raw).zip(mean).zip(deviation) {
+        *cell = standard(raw, *mean, *deviation);
+    }
+}
+
+fn standard(raw: f64, mean: f64, deviation: f64) -> f32 {
+    ((raw - mean) / deviation) as f32
 }
 
 /// `sign(x) ln(1 + |x|)`: a logarithm that zero and negative values also have.
