@@ -304,6 +304,32 @@ fn schemas_go_round_and_impossible_ones_are_refused() {
 }
 
 #[test]
+fn more_ids_than_a_graph_can_take_are_refused() {
+    let hashes = |count: usize| {
+        let hash = |number: usize| Feature {
+            name: format!("hash-{number}"),
+            column: "item".into(),
+            role: Role::Item,
+            transform: Transform::Hash {
+                buckets: (1 << 30) - 1,
+            },
+        };
+        Schema::new((0..count).map(hash).collect())
+    };
+    let schema = hashes(1).unwrap();
+    let table = columns(vec![text("item", &["a", "b"])]);
+    let encoded = schema.encode(Side::Item, &table).unwrap();
+    assert!(encoded.ids.iter().all(|id| (1..1 << 30).contains(id)));
+    for count in [2, 3, 100] {
+        let error = hashes(count).unwrap_err();
+        assert!(
+            matches!(&error, SchemaError::Feature { feature, .. } if feature == "hash-1"),
+            "{error}"
+        );
+    }
+}
+
+#[test]
 fn features_that_cannot_be_learnt_are_named() {
     let query = columns(vec![
         text("user", &["a", "b"]),
