@@ -479,6 +479,29 @@ fn a_catalog_goes_round_through_arrow() {
     assert!(Catalog::from_arrow(b"not arrow").is_err());
 }
 
+#[test]
+fn a_catalog_that_is_broken_anywhere_is_refused_or_read_and_never_a_panic() {
+    let table = columns(vec![
+        Column::new("id", Values::Int(vec![11, 12])),
+        Column::ragged(
+            "genres",
+            Values::Text(vec!["Crime".into(), "Drama".into()]),
+            vec![0, 2, 2],
+        ),
+    ]);
+    let sound = Catalog::new("id", table).unwrap().to_arrow().unwrap();
+    let mut contradictory = 0;
+    for place in 0..sound.len() {
+        let mut broken = sound.clone();
+        // What was a small length becomes a huge or a negative one.
+        broken[place] ^= 0x80;
+        let read = Catalog::from_arrow(&broken);
+        contradictory += usize::from(matches!(read, Err(CatalogError::Contradictory(_))));
+        assert!(Catalog::from_arrow(&sound[..place]).is_err(), "{place}");
+    }
+    assert!(contradictory > 0, "the reader has no panic left to catch");
+}
+
 /// Any row that a request might hold, as an owned version of what `query` takes.
 type Row = (Option<String>, Option<i64>, Vec<String>);
 
