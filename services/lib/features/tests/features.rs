@@ -304,6 +304,23 @@ fn schemas_go_round_and_impossible_ones_are_refused() {
 }
 
 #[test]
+fn what_was_learnt_is_read_back_to_the_last_bit() {
+    for mean in [0.9421336273535525, 0.18668734792283515, 0.42459661261543147] {
+        let feature = Feature {
+            name: "length".into(),
+            column: "length".into(),
+            role: Role::Item,
+            transform: Transform::Standard {
+                mean,
+                deviation: mean,
+            },
+        };
+        let schema = Schema::new(vec![feature]).unwrap();
+        assert_eq!(Schema::from_json(&schema.to_json()).unwrap(), schema);
+    }
+}
+
+#[test]
 fn more_ids_than_a_graph_can_take_are_refused() {
     let hashes = |count: usize| {
         let hash = |number: usize| Feature {
