@@ -57,6 +57,17 @@ test: ## Run every test: unit, integration, processes, and the Python peers
 		set -x; cargo test $(LOCKED) --workspace --lib --bins --tests; \
 	fi
 
+# For how long each target is tried: `make fuzz MINUTES=30`.
+MINUTES = 1
+
+# Not by nextest, which ends what takes longer than a test should.
+.PHONY: fuzz
+fuzz: ## Try what reads requests, bundles and graphs with inputs that no run has made before
+	@deploy/bootstrap.sh build runtime
+	@$(WITH_ENV) export DECANT_FUZZ_SECONDS=$$((60 * $(MINUTES))) && set -x && \
+		cargo test $(LOCKED) --package decant-fuzz --test targets -- --nocapture && \
+		cargo test $(LOCKED) --package decant-scorer --lib -- --nocapture fuzz::
+
 # The development profile optimises all that counts here, and the tests have built most of it already.
 .PHONY: bench
 bench: bench-quality bench-control-plane bench-serving ## Measure everything that README says was measured

@@ -49,13 +49,20 @@ impl From<ErrorCode> for Code {
 }
 
 impl ErrorCode {
-    /// A status with this code.
+    /// A status with this code. A message that finds no room in an answer's headers is cut short: parts of it may be the
+    /// caller's, and of any length.
     pub fn status(self, message: impl Into<String>) -> Status {
+        let mut message: String = message.into();
+        if percent_encoded(&message) > HEADER_BYTES {
+            // Each byte may take three.
+            message.truncate(message.floor_char_boundary(HEADER_BYTES / 3));
+            message.push_str("...");
+        }
         Status::new(self.into(), message)
     }
 }
 
-/// What violations may take of an answer's headers. Clients that are built on gRPC's C core, such as Python's, refuse answers
+/// What words may take of an answer's headers. Clients that are built on gRPC's C core, such as Python's, refuse answers
 /// with more than 8 KiB of headers, and call that RESOURCE_EXHAUSTED, as if the caller should come again.
 const HEADER_BYTES: usize = 7 << 10;
 
@@ -89,9 +96,13 @@ pub fn bad_request(violations: impl IntoIterator<Item = (String, String)>) -> St
 /// What a text takes at most: percent-encoded as the message, in base 64 in the details and in their copy of the message,
 /// and what goes around it.
 fn header_bytes(text: &str) -> usize {
-    let percent_encoded = |byte: u8| if byte.is_ascii_alphanumeric() { 1 } else { 3 };
-    let in_message: usize = text.bytes().map(percent_encoded).sum();
-    in_message + (2 * text.len()).div_ceil(3) * 4 + 16
+    percent_encoded(text) + (2 * text.len()).div_ceil(3) * 4 + 16
+}
+
+/// What a text takes at most as a message.
+fn percent_encoded(text: &str) -> usize {
+    let taken = |byte: u8| if byte.is_ascii_alphanumeric() { 1 } else { 3 };
+    text.bytes().map(taken).sum()
 }
 
 /// RESOURCE_EXHAUSTED with `google.rpc.RetryInfo`.
@@ -142,6 +153,17 @@ mod tests {
             let listed = details.map_or(0, |details| details.field_violations.len());
             let rest = format!("{} more that find no room here", count - listed);
             assert!(many.message().ends_with(&rest), "{}", many.message());
+        }
+    }
+
+    #[test]
+    fn a_message_that_finds_no_room_is_cut_short() {
+        for (word, kept) in [("x", 7 << 10), ("é", 1194)] {
+            let status = ErrorCode::NotFound.status(word.repeat(7 << 10));
+            assert_eq!(status.message().matches(word).count(), kept);
+            let long = ErrorCode::NotFound.status(word.repeat(1 << 20));
+            assert!(long.message().ends_with("..."));
+            assert!(headers(&long) <= 8 << 10, "{}", headers(&long));
         }
     }
 

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 /// A crate may depend on crates of a lower layer only.
 const LAYERS: [&[&str]; 7] = [
-    &["decant-model", "decant-failpoint"],
+    &["decant-model", "decant-failpoint", "decant-fuzz"],
     &[
         "decant-features",
         "decant-artifact",

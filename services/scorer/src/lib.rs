@@ -18,6 +18,8 @@ mod error;
 #[cfg(test)]
 #[path = "../tests/scorer/fixture.rs"]
 mod fixture;
+#[cfg(test)]
+mod fuzz;
 
 pub use app::{App, BuildError};
 pub use config::{CacheConfig, Config};

@@ -1,6 +1,8 @@
 //! The item table that travels with a version, so that requests can name candidates by id.
 
+use std::any::Any;
 use std::io::Cursor;
+use std::panic::catch_unwind;
 use std::sync::Arc;
 
 use arrow_array::builder::{Float32Builder, Int64Builder, ListBuilder, StringBuilder};
@@ -9,7 +11,7 @@ use arrow_array::types::{Float32Type, Int64Type};
 use arrow_array::{Array, ArrayRef, Float32Array, Int64Array, RecordBatch, StringArray};
 use arrow_ipc::reader::FileReader;
 use arrow_ipc::writer::FileWriter;
-use arrow_schema::{ArrowError, DataType};
+use arrow_schema::{ArrowError, DataType, SchemaRef};
 use thiserror::Error;
 
 use crate::column::{Column, Columns, Contradictory, Values};
@@ -56,6 +58,9 @@ pub enum CatalogError {
     /// Not an Arrow file.
     #[error("catalog.arrow cannot be read or written: {0}")]
     Arrow(#[from] ArrowError),
+    /// An Arrow file that contradicts itself.
+    #[error("catalog.arrow contradicts itself: {0}")]
+    Contradictory(String),
 }
 
 impl Catalog {
@@ -159,9 +164,8 @@ impl Catalog {
     /// # Errors
     /// When the bytes are no Arrow file, hold other types, or make no catalog.
     pub fn from_arrow(bytes: &[u8]) -> Result<Self, CatalogError> {
-        let reader = FileReader::try_new(Cursor::new(bytes), None)?;
-        let schema = reader.schema();
-        let batches: Vec<RecordBatch> = reader.collect::<Result<_, _>>()?;
+        // Arrow's reader takes the file's word for where its parts lie, and panics where that is not so.
+        let (schema, batches) = catch_unwind(|| read(bytes)).map_err(panicked)??;
         let [batch] = batches.as_slice() else {
             return Err(CatalogError::Columns(format!(
                 "{} record batches, but exactly one is expected",
@@ -180,6 +184,18 @@ impl Catalog {
             .map_or_else(String::new, |field| field.name().clone());
         Catalog::new(&id_column, columns)
     }
+}
+
+fn read(bytes: &[u8]) -> Result<(SchemaRef, Vec<RecordBatch>), ArrowError> {
+    let reader = FileReader::try_new(Cursor::new(bytes), None)?;
+    let schema = reader.schema();
+    let batches: Vec<RecordBatch> = reader.collect::<Result<_, _>>()?;
+    Ok((schema, batches))
+}
+
+fn panicked(panic: Box<dyn Any + Send>) -> CatalogError {
+    let words = panic.downcast::<String>().map(|words| *words);
+    CatalogError::Contradictory(words.unwrap_or_else(|_| "Arrow's reader panicked".to_owned()))
 }
 
 fn joined(contradictory: Contradictory) -> CatalogError {

@@ -277,12 +277,19 @@ impl Schema {
     /// # Errors
     /// Names the first feature that cannot be right.
     pub fn new(features: Vec<Feature>) -> Result<Self, SchemaError> {
+        let mut ids = 0_usize;
         for (position, feature) in features.iter().enumerate() {
-            let earlier = &features[..position];
-            check(feature, earlier).map_err(|reason| SchemaError::Feature {
+            let refuse = |reason: String| SchemaError::Feature {
                 feature: feature.name.clone(),
                 reason,
-            })?;
+            };
+            check(feature, &features[..position]).map_err(refuse)?;
+            ids = ids.saturating_add(feature.transform.ids());
+            if ids > MOST_IDS {
+                return Err(refuse(format!(
+                    "with it the features need {ids} ids, but there are {MOST_IDS}"
+                )));
+            }
         }
         if !features.iter().any(|feature| feature.role == Role::Item) {
             return Err(SchemaError::NoFeature);
@@ -338,6 +345,9 @@ impl Schema {
         &self.layout
     }
 }
+
+/// Graphs take ids as 32-bit integers.
+const MOST_IDS: usize = i32::MAX as usize;
 
 /// The most values of one list that a model reads: the slots of a row are allocated for every row.
 const LONGEST_LIST: usize = 4096;

@@ -304,6 +304,49 @@ fn schemas_go_round_and_impossible_ones_are_refused() {
 }
 
 #[test]
+fn what_was_learnt_is_read_back_to_the_last_bit() {
+    for mean in [0.9421336273535525, 0.18668734792283515, 0.42459661261543147] {
+        let feature = Feature {
+            name: "length".into(),
+            column: "length".into(),
+            role: Role::Item,
+            transform: Transform::Standard {
+                mean,
+                deviation: mean,
+            },
+        };
+        let schema = Schema::new(vec![feature]).unwrap();
+        assert_eq!(Schema::from_json(&schema.to_json()).unwrap(), schema);
+    }
+}
+
+#[test]
+fn more_ids_than_a_graph_can_take_are_refused() {
+    let hashes = |count: usize| {
+        let hash = |number: usize| Feature {
+            name: format!("hash-{number}"),
+            column: "item".into(),
+            role: Role::Item,
+            transform: Transform::Hash {
+                buckets: (1 << 30) - 1,
+            },
+        };
+        Schema::new((0..count).map(hash).collect())
+    };
+    let schema = hashes(1).unwrap();
+    let table = columns(vec![text("item", &["a", "b"])]);
+    let encoded = schema.encode(Side::Item, &table).unwrap();
+    assert!(encoded.ids.iter().all(|id| (1..1 << 30).contains(id)));
+    for count in [2, 3, 100] {
+        let error = hashes(count).unwrap_err();
+        assert!(
+            matches!(&error, SchemaError::Feature { feature, .. } if feature == "hash-1"),
+            "{error}"
+        );
+    }
+}
+
+#[test]
 fn features_that_cannot_be_learnt_are_named() {
     let query = columns(vec![
         text("user", &["a", "b"]),
@@ -451,6 +494,29 @@ fn a_catalog_goes_round_through_arrow() {
         "{error}"
     );
     assert!(Catalog::from_arrow(b"not arrow").is_err());
+}
+
+#[test]
+fn a_catalog_that_is_broken_anywhere_is_refused_or_read_and_never_a_panic() {
+    let table = columns(vec![
+        Column::new("id", Values::Int(vec![11, 12])),
+        Column::ragged(
+            "genres",
+            Values::Text(vec!["Crime".into(), "Drama".into()]),
+            vec![0, 2, 2],
+        ),
+    ]);
+    let sound = Catalog::new("id", table).unwrap().to_arrow().unwrap();
+    let mut contradictory = 0;
+    for place in 0..sound.len() {
+        let mut broken = sound.clone();
+        // What was a small length becomes a huge or a negative one.
+        broken[place] ^= 0x80;
+        let read = Catalog::from_arrow(&broken);
+        contradictory += usize::from(matches!(read, Err(CatalogError::Contradictory(_))));
+        assert!(Catalog::from_arrow(&sound[..place]).is_err(), "{place}");
+    }
+    assert!(contradictory > 0, "the reader has no panic left to catch");
 }
 
 /// Any row that a request might hold, as an owned version of what `query` takes.

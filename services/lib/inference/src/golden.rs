@@ -85,6 +85,12 @@ impl Golden {
                 self.item.rows
             ));
         }
+        for (side, rows) in [("query", &self.query), ("item", &self.item)] {
+            let mut values = rows.weights.iter().chain(&rows.dense);
+            if let Some(value) = values.find(|value| !value.is_finite()) {
+                return refuse(format!("a value of the {side} rows is {value}"));
+            }
+        }
         if let Some(row) = self.expected.iter().position(|score| !score.is_finite()) {
             return refuse(format!(
                 "the expected score of row {row} is {}",
@@ -165,9 +171,12 @@ mod tests {
         };
         let not_finite = Golden {
             expected: vec![f32::NAN; 5],
-            ..good
+            ..good.clone()
         };
-        for bad in [empty, short, loose, not_finite] {
+        // JSON has no infinity, so that it could not be read back.
+        let mut endless = good;
+        endless.item.weights[2] = f32::INFINITY;
+        for bad in [empty, short, loose, not_finite, endless] {
             assert!(
                 matches!(bad.to_json(), Err(Error::GoldenFile(_))),
                 "{bad:?}"

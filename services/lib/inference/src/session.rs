@@ -19,6 +19,10 @@ pub struct Graph {
     weights: Weights,
 }
 
+/// Where a graph finds files that its weights are said to lie in. ONNX Runtime would look for them where the process was
+/// started, and make weights of whatever is there; beneath this nothing can be.
+const NO_FOLDER: &str = "/dev/null";
+
 impl Graph {
     /// Reads a graph. What ONNX Runtime thinks of it, the first session says.
     ///
@@ -59,7 +63,12 @@ impl Graph {
         let mut builder = ort::session::Session::builder(self.runtime.environment())?
             .with_execution_providers([ep::CPU::default().with_arena_allocator(false).build()])?
             .with_memory_pattern(false)?
-            .with_prepacked_weights(&self.weights.packed)?;
+            .with_prepacked_weights(&self.weights.packed)?
+            .with_config_entry("session.load_model_format", "ONNX")?
+            .with_config_entry(
+                "session.model_external_initializers_file_folder_path",
+                NO_FOLDER,
+            )?;
         for (name, value) in &self.weights.named {
             builder = builder.with_initializer(name, value.clone())?;
         }

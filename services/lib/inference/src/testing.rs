@@ -21,6 +21,8 @@ pub struct Graph {
     pub rows: Option<u64>,
     /// ONNX's number for the type of ids: 6 (int32), unless the contract is to be broken.
     pub id_type: u64,
+    /// The file that is said to hold the table; none, unless the contract is to be broken.
+    pub table_file: Option<&'static str>,
 }
 
 impl Default for Graph {
@@ -38,6 +40,7 @@ impl Default for Graph {
             output: "score",
             rows: None,
             id_type: INT32,
+            table_file: None,
         }
     }
 }
@@ -130,12 +133,16 @@ impl Graph {
             graph = graph.message(1, &node("Add", &[&total, term], &next));
             total = next;
         }
-        let table: Vec<u8> = (0..self.vocabulary)
+        let floats: Vec<u8> = (0..self.vocabulary)
             .flat_map(|id| Graph::table(id).to_le_bytes())
             .collect();
+        let table = match self.table_file {
+            None => tensor("table", FLOAT, self.vocabulary, &floats),
+            Some(file) => external("table", self.vocabulary, file),
+        };
         graph = graph
             .message(1, &node("Sigmoid", &[&total], self.output))
-            .message(5, &tensor("table", FLOAT, self.vocabulary, &table))
+            .message(5, &table)
             .message(5, &tensor("bias", FLOAT, 1, &self.bias.to_le_bytes()))
             .message(5, &tensor("axes", INT64, 1, &1_i64.to_le_bytes()))
             .message(12, &self.value_info(self.output, FLOAT, "N", None));
@@ -250,6 +257,17 @@ fn tensor(name: &str, element: u64, length: usize, little_endian: &[u8]) -> Mess
         .number(2, element)
         .text(8, name)
         .bytes(9, little_endian)
+}
+
+/// Floats that lie at the start of a file.
+fn external(name: &str, length: usize, file: &str) -> Message {
+    let location = Message::default().text(1, "location").text(2, file);
+    Message::default()
+        .number(1, length as u64)
+        .number(2, FLOAT)
+        .text(8, name)
+        .message(13, &location)
+        .number(14, 1)
 }
 
 /// A protobuf message in the making; the numbers are those of `onnx.proto`.

@@ -147,17 +147,15 @@ pub(super) fn recommend(
     }
     let items = servable.items();
     if let Some(items) = items {
-        let known = |column: &str| items.catalog().columns().get(column).is_some();
-        for (position, column) in request
-            .return_columns
-            .iter()
-            .enumerate()
-            .filter(|(_, column)| !known(column))
-        {
-            problems.add(
-                format!("return_columns[{position}]"),
-                format!("the catalog has no column `{column}`"),
-            );
+        let mut asked = HashSet::new();
+        for (position, column) in request.return_columns.iter().enumerate() {
+            let field = || format!("return_columns[{position}]");
+            if items.catalog().columns().get(column).is_none() {
+                problems.add(field(), format!("the catalog has no column `{column}`"));
+            } else if !asked.insert(column) {
+                // Each would be written out for every item, however many a message has room for.
+                problems.add(field(), "given twice");
+            }
         }
     }
     let query = problems.or(query)?;

@@ -230,12 +230,18 @@ async fn rank_and_recommend_refuse_what_they_cannot_rank() {
         query: two_users,
         top_k: 0,
         exclude_item_ids: vec!["100".into(); 10_001],
-        return_columns: vec!["title".into(), "colour".into()],
+        return_columns: vec!["title".into(), "colour".into(), "title".into()],
     };
     let recommend = scorer.client.clone().recommend(request).await.unwrap_err();
     assert_eq!(
         fields(&recommend),
-        ["query", "top_k", "exclude_item_ids", "return_columns[1]"]
+        [
+            "query",
+            "top_k",
+            "exclude_item_ids",
+            "return_columns[1]",
+            "return_columns[2]"
+        ]
     );
     scorer.stop().await;
 }

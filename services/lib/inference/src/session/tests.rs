@@ -134,6 +134,18 @@ fn bytes_that_are_no_model_do_not_open() {
 }
 
 #[test]
+fn a_graph_reads_no_file() {
+    // It is there, where the tests run, and long enough for the table.
+    let file = "Cargo.toml";
+    assert!(std::path::Path::new(file).exists());
+    let opened = open(&Graph {
+        table_file: Some(file),
+        ..Graph::default()
+    });
+    assert!(matches!(opened, Err(Error::Open(_))), "{opened:?}");
+}
+
+#[test]
 fn graphs_that_break_the_contract_are_refused() {
     let contract = |graph: Graph| match open(&graph) {
         Err(Error::Contract(reason)) => reason,

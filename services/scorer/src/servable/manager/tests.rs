@@ -68,6 +68,16 @@ fn load_next(manager: &Manager) -> u64 {
     load.prepared.version.get()
 }
 
+impl Manager {
+    /// One that has the fixture's version in service, with its catalog.
+    pub(crate) fn for_tests() -> Self {
+        let manager = Manager::new(RETRY);
+        want(&manager, 1, &[1]);
+        load_next(&manager);
+        manager
+    }
+}
+
 fn failure() -> LoadError {
     LoadError::Step {
         step: Step::Replay,
