@@ -11,7 +11,6 @@ use decant_chassis::tasks::Tasks;
 use decant_coordination::{Keyspace, LeaseKeeper, MetaStore};
 use decant_inference::Runtime;
 use decant_proto::inference::grpc_inference_service_server::GrpcInferenceServiceServer;
-use decant_proto::scorer::v1::scorer_service_server::ScorerServiceServer;
 use thiserror::Error;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tonic::service::Routes;
@@ -27,7 +26,7 @@ use crate::servable::loader::{self, Loading};
 use crate::servable::snapshot::{self, Snapshot};
 use crate::servable::source::Source;
 use crate::servable::{Manager, reaper};
-use crate::service::Service;
+use crate::service::{Early, Service};
 
 /// A running scorer: it loads what the store says is wanted, and scores once its routes are served. Its tasks own it;
 /// when they are stopped it refuses new calls, answers those that it has taken in, and ends its threads.
@@ -152,11 +151,10 @@ impl App {
 
     /// The scorer's gRPC services.
     pub fn routes(&self) -> Routes {
-        let scorer = ScorerServiceServer::new(self.service.clone());
+        let scorer = Early::new(self.service.clone(), self.max_request_bytes);
         let protocol = Protocol::new(self.service.clone(), Arc::clone(&self.health));
         let inference = GrpcInferenceServiceServer::new(protocol);
-        Routes::new(scorer.max_decoding_message_size(self.max_request_bytes))
-            .add_service(inference.max_decoding_message_size(self.max_request_bytes))
+        Routes::new(scorer).add_service(inference.max_decoding_message_size(self.max_request_bytes))
     }
 
     /// The first step of going away, before the tasks are stopped: health says "not serving" from now on, while calls

@@ -13,6 +13,6 @@ mod top;
 
 pub(crate) use cost::Cost;
 pub(crate) use job::{Candidates, Scored, Work};
-pub(crate) use pool::{Call, Pool};
+pub(crate) use pool::{Call, Outline, Pool};
 pub(crate) use queue::{Client, Limits, Priority};
 pub(crate) use top::Ranked;

@@ -1,9 +1,10 @@
 //! `decant.scorer.v1.ScorerService`: each call is a request read, a version pinned, a job queued, an answer written.
 //!
-//! Reading order: [`caller`] is what a call says of itself; [`request`] turns messages into work and lists what is wrong
+//! Reading order: [`early`] refuses calls under overload before they are read; [`caller`] is what a call says of itself; [`request`] turns messages into work and lists what is wrong
 //! with them; [`stream`] answers the messages of a stream; [`answer`] turns what was found into messages; [`status`] turns
 //! errors into gRPC's. What any protocol needs is `pub(crate)`: [`oip`](crate::oip) is the other one.
 
+mod early;
 pub(crate) mod caller;
 mod deadline;
 pub(crate) mod request;
@@ -24,6 +25,7 @@ use futures::Stream;
 use tonic::{Request, Response, Status, Streaming};
 
 use self::caller::Caller;
+pub(crate) use self::early::Early;
 use crate::config::Config;
 use crate::error::CallError;
 use crate::scoring::{Call, Pool, Scored, Work};
@@ -51,6 +53,10 @@ impl Service {
     /// Refuses calls from now on; those that have been taken in are answered.
     pub(crate) fn refuse(&self) {
         self.draining.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn pool(&self) -> &Pool {
+        &self.pool
     }
 
     pub(crate) fn manager(&self) -> &Manager {

@@ -368,12 +368,7 @@ fn encode_numbers(
     }
 }
 
-fn standardise(
-    cells: &mut [f32],
-    raw: impl Iterator<Item = f64>,
-    mean: &[f64],
-    deviation: &[f64],
-) {
+fn standardise(cells: &mut [f32], raw: impl Iterator<Item = f64>, mean: &[f64], deviation: &[f64]) {
     for (((cell, raw), mean), deviation) in cells.iter_mut().zip(raw).zip(mean).zip(deviation) {
         *cell = standard(raw, *mean, *deviation);
     }

@@ -5,6 +5,10 @@ use std::time::Duration;
 /// How much older batches count: each new one leaves so much of what was known.
 const MEMORY: f64 = 0.95;
 
+/// A batch that took so many times what was expected was held up, by other threads or other machines: it counts as one
+/// that took no longer than this. If batches have become slower for good, the next ones say so too.
+const HELD_UP: f64 = 4.0;
+
 /// The cost of a version's rows. A batch has a cost of its own, which more rows share, so the cost of one row falls as
 /// batches grow under load; what is learnt follows that, because it is the time of recent batches by their rows.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -27,9 +31,10 @@ impl Cost {
 
     /// Takes in a batch.
     pub(crate) fn learn(&mut self, rows: usize, took: Duration) {
+        let took = micros(took).min(self.until_done(rows) * HELD_UP);
         self.batches = self.batches * MEMORY + 1.0;
         self.rows = self.rows * MEMORY + rows.max(1) as f64;
-        self.micros = self.micros * MEMORY + micros(took);
+        self.micros = self.micros * MEMORY + took;
     }
 
     /// Microseconds of so many rows.
@@ -78,6 +83,21 @@ mod tests {
             let rows = cost.rows_within(Duration::from_micros(50));
             prop_assert!(rows == 1 || cost.of(rows) <= 50.001);
         }
+    }
+
+    #[test]
+    fn a_batch_that_was_held_up_counts_little_and_slower_batches_are_believed() {
+        let usual = Duration::from_micros(10);
+        let mut cost = Cost::measured(1, usual);
+        for _ in 0..100 {
+            cost.learn(1, usual);
+        }
+        cost.learn(1, Duration::from_millis(20));
+        assert!(cost.of(1) < 12.0, "{}", cost.of(1));
+        for _ in 0..200 {
+            cost.learn(1, Duration::from_millis(20));
+        }
+        assert!(cost.of(1) > 19_000.0, "{}", cost.of(1));
     }
 
     #[test]

@@ -6,7 +6,7 @@
 //! cannot be short is announced to the runtime, which goes on with the other tasks elsewhere.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -16,10 +16,11 @@ use tokio::sync::{Notify, oneshot};
 use tokio_util::task::TaskTracker;
 
 use super::batch::Workbench;
+use super::cost::Cost;
 use super::job::{Job, Part, Scored, Work};
 use super::queue::{Batch, Client, FlowKey, Kind, Limits, Offer, Priority, Queue, Refused, Ticket};
 use crate::error::CallError;
-use crate::servable::Handle;
+use crate::servable::{Handle, Servable};
 
 /// A batch that is expected to take so many times its limit holds up other tasks too long.
 const LONG: f64 = 4.0;
@@ -37,6 +38,30 @@ pub(crate) struct Call {
     pub(crate) client: Client,
 }
 
+/// What the queue needs to know of a request.
+pub(crate) struct Outline<'a> {
+    pub(crate) servable: &'a Servable,
+    /// Whether its rows bring their own query, so that they may share a batch with others.
+    pub(crate) paired: bool,
+    pub(crate) rows: usize,
+    pub(crate) deadline: Option<Instant>,
+    pub(crate) priority: Priority,
+    pub(crate) client: Client,
+}
+
+impl Call {
+    fn outline(&self) -> Outline<'_> {
+        Outline {
+            servable: self.handle.servable(),
+            paired: matches!(self.work, Work::Score { .. }),
+            rows: self.rows,
+            deadline: self.deadline,
+            priority: self.priority,
+            client: self.client,
+        }
+    }
+}
+
 /// A fixed number of runners behind one queue. Clones share them.
 #[derive(Clone)]
 pub(crate) struct Pool {
@@ -51,6 +76,8 @@ struct Shared {
     wake: Notify,
     /// The load when it was looked at last, as the bits of a float.
     load: AtomicU32,
+    /// Whether the queue was pressed then.
+    pressed: AtomicBool,
 }
 
 /// A queued request. Dropping it takes the request back.
@@ -70,6 +97,7 @@ impl Pool {
                 limits,
                 wake: Notify::new(),
                 load: AtomicU32::new(0),
+                pressed: AtomicBool::new(false),
             }),
             runners: TaskTracker::new(),
         };
@@ -85,30 +113,9 @@ impl Pool {
     /// # Errors
     /// When it could not be answered in time, or finds no room, or the pool is closed.
     pub(crate) fn submit(&self, call: Call) -> Result<Waiting, CallError> {
-        let servable = call.handle.servable();
-        let cost = servable.cost();
-        let limits = &self.shared.limits;
-        let part_rows = cost.rows_within(limits.batch).min(limits.batch_rows);
         let rows = call.rows;
-        let kind = match &call.work {
-            _ if rows > part_rows => Kind::Part,
-            Work::Score { .. } => Kind::Paired,
-            Work::Rank { .. } | Work::Recommend { .. } => Kind::Alone,
-        };
-        let at_once = rows.div_ceil(part_rows).clamp(1, limits.runners);
-        let offer = Offer {
-            flow: FlowKey {
-                version: servable.id(),
-                kind,
-            },
-            priority: call.priority,
-            client: call.client,
-            deadline: call.deadline,
-            rows,
-            part_rows,
-            row_cost: cost.of(1),
-            until_done: cost.until_done(rows.div_ceil(at_once)),
-        };
+        let offer = self.offer(&call.outline());
+        let at_once = offer.parts().clamp(1, self.shared.limits.runners);
         let (answer, answered) = oneshot::channel();
         let parts = || {
             let (handle, work) = (call.handle, call.work);
@@ -129,6 +136,61 @@ impl Pool {
             ticket: Some(ticket),
             answer: answered,
         })
+    }
+
+    /// Whether so much waits that it is worth asking [`would_admit`](Self::would_admit) before a request is read.
+    pub(crate) fn is_pressed(&self) -> bool {
+        self.shared.pressed.load(Ordering::Relaxed)
+    }
+
+    /// Whether a request would be taken in now. One of more rows than a batch holds would be queued elsewhere: of that
+    /// nothing is said.
+    ///
+    /// # Errors
+    /// As [`submit`](Self::submit).
+    pub(crate) fn would_admit(&self, outline: &Outline<'_>) -> Result<(), CallError> {
+        let offer = self.offer(outline);
+        let admitted = self.shared.lock().would_admit(Instant::now(), &offer);
+        admitted.map_err(|refused| refusal(refused, outline.rows))
+    }
+
+    /// Rows of a version that may be computed at once.
+    pub(crate) fn batch_rows(&self, servable: &Servable) -> usize {
+        self.part_rows(&servable.cost())
+    }
+
+    fn part_rows(&self, cost: &Cost) -> usize {
+        let limits = &self.shared.limits;
+        cost.rows_within(limits.batch).min(limits.batch_rows)
+    }
+
+    fn offer(&self, outline: &Outline<'_>) -> Offer {
+        let cost = outline.servable.cost();
+        let rows = outline.rows;
+        let part_rows = self.part_rows(&cost);
+        let kind = if rows > part_rows {
+            Kind::Part
+        } else if outline.paired {
+            Kind::Paired
+        } else {
+            Kind::Alone
+        };
+        let at_once = rows
+            .div_ceil(part_rows)
+            .clamp(1, self.shared.limits.runners);
+        Offer {
+            flow: FlowKey {
+                version: outline.servable.id(),
+                kind,
+            },
+            priority: outline.priority,
+            client: outline.client,
+            deadline: outline.deadline,
+            rows,
+            part_rows,
+            row_cost: cost.of(1),
+            until_done: cost.until_done(rows.div_ceil(at_once)),
+        }
     }
 
     /// Refuses new requests; queued ones are finished.
@@ -173,8 +235,10 @@ impl Shared {
         let now = Instant::now();
         let batch = queue.take(now, &mut expired);
         let load = queue.load(now);
+        let pressed = queue.is_pressed();
         drop(queue);
         self.load.store(load.to_bits(), Ordering::Relaxed);
+        self.pressed.store(pressed, Ordering::Relaxed);
         for part in expired {
             part.failed(CallError::Expired);
         }

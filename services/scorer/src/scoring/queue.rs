@@ -17,6 +17,9 @@ pub(super) use admission::Refused;
 pub(crate) use admission::{Client, Limits, Priority};
 use load::Load;
 
+/// From so much of the longest wait on, a queue is pressed: what is sheddable is refused at half.
+const PRESSED: f64 = 0.5;
+
 /// Work that runs together shares one flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct FlowKey {
@@ -269,13 +272,28 @@ impl<J> Queue<J> {
 
     /// How busy the runners are, plus what waits in units of the longest wait allowed.
     pub(super) fn load(&mut self, now: Instant) -> f32 {
+        (self.load.share(now) + self.fullness()) as f32
+    }
+
+    /// Whether so much waits that some of what may come now is refused.
+    pub(super) fn is_pressed(&self) -> bool {
+        self.fullness() >= PRESSED || self.rows >= self.limits.rows / 2
+    }
+
+    /// Whether an offer would be taken in now.
+    pub(super) fn would_admit(&self, now: Instant, offer: &Offer) -> Result<(), Refused> {
+        self.admit(now, offer).map(drop)
+    }
+
+    /// The time that all of what waits will take, in units of the longest wait allowed.
+    fn fullness(&self) -> f64 {
         let waits: f64 = self
             .flows
             .values()
             .map(|flow| flow.ahead_of(Priority::Sheddable))
             .sum();
         let waits = self.calibration.apply(waits / self.limits.runners as f64);
-        (self.load.share(now) + waits / micros(self.limits.wait)) as f32
+        waits / micros(self.limits.wait)
     }
 
     /// Of the highest priority at which something may run: the flow that has had the least service.
@@ -322,7 +340,10 @@ impl<J> Queue<J> {
                 continue;
             }
             let waited = now.saturating_duration_since(entry.queued_at);
-            self.calibration.learn(entry.foreseen, micros(waited));
+            if batch.jobs.is_empty() {
+                // Those behind it in the batch waited for the same reason: one lesson, not many.
+                self.calibration.learn(entry.foreseen, micros(waited));
+            }
             batch.rows += entry.rows;
             batch.cost += entry.cost;
             batch.jobs.push(Taken {
@@ -365,6 +386,7 @@ impl<J> Queue<J> {
         if self.waiting == 0 {
             self.flows.clear();
             self.clock = 0.0;
+            self.calibration.relax();
         } else {
             let clock = self.clock;
             self.flows

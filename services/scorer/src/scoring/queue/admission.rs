@@ -131,9 +131,17 @@ impl Calibration {
 
     pub(super) fn learn(&mut self, foreseen: f64, waited: f64) {
         if foreseen >= Self::TELLING {
-            let ratio = (waited / foreseen).clamp(0.25, 8.0);
-            self.0 += (ratio - self.0) / 32.0;
+            self.approach((waited / foreseen).clamp(0.25, 8.0));
         }
+    }
+
+    /// Nothing waits any more: whatever made waits long has passed.
+    pub(super) fn relax(&mut self) {
+        self.approach(1.0);
+    }
+
+    fn approach(&mut self, ratio: f64) {
+        self.0 += (ratio - self.0) / 32.0;
     }
 }
 

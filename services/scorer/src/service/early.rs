@@ -1,0 +1,178 @@
+//! Refuses calls before they are read. Under overload most are refused, and to decode hundreds of candidates first would
+//! cost as much as to score them.
+
+use std::convert::Infallible;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use decant_proto::scorer::v1 as wire;
+use decant_proto::scorer::v1::scorer_service_server::ScorerServiceServer;
+use http_body::{Body as _, Frame};
+use prost::Message;
+use tonic::Status;
+use tonic::body::Body;
+use tonic::codegen::{BoxFuture, Service as TowerService, http};
+use tonic::metadata::MetadataMap;
+use tonic::server::NamedService;
+
+use super::Service;
+use super::caller::Caller;
+use crate::error::CallError;
+use crate::scoring::Outline;
+
+/// Bytes before each message: whether it is compressed, and its length.
+const PREFIX: usize = 5;
+
+/// The generated service, behind a look at the queue.
+#[derive(Clone)]
+pub(crate) struct Early {
+    service: Service,
+    server: ScorerServiceServer<Service>,
+}
+
+/// What all requests that are scored begin with.
+#[derive(Clone, PartialEq, Message)]
+struct Addressed {
+    #[prost(message, optional, tag = "1")]
+    model: Option<wire::ModelRef>,
+}
+
+#[derive(Clone, Copy)]
+enum Method {
+    Score,
+    Rank,
+    Recommend,
+}
+
+impl Method {
+    fn of(path: &str) -> Option<Self> {
+        match path.strip_prefix("/decant.scorer.v1.ScorerService/")? {
+            "Score" => Some(Self::Score),
+            "Rank" => Some(Self::Rank),
+            "Recommend" => Some(Self::Recommend),
+            _ => None,
+        }
+    }
+}
+
+impl Early {
+    pub(crate) fn new(service: Service, max_request_bytes: usize) -> Self {
+        let server = ScorerServiceServer::new(service.clone());
+        Self {
+            service,
+            server: server.max_decoding_message_size(max_request_bytes),
+        }
+    }
+}
+
+impl NamedService for Early {
+    const NAME: &'static str = ScorerServiceServer::<Service>::NAME;
+}
+
+impl TowerService<http::Request<Body>> for Early {
+    type Response = http::Response<Body>;
+    type Error = Infallible;
+    type Future = BoxFuture<http::Response<Body>, Infallible>;
+
+    fn poll_ready(&mut self, _context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+        let method = Method::of(request.uri().path());
+        match method.filter(|_| self.service.pool().is_pressed()) {
+            None => self.server.call(request),
+            Some(method) => Box::pin(self.clone().look(method, request)),
+        }
+    }
+}
+
+impl Early {
+    async fn look(
+        mut self,
+        method: Method,
+        request: http::Request<Body>,
+    ) -> Result<http::Response<Body>, Infallible> {
+        let (mut head, mut body) = request.into_parts();
+        let metadata = MetadataMap::from_headers(std::mem::take(&mut head.headers));
+        let first = poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await;
+        let data = first
+            .as_ref()
+            .and_then(|frame| frame.as_ref().ok()?.data_ref());
+        if let Some(data) = data
+            && let Err(error) = self.service.would_admit(method, &metadata, data)
+        {
+            return Ok(Status::from(error).into_http());
+        }
+        head.headers = metadata.into_headers();
+        let body = Body::new(Begun { first, rest: body });
+        self.server
+            .call(http::Request::from_parts(head, body))
+            .await
+    }
+}
+
+impl Service {
+    /// Whether a call that begins like this would be taken in; it is, as far as can be said here, when more must be read
+    /// to know, and when something else is wrong with it.
+    fn would_admit(
+        &self,
+        method: Method,
+        metadata: &MetadataMap,
+        data: &Bytes,
+    ) -> Result<(), CallError> {
+        let message = data.get(PREFIX..).unwrap_or_default();
+        // Decoding skips what is not the model's name; what is not whole is refused by it.
+        let (Ok(caller), Ok(addressed)) = (Caller::read(metadata), Addressed::decode(message))
+        else {
+            return Ok(());
+        };
+        let Ok(handle) = self.pin(addressed.model) else {
+            return Ok(());
+        };
+        let servable = handle.servable();
+        let rows = match method {
+            // No row takes less than a byte, so all of them are one batch, however many they are; or nothing is known.
+            Method::Score | Method::Rank if message.len() <= self.pool().batch_rows(servable) => 1,
+            Method::Score | Method::Rank => return Ok(()),
+            Method::Recommend => servable.items().map_or(1, |items| items.catalog().len()),
+        };
+        let admitted = self.pool().would_admit(&Outline {
+            servable,
+            paired: matches!(method, Method::Score),
+            rows,
+            deadline: caller.deadline,
+            priority: caller.priority,
+            client: caller.client,
+        });
+        admitted.inspect_err(|_| servable.statistics().record_failure(Duration::ZERO))
+    }
+}
+
+/// A body of which the first frame has been looked at.
+struct Begun {
+    first: Option<Result<Frame<Bytes>, Status>>,
+    rest: Body,
+}
+
+impl http_body::Body for Begun {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        match self.first.take() {
+            Some(first) => Poll::Ready(Some(first)),
+            None => Pin::new(&mut self.rest).poll_frame(context),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.first.is_none() && self.rest.is_end_stream()
+    }
+}
