@@ -73,7 +73,7 @@ impl App {
         let keyspace = Keyspace::new(&config.cluster);
         let workers = config.workers();
         let (manager, health) = (
-            Arc::new(Manager::new(config.retry())),
+            Arc::new(Manager::new(config.retry(), config.memory_budget())),
             Arc::new(Health::new(reporter)),
         );
         let kept = config.cache.folder();

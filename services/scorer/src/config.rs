@@ -9,6 +9,7 @@ use decant_model::{ClusterName, ScorerName};
 use serde::{Deserialize, Serialize};
 
 use crate::scoring::Limits;
+use crate::servable::memory::default_budget;
 
 /// Who the scorer is, what it keeps at hand, and its limits.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -45,6 +46,10 @@ pub struct Config {
     pub batch_rows: usize,
     /// How long a batch is to take, at most, microseconds; larger requests are split, and take turns with others.
     pub batch_micros: u64,
+    /// Bytes of memory that all loaded versions together may take; 0 means three quarters of what the machine or its
+    /// container has. A version that does not fit, judged by the sizes of its files, is not loaded; one that is kept only
+    /// for going back makes room for it.
+    pub memory_bytes: u64,
     /// Bytes of one request, at most.
     pub max_request_bytes: usize,
     /// After how many seconds a client is asked to connect anew, so that clients spread over scorers that were added; calls
@@ -116,6 +121,7 @@ impl Default for Config {
             client_rows: 0,
             batch_rows: 4_096,
             batch_micros: 1_000,
+            memory_bytes: 0,
             max_request_bytes: 16 << 20,
             max_connection_age_seconds: 300,
             stream_depth: 32,
@@ -220,6 +226,13 @@ impl Config {
             wait: Duration::from_millis(self.queue_millis),
             batch_rows: self.batch_rows,
             batch: Duration::from_micros(self.batch_micros),
+        }
+    }
+
+    pub(crate) fn memory_budget(&self) -> u64 {
+        match self.memory_bytes {
+            0 => default_budget(),
+            bytes => bytes,
         }
     }
 

@@ -15,12 +15,14 @@ mod open;
 mod peers;
 mod server;
 
+use std::net::SocketAddr;
 use std::ops::Range;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use decant_proto::scorer::v1 as wire;
 use decant_tests::{Deployment, Operated, Shape, Standalone, Tiny};
+use prost::Message;
 use tokio::runtime::Runtime;
 
 use crate::open::{Load, Seen};
@@ -31,12 +33,14 @@ const SERVER: usize = 0;
 const CLIENT: usize = 1;
 
 const ROUNDS: usize = 3;
+const LATENCY_ROUNDS: u64 = 7;
 const SWAPS: u32 = 100;
 const MEMORY_SWAPS: u32 = 1_000;
 const CANDIDATES: usize = 500;
 
 const SCORE: &str = "/decant.scorer.v1.ScorerService/Score";
 const INFER: &str = "/inference.GRPCInferenceService/ModelInfer";
+const RECOMMEND: &str = "/decant.scorer.v1.ScorerService/Recommend";
 const RANK: &str = "/decant.scorer.v1.ScorerService/Rank";
 
 fn main() {
@@ -153,34 +157,39 @@ async fn score() {
     );
     let alone = Alone::wide(&Tiny::wide(1));
     let half = ours / 2.0;
-    let load = |seed| Load::new(half, Duration::from_secs(10), seed);
-    let served = open::calls(address, SCORE, &request, load(1)).await;
-    let echoed = open::calls(echo.address, SCORE, &request, load(1)).await;
-    assert_eq!(
-        served.failed() + echoed.failed(),
-        0,
-        "failed: {served}; {echoed}"
-    );
-    let added = |quantile: f64| {
-        served
-            .quantile(quantile)
-            .saturating_sub(alone.quantile(quantile))
+    let (mut served, mut echoed) = (Vec::new(), Vec::new());
+    for round in 0..LATENCY_ROUNDS {
+        let load = || Load::new(half, Duration::from_secs(3), round);
+        served.push(open::calls(address, SCORE, &request, load()).await);
+        echoed.push(open::calls(echo.address, SCORE, &request, load()).await);
+    }
+    for seen in served.iter().chain(&echoed) {
+        assert_eq!(seen.failed(), 0, "failed: {seen}");
+    }
+    // Of several rounds, as the machine's other tenants take their share of one or another.
+    let seconds = |rounds: &[Seen], quantile: f64| -> Vec<f64> {
+        let quantiles = rounds.iter().map(|seen| seen.quantile(quantile));
+        quantiles.map(|time| time.as_secs_f64()).collect()
     };
-    row(
-        &format!("the same at half load, {half:.0}/s: added to in-process ONNX Runtime, p50, p99"),
-        format!(
-            "{}, {} (in process {}, {}; the echo answers in {}, {}; calls were late by {}, {})",
-            micros(added(0.5)),
-            micros(added(0.99)),
-            micros(alone.quantile(0.5)),
-            micros(alone.quantile(0.99)),
-            micros(echoed.quantile(0.5)),
-            micros(echoed.quantile(0.99)),
-            micros(served.late(0.5)),
-            micros(served.late(0.99)),
-        ),
-        "<= 60 us, <= 250 us",
-    );
+    for (quantile, name, target) in [(0.5, "p50", "<= 60 us"), (0.99, "p99", "<= 250 us")] {
+        let own = alone.quantile(quantile).as_secs_f64();
+        let (ours, theirs) = (seconds(&served, quantile), seconds(&echoed, quantile));
+        let show = |rounds: &[f64]| {
+            let least = rounds.iter().copied().fold(f64::MAX, f64::min);
+            let [median, least] = [median(rounds.to_vec()), least].map(|time| time - own);
+            format!("{:.0} us (at best {:.0} us)", median * 1e6, least * 1e6)
+        };
+        row(
+            &format!("the same at half load, {half:.0}/s: {name} added to in-process ONNX Runtime"),
+            format!(
+                "{}; the echo {}; in process {:.0} us",
+                show(&ours),
+                show(&theirs),
+                own * 1e6
+            ),
+            target,
+        );
+    }
 }
 
 /// Other servers, with the same model and the same requests of the Open Inference Protocol.
@@ -352,18 +361,20 @@ async fn rank() {
             ">= 0.7",
         );
     }
-    overload(address, &request(20)).await;
+    overload(address, "Rank by id", RANK, &request(20)).await;
+    let whole = bundle.recommend(20);
+    overload(address, "Recommend of the whole catalog", RECOMMEND, &whole).await;
 }
 
-async fn overload(address: std::net::SocketAddr, request: &wire::RankRequest) {
-    let capacity = closed::rate(address, RANK, request).await;
+async fn overload(address: SocketAddr, name: &str, path: &str, request: &impl Message) {
+    let capacity = closed::rate(address, path, request).await;
     let seconds = Duration::from_secs(10);
     let load = |factor: f64| Load::new(capacity * factor, seconds, 3);
-    let full = open::calls(address, RANK, request, load(1.0)).await;
-    let over = open::calls(address, RANK, request, load(3.0)).await;
+    let full = open::calls(address, path, request, load(1.0)).await;
+    let over = open::calls(address, path, request, load(3.0)).await;
     let goodput = |seen: &Seen| seen.answered() as f64 / seconds.as_secs_f64();
     row(
-        &format!("overload at 3 times capacity ({capacity:.0}/s): goodput"),
+        &format!("{name}, overload at 3 times capacity ({capacity:.0}/s): goodput"),
         format!(
             "{:.0}/s = {:.2} of capacity",
             goodput(&over),

@@ -241,7 +241,30 @@ impl Bundle {
 
     /// One user, and the first so many films.
     pub(crate) fn request(&self, candidates: usize) -> wire::RankRequest {
-        let query = self.query();
+        let ids = (0..candidates)
+            .map(|row| self.catalog.id(row).to_owned())
+            .collect();
+        wire::RankRequest {
+            model: model(),
+            query: self.wire_query(),
+            candidates: Some(wire::rank_request::Candidates::ItemIds(wire::ItemIds {
+                ids,
+            })),
+            top_k: 0,
+        }
+    }
+
+    /// The same user, and all films.
+    pub(crate) fn recommend(&self, top_k: u32) -> wire::RecommendRequest {
+        wire::RecommendRequest {
+            model: model(),
+            query: self.wire_query(),
+            top_k,
+            ..wire::RecommendRequest::default()
+        }
+    }
+
+    fn wire_query(&self) -> Vec<wire::Column> {
         let column = |column: &Column| wire::Column {
             name: column.name.clone(),
             values: Some(match column.values.clone() {
@@ -257,19 +280,13 @@ impl Bundle {
             }),
             ..wire::Column::default()
         };
-        let ids = (0..candidates)
-            .map(|row| self.catalog.id(row).to_owned())
-            .collect();
-        wire::RankRequest {
-            model: Some(wire::ModelRef {
-                model: MODEL.to_owned(),
-                slot: String::new(),
-            }),
-            query: query.iter().map(column).collect(),
-            candidates: Some(wire::rank_request::Candidates::ItemIds(wire::ItemIds {
-                ids,
-            })),
-            top_k: 0,
-        }
+        self.query().iter().map(column).collect()
     }
+}
+
+fn model() -> Option<wire::ModelRef> {
+    Some(wire::ModelRef {
+        model: MODEL.to_owned(),
+        slot: String::new(),
+    })
 }

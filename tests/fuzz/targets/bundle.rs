@@ -104,7 +104,7 @@ fn golden() {
 
 #[test]
 fn catalog() {
-    Target::new("catalog", Format::Bytes).run(20_000, |bytes| {
+    Target::new("catalog", Format::Bytes).run(5_000, |bytes| {
         let Ok(catalog) = Catalog::from_arrow(bytes) else {
             return false;
         };

@@ -14,6 +14,7 @@ use thiserror::Error;
 
 use super::bundles::Bundles;
 use super::manager::Load;
+use super::memory::footprint;
 use super::version::Items;
 use super::{LoadTimes, Servable};
 use crate::scoring::Cost;
@@ -48,6 +49,8 @@ pub(crate) enum LoadError {
 pub(crate) enum Step {
     /// Getting the bundle's bytes, and comparing them with the digests.
     Fetch,
+    /// Finding room in memory for what the bundle will take.
+    Memory,
     /// One of the slot's signers vouches for the bundle.
     Signature,
     /// The bundle is one of this model's.
@@ -72,6 +75,7 @@ impl fmt::Display for Step {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
             Step::Fetch => "fetching and verifying the bundle",
+            Step::Memory => "finding room in memory",
             Step::Signature => "checking the signature",
             Step::Manifest => "checking manifest.json",
             Step::Features => "reading features.json",
@@ -105,6 +109,15 @@ impl LoadError {
         }
     }
 
+    /// There is no room; `lasts` says whether there never will be.
+    pub(super) fn no_room(reason: String, lasts: bool) -> Self {
+        LoadError::Step {
+            step: Step::Memory,
+            reason,
+            lasts,
+        }
+    }
+
     /// A fetch fails for good only where the stored bytes are at fault.
     fn fetch(reason: impl fmt::Display, lasts: bool) -> Self {
         LoadError::Step {
@@ -127,7 +140,8 @@ pub(crate) struct Loading {
 
 impl Loading {
     /// Loads a version. Between any two steps it looks whether the version is still wanted. The `pinned` bundles are
-    /// those that a full cache must not give up for it.
+    /// those that a full cache must not give up for it. Before anything is read into memory, `reserve` is asked for so many
+    /// bytes of it.
     ///
     /// A session is opened only after the digest of every byte was compared and the signature was checked. Both are told to
     /// the log under the target `decant::verified`, and the opening under `decant::opened`, in the order in which they happen.
@@ -138,13 +152,14 @@ impl Loading {
         &self,
         load: &Load,
         pinned: BTreeSet<Digest>,
+        reserve: impl FnOnce(u64) -> Result<(), LoadError>,
     ) -> Result<Servable, LoadError> {
         let digest = load.prepared.digest;
         let mut times = LoadTimes::default();
         let mut clock = Clock::start(load);
 
         let files = tokio::select! {
-            files = self.fetch(load, pinned) => files?,
+            files = self.fetch(load, pinned, reserve) => files?,
             () = load.superseded.wait() => return Err(LoadError::Superseded),
         };
         if files.manifest.model != load.place.model {
@@ -199,10 +214,16 @@ impl Loading {
     }
 
     /// Every byte has been compared with its digest, and somebody who may has vouched for them, when this returns.
-    async fn fetch(&self, load: &Load, pinned: BTreeSet<Digest>) -> Result<Files, LoadError> {
+    async fn fetch(
+        &self,
+        load: &Load,
+        pinned: BTreeSet<Digest>,
+        reserve: impl FnOnce(u64) -> Result<(), LoadError>,
+    ) -> Result<Files, LoadError> {
         let digest = load.prepared.digest;
         let bundle = self.bundles.fetch(digest, pinned).await;
         let bundle = bundle.map_err(|error| LoadError::fetch(&error, error.is_corruption()))?;
+        reserve(footprint(bundle.manifest(), self.workers))?;
         let files = Files::read(&bundle).await?;
         check_signer(&bundle, &load.signers).map_err(|error| Step::Signature.failed(error))?;
         let signer = bundle.signature().map(|signature| signature.key);

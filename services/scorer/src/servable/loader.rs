@@ -29,7 +29,8 @@ pub(crate) fn start(manager: Arc<Manager>, loading: Loading) -> io::Result<JoinH
                 let pinned = manager.pinned();
                 // A version must not be able to end the loader, whatever its bytes make some parser do.
                 let outcome = catch_unwind(AssertUnwindSafe(|| {
-                    runtime.block_on(loading.load(&load, pinned))
+                    let reserve = |bytes| manager.reserve(&load, bytes);
+                    runtime.block_on(loading.load(&load, pinned, reserve))
                 }));
                 manager.loaded(&load, outcome.unwrap_or(Err(LoadError::Panicked)));
             }

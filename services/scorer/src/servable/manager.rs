@@ -12,10 +12,16 @@ use tokio_util::sync::CancellationToken;
 
 use super::handle::Entry;
 use super::load::LoadError;
-use super::place::{PlaceState, Retired, Urgency};
+use super::memory::mebibytes;
+use super::place::{Memory, PlaceState, Retired, Urgency};
 use super::statistics::Totals;
 use super::{LoadTimes, Place, Servable, Table};
 use crate::config::Retry;
+
+/// How long versions that nobody needs may take to be freed before a load that needs their memory is put off, and how often
+/// to look.
+const FREED_WITHIN: Duration = Duration::from_secs(5);
+const LOOK: Duration = Duration::from_millis(100);
 
 /// The one owner of all servables. Requests read its table without a lock; the source, the loader and the reaper meet
 /// at its state.
@@ -25,6 +31,8 @@ pub(crate) struct Manager {
     observed: watch::Sender<Observed>,
     applied: watch::Sender<BTreeMap<Place, DesiredSlot>>,
     retry: Retry,
+    /// Bytes of memory that all versions together may take.
+    budget: u64,
     state: Mutex<Shared>,
     /// Woken when there may be something to load, something to free, or an end.
     changed: Condvar,
@@ -126,13 +134,14 @@ impl Superseded {
 }
 
 impl Manager {
-    pub(crate) fn new(retry: Retry) -> Self {
+    pub(crate) fn new(retry: Retry, budget: u64) -> Self {
         Self {
             table: ArcSwap::default(),
             readiness: watch::Sender::default(),
             observed: watch::Sender::default(),
             applied: watch::Sender::default(),
             retry,
+            budget,
             state: Mutex::default(),
             changed: Condvar::new(),
         }
@@ -248,6 +257,61 @@ impl Manager {
         }
     }
 
+    /// Finds room for a version that is being loaded. Versions that are kept only for going back to make room if they
+    /// must, the largest first; versions that are being freed are waited for.
+    ///
+    /// # Errors
+    /// When there is no room for it beside what must stay.
+    pub(super) fn reserve(&self, load: &Load, bytes: u64) -> Result<(), LoadError> {
+        let budget = self.budget;
+        let began = Instant::now();
+        let mut shared = self.lock();
+        loop {
+            if shared.stopped || load.superseded.is_set() {
+                return Err(LoadError::Superseded);
+            }
+            let mut memory = Memory::default();
+            for state in shared.places.values() {
+                memory.add(state.memory());
+            }
+            let Memory {
+                used,
+                spare,
+                leaving,
+            } = memory;
+            if (used + spare + leaving).saturating_add(bytes) <= budget {
+                if let Some(state) = shared.places.get_mut(&load.place) {
+                    state.reserve(load.prepared.digest, bytes);
+                }
+                return Ok(());
+            }
+            let stays = used.saturating_add(bytes) > budget;
+            let waits_in_vain = spare == 0 && (leaving == 0 || began.elapsed() > FREED_WITHIN);
+            if stays || waits_in_vain {
+                let reason = format!(
+                    "the version would take {}, but of the {} that versions may take {} are in use (scorer.memory_bytes)",
+                    mebibytes(bytes),
+                    mebibytes(budget),
+                    mebibytes(used + leaving),
+                );
+                return Err(LoadError::no_room(reason, bytes > budget));
+            }
+            if spare > 0 {
+                let Shared {
+                    places, retired, ..
+                } = &mut *shared;
+                let largest = places
+                    .iter_mut()
+                    .max_by_key(|(_, state)| state.memory().spare);
+                if let Some((place, state)) = largest {
+                    retired.extend(state.give_up_previous(place));
+                }
+                self.changed.notify_all();
+            }
+            shared = self.wait(shared, Some(LOOK));
+        }
+    }
+
     /// Takes in what became of a load.
     pub(crate) fn loaded(&self, load: &Load, outcome: Result<Servable, LoadError>) {
         let mut shared = self.lock();
@@ -289,6 +353,8 @@ impl Manager {
         if let Some(state) = self.lock().places.get_mut(place) {
             state.ended(digest);
         }
+        // Somebody may wait for its memory.
+        self.changed.notify_all();
     }
 
     /// Ends the loader and the reaper; what is in service stays.

@@ -34,6 +34,8 @@ struct Version {
     arm: Option<Arm>,
     /// The last generation that wanted it.
     generation: Generation,
+    /// Memory that it takes, or will when it is loaded.
+    bytes: u64,
     phase: Phase,
     since: SystemTime,
     /// Since it was asked for last.
@@ -52,6 +54,25 @@ enum Phase {
     Failed {
         retry_at: Instant,
     },
+}
+
+/// Bytes of memory that versions take.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Memory {
+    /// By those that serve, are wanted, or are being loaded.
+    pub(super) used: u64,
+    /// By those that are kept only for going back.
+    pub(super) spare: u64,
+    /// By those that are about to be freed.
+    pub(super) leaving: u64,
+}
+
+impl Memory {
+    pub(super) fn add(&mut self, other: Memory) {
+        self.used += other.used;
+        self.spare += other.spare;
+        self.leaving += other.leaving;
+    }
 }
 
 /// Which loads come first: those of versions that are to answer, in all places, before those that are to be ready.
@@ -78,6 +99,9 @@ impl Retired {
 
 impl Version {
     fn enter(&mut self, phase: Phase) {
+        if matches!(phase, Phase::Start | Phase::Failed { .. }) {
+            self.bytes = 0;
+        }
         self.phase = phase;
         self.since = SystemTime::now();
     }
@@ -135,6 +159,7 @@ impl PlaceState {
                 prepared: *prepared,
                 arm: None,
                 generation,
+                bytes: 0,
                 phase: Phase::Start,
                 since: SystemTime::now(),
                 failures: 0,
@@ -218,9 +243,45 @@ impl PlaceState {
 
     /// Versions that must stay: those in service, those that were before, and those that are wanted.
     pub(super) fn pinned(&self) -> impl Iterator<Item = Digest> {
+        self.needed().chain(self.previous.iter().copied())
+    }
+
+    /// Those in service, and those that are wanted.
+    fn needed(&self) -> impl Iterator<Item = Digest> {
         let wanted = self.desired.iter().flat_map(wanted);
         let wanted = wanted.map(|prepared| prepared.digest);
-        wanted.chain(self.current.iter().chain(&self.previous).copied())
+        wanted.chain(self.current.iter().copied())
+    }
+
+    /// Notes what a version that is being loaded will take.
+    pub(super) fn reserve(&mut self, digest: Digest, bytes: u64) {
+        if let Some(version) = self.versions.get_mut(&digest) {
+            version.bytes = bytes;
+        }
+    }
+
+    /// What the versions here take.
+    pub(super) fn memory(&self) -> Memory {
+        let needed: BTreeSet<Digest> = self.needed().collect();
+        let mut memory = Memory::default();
+        for (digest, version) in &self.versions {
+            let share = match version.phase {
+                Phase::Unloading { .. } => &mut memory.leaving,
+                Phase::Available(_) if !needed.contains(digest) => &mut memory.spare,
+                _ => &mut memory.used,
+            };
+            *share += version.bytes;
+        }
+        memory
+    }
+
+    /// Frees what is kept only for going back.
+    #[must_use]
+    pub(super) fn give_up_previous(&mut self, place: &Place) -> Vec<Retired> {
+        tracing::info!(%place, "the previous version is freed: its memory is needed");
+        self.previous.clear();
+        let keep: BTreeSet<Digest> = self.needed().collect();
+        self.retire(place, &keep)
     }
 
     /// Takes everything out of service.

@@ -176,3 +176,6 @@ impl http_body::Body for Begun {
         self.first.is_none() && self.rest.is_end_stream()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -56,7 +56,7 @@ async fn what_is_wrong_with_the_bytes_lasts_and_that_there_are_none_does_not() {
             signers: Vec::new(),
             superseded: Superseded::default(),
         };
-        async move { loading.load(&load, BTreeSet::new()).await.err() }
+        async move { loading.load(&load, BTreeSet::new(), |_| Ok(())).await.err() }
     };
     let sound = load(digest).await;
     assert!(sound.is_none(), "{sound:?}");

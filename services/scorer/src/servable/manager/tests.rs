@@ -71,7 +71,7 @@ fn load_next(manager: &Manager) -> u64 {
 impl Manager {
     /// One that has the fixture's version in service, with its catalog.
     pub(crate) fn for_tests() -> Self {
-        let manager = Manager::new(RETRY);
+        let manager = Manager::new(RETRY, u64::MAX);
         want(&manager, 1, &[1]);
         load_next(&manager);
         manager
@@ -105,7 +105,7 @@ fn states(manager: &Manager) -> Vec<(u64, State)> {
 
 #[test]
 fn a_version_answers_once_it_is_loaded_and_the_old_one_until_then() {
-    let manager = Manager::new(RETRY);
+    let manager = Manager::new(RETRY, u64::MAX);
     assert_eq!(answering(&manager), None);
     want(&manager, 1, &[1]);
     assert_eq!(
@@ -128,7 +128,7 @@ fn a_version_answers_once_it_is_loaded_and_the_old_one_until_then() {
 
 #[test]
 fn going_back_to_the_previous_version_loads_nothing() {
-    let manager = Manager::new(RETRY);
+    let manager = Manager::new(RETRY, u64::MAX);
     for generation in 1..=2 {
         want(&manager, generation, &[generation]);
         load_next(&manager);
@@ -143,7 +143,7 @@ fn going_back_to_the_previous_version_loads_nothing() {
 
 #[test]
 fn the_version_before_the_previous_one_is_handed_to_the_reaper() {
-    let manager = Manager::new(RETRY);
+    let manager = Manager::new(RETRY, u64::MAX);
     for generation in 1..=3 {
         want(&manager, generation, &[generation]);
         load_next(&manager);
@@ -172,7 +172,7 @@ fn the_version_before_the_previous_one_is_handed_to_the_reaper() {
 
 #[test]
 fn a_failed_version_is_reported_and_tried_again_while_the_old_one_answers() {
-    let manager = Manager::new(RETRY);
+    let manager = Manager::new(RETRY, u64::MAX);
     want(&manager, 1, &[1]);
     load_next(&manager);
     want(&manager, 2, &[2]);
@@ -197,7 +197,7 @@ fn a_failed_version_is_reported_and_tried_again_while_the_old_one_answers() {
 
 #[test]
 fn a_newer_generation_supersedes_a_load_in_progress() {
-    let manager = Manager::new(RETRY);
+    let manager = Manager::new(RETRY, u64::MAX);
     want(&manager, 1, &[1]);
     let load = manager.next_load().unwrap();
     want(&manager, 2, &[2]);
@@ -215,7 +215,7 @@ fn a_newer_generation_supersedes_a_load_in_progress() {
 
 #[test]
 fn a_version_wanted_again_while_its_load_was_being_given_up_is_loaded_anew() {
-    let manager = Manager::new(RETRY);
+    let manager = Manager::new(RETRY, u64::MAX);
     want(&manager, 1, &[1]);
     let load = manager.next_load().unwrap();
     want(&manager, 2, &[2]);
@@ -227,7 +227,7 @@ fn a_version_wanted_again_while_its_load_was_being_given_up_is_loaded_anew() {
 
 #[test]
 fn a_generation_that_goes_backwards_changes_nothing() {
-    let manager = Manager::new(RETRY);
+    let manager = Manager::new(RETRY, u64::MAX);
     want(&manager, 5, &[1]);
     load_next(&manager);
     want(&manager, 4, &[2]);
@@ -237,7 +237,7 @@ fn a_generation_that_goes_backwards_changes_nothing() {
 
 #[test]
 fn a_removed_slot_is_unknown_and_an_empty_one_is_not_ready() {
-    let manager = Manager::new(RETRY);
+    let manager = Manager::new(RETRY, u64::MAX);
     want(&manager, 1, &[1]);
     load_next(&manager);
     want(&manager, 2, &[]);
@@ -257,7 +257,7 @@ fn a_removed_slot_is_unknown_and_an_empty_one_is_not_ready() {
 
 #[test]
 fn no_slot_is_unknown_before_anybody_has_said_which_are_wanted() {
-    let manager = Manager::new(RETRY);
+    let manager = Manager::new(RETRY, u64::MAX);
     let found = |place: &Place| manager.table().find(place).map(|_| ());
     assert!(matches!(found(&place()), Err(CallError::NotLearnt)));
     // A doubt says nothing of what is wanted.
@@ -274,7 +274,7 @@ fn no_slot_is_unknown_before_anybody_has_said_which_are_wanted() {
 
 #[test]
 fn readiness_settles_once_every_first_version_is_loaded_or_has_failed() {
-    let manager = Manager::new(RETRY);
+    let manager = Manager::new(RETRY, u64::MAX);
     let readiness = manager.readiness();
     assert!(!readiness.borrow().settled);
     want(&manager, 1, &[1]);
@@ -306,7 +306,7 @@ fn readiness_settles_once_every_first_version_is_loaded_or_has_failed() {
 
 #[test]
 fn a_pinned_version_outlives_its_time_in_service() {
-    let manager = Manager::new(RETRY);
+    let manager = Manager::new(RETRY, u64::MAX);
     want(&manager, 1, &[1]);
     load_next(&manager);
     let pinned = manager
@@ -331,7 +331,7 @@ fn a_pinned_version_outlives_its_time_in_service() {
 
 #[test]
 fn what_is_to_answer_is_loaded_before_what_is_to_be_ready_in_all_places() {
-    let manager = Manager::new(RETRY);
+    let manager = Manager::new(RETRY, u64::MAX);
     let of = |model: &str| Place {
         model: model.parse().unwrap(),
         slot: Default::default(),
@@ -352,4 +352,61 @@ fn what_is_to_answer_is_loaded_before_what_is_to_be_ready_in_all_places() {
     manager.aspire(wanted.into());
     let order = [(); 4].map(|()| load_next(&manager));
     assert_eq!(order, [1, 3, 2, 4]);
+}
+
+/// Loads the next version in so many bytes of memory; if there is no room, why, and whether there never will be.
+fn load_in(manager: &Manager, bytes: u64) -> Result<u64, (String, bool)> {
+    let load = manager.next_load().unwrap();
+    let reserved = manager.reserve(&load, bytes);
+    let refusal = reserved.as_ref().err();
+    let refusal = refusal.map(|error| (error.to_string(), error.lasts()));
+    manager.loaded(&load, reserved.map(|()| servable(&load)));
+    refusal.map_or(Ok(load.prepared.version.get()), Err)
+}
+
+#[test]
+fn a_version_that_does_not_fit_beside_what_serves_is_not_loaded() {
+    let manager = Manager::new(RETRY, 10 << 20);
+    want(&manager, 1, &[1]);
+    assert_eq!(load_in(&manager, 6 << 20).unwrap(), 1);
+    want(&manager, 2, &[2]);
+    let (reason, lasts) = load_in(&manager, 5 << 20).unwrap_err();
+    assert!(!lasts);
+    assert_eq!(
+        reason,
+        "finding room in memory: the version would take 5.0 MiB, but of the 10.0 MiB that versions may take 6.0 MiB are in use \
+         (scorer.memory_bytes)"
+    );
+    assert_eq!(answering(&manager), Some((1, 1)));
+    want(&manager, 3, &[3]);
+    let (_, lasts) = load_in(&manager, 11 << 20).unwrap_err();
+    assert!(lasts, "no patience makes room for it");
+    want(&manager, 4, &[4]);
+    assert_eq!(load_in(&manager, 4 << 20).unwrap(), 4);
+    assert_eq!(answering(&manager), Some((4, 4)));
+}
+
+#[test]
+fn a_version_that_is_kept_for_going_back_makes_room_and_is_kept_as_long_as_there_is_some() {
+    let manager = Manager::new(RETRY, 10 << 20);
+    for (generation, version) in [(1, 1), (2, 2)] {
+        want(&manager, generation, &[version]);
+        assert_eq!(load_in(&manager, 4 << 20).unwrap(), version);
+    }
+    let kept = [(1, State::Available), (2, State::Available)];
+    assert_eq!(states(&manager), kept);
+    want(&manager, 3, &[3]);
+    std::thread::scope(|scope| {
+        // Frees what is retired, as the reaper does.
+        scope.spawn(|| {
+            for retired in manager.take_retired(None).unwrap() {
+                let digest = retired.servable.digest();
+                manager.ended(&retired.place, digest);
+            }
+        });
+        assert_eq!(load_in(&manager, 4 << 20).unwrap(), 3);
+    });
+    assert_eq!(answering(&manager), Some((3, 3)));
+    let kept = [(2, State::Available), (3, State::Available)];
+    assert_eq!(states(&manager), kept);
 }

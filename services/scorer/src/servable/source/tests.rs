@@ -15,7 +15,7 @@ impl World {
         let folder = tempfile::tempdir().unwrap();
         let store = EmbeddedStore::open(&folder.path().join("store")).unwrap();
         let store: Arc<dyn MetaStore> = Arc::new(store);
-        let manager = Arc::new(Manager::new(Config::default().retry()));
+        let manager = Arc::new(Manager::new(Config::default().retry(), u64::MAX));
         let source = Source::new(Arc::clone(&store), Keyspace::default(), manager, None);
         Self {
             store,
@@ -110,7 +110,7 @@ async fn what_cannot_be_read_after_a_restart_is_no_reason_to_freeze() {
         ..DesiredSlot::default()
     };
     let remembered = Some((seen, BTreeMap::from([(place, in_service)])));
-    let manager = Arc::new(Manager::new(Config::default().retry()));
+    let manager = Arc::new(Manager::new(Config::default().retry(), u64::MAX));
     world.source = Source::new(
         Arc::clone(&world.store),
         Keyspace::default(),

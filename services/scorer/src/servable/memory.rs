@@ -1,0 +1,71 @@
+//! What versions take of the machine's memory, and what they may take.
+
+use std::num::NonZeroUsize;
+
+use decant_model::{Manifest, file};
+
+/// How often a file's bytes are in memory while its version is loaded: a graph's as they are read, as weights, and once
+/// more as the kernels want them laid out; a catalog's as they are read, as columns, encoded, and in the index of ids.
+const GRAPH: u64 = 3;
+const CATALOG: u64 = 4;
+const OTHERS: u64 = 2;
+/// What each session has of its own, beside the weights.
+const SESSION: u64 = 1 << 20;
+
+/// Bytes that a version takes, judged by the sizes of its files before any is read: what it takes at most while it is
+/// loaded, and so no less than what it takes later.
+pub(super) fn footprint(manifest: &Manifest, sessions: NonZeroUsize) -> u64 {
+    let files = manifest.files.iter().map(|(path, entry)| {
+        let times = match path.as_str() {
+            file::MODEL => GRAPH,
+            file::CATALOG => CATALOG,
+            file::FEATURES | file::GOLDEN => OTHERS,
+            _ => 0,
+        };
+        entry.size.saturating_mul(times)
+    });
+    let sessions = SESSION.saturating_mul(sessions.get() as u64);
+    files.fold(sessions, u64::saturating_add)
+}
+
+/// What all versions together may take if nothing is configured: three quarters of what this process can have, the rest
+/// being for requests and for the system. Without a limit when the system does not say.
+pub(crate) fn default_budget() -> u64 {
+    let limits = [
+        limit_of_machine(),
+        limit_of_group("/sys/fs/cgroup/memory.max"),
+        limit_of_group("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
+    ];
+    let least = limits.into_iter().flatten().min();
+    least.map_or(u64::MAX, |bytes| bytes / 4 * 3)
+}
+
+fn limit_of_machine() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let total = text
+        .lines()
+        .find_map(|line| line.strip_prefix("MemTotal:"))?;
+    let kibibytes: u64 = total.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kibibytes << 10)
+}
+
+/// A container's limit; there is none where the file says `max`.
+fn limit_of_group(path: &str) -> Option<u64> {
+    std::fs::read_to_string(path).ok()?.trim().parse().ok()
+}
+
+/// Bytes, for people.
+pub(super) fn mebibytes(bytes: u64) -> String {
+    format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_machine_says_what_it_has() {
+        let budget = default_budget();
+        assert!((1 << 20..u64::MAX).contains(&budget), "{budget}");
+    }
+}

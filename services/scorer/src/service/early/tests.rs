@@ -1,0 +1,114 @@
+use std::sync::Arc;
+
+use bytes::{BufMut, BytesMut};
+use decant_chassis::tasks::Tasks;
+use futures::future::join_all;
+use tonic::{Code, Request};
+use wire::column::Values;
+use wire::scorer_service_server::ScorerService;
+
+use super::*;
+use crate::config::Config;
+use crate::scoring::Pool;
+use crate::servable::Manager;
+
+fn films() -> Option<wire::ModelRef> {
+    Some(wire::ModelRef {
+        model: "films".to_owned(),
+        slot: String::new(),
+    })
+}
+
+/// A sound request, which shares a batch with no other.
+fn request() -> wire::RecommendRequest {
+    let column = |name: &str, values| wire::Column {
+        name: name.to_owned(),
+        values: Some(values),
+        ..wire::Column::default()
+    };
+    let (user, age) = (vec![1], vec![30.0]);
+    wire::RecommendRequest {
+        model: films(),
+        query: vec![
+            column(
+                "user",
+                Values::Int64Values(wire::Int64Values { values: user }),
+            ),
+            column(
+                "age",
+                Values::FloatValues(wire::FloatValues { values: age }),
+            ),
+        ],
+        top_k: 1,
+        ..wire::RecommendRequest::default()
+    }
+}
+
+/// A request to rank whose model can be read, and whose candidates cannot: their message ends before its string does.
+fn unreadable() -> Bytes {
+    let mut message = BytesMut::new();
+    Addressed { model: films() }.encode(&mut message).unwrap();
+    let item_ids = [3 << 3 | 2, 2, 1 << 3 | 2, 100];
+    message.put_slice(&item_ids);
+    assert!(wire::RankRequest::decode(&message[..]).is_err());
+    message.freeze()
+}
+
+fn call(path: &str, message: &Bytes) -> http::Request<Body> {
+    let mut body = BytesMut::new();
+    body.put_u8(0);
+    body.put_u32(message.len() as u32);
+    body.put_slice(message);
+    let body = Begun {
+        first: Some(Ok(Frame::data(body.freeze()))),
+        rest: Body::empty(),
+    };
+    http::Request::post(format!("http://films{path}"))
+        .header("content-type", "application/grpc")
+        .header("decant-priority", "sheddable")
+        .body(Body::new(body))
+        .unwrap()
+}
+
+async fn code(early: &mut Early) -> Code {
+    let answer = early.call(call(RANK, &unreadable())).await.unwrap();
+    let status = answer.headers().get("grpc-status").unwrap();
+    Code::from_bytes(status.as_bytes())
+}
+
+const RANK: &str = "/decant.scorer.v1.ScorerService/Rank";
+
+#[tokio::test]
+async fn under_pressure_a_call_is_refused_before_it_is_read() {
+    let config = Config {
+        workers: 1,
+        // Little, so that a few hundred requests are too much.
+        queue_millis: 1,
+        ..Config::default()
+    };
+    let (tasks, _failures) = Tasks::new();
+    let pool = Pool::start(&tasks, config.limits());
+    let service = Service::new(Arc::new(Manager::for_tests()), pool, config);
+    let mut early = Early::new(service.clone(), 1 << 20);
+    assert_eq!(code(&mut early).await, Code::Internal, "it is read");
+
+    let requests = (0..1_000).map(|_| service.recommend(Request::new(request())));
+    let pressing = join_all(requests);
+    let asking = async {
+        // The runner takes its first batch, and finds the others behind it.
+        while !service.pool().is_pressed() {
+            tokio::task::yield_now().await;
+        }
+        code(&mut early).await
+    };
+    let (answers, refused) = tokio::join!(pressing, asking);
+    assert_eq!(refused, Code::ResourceExhausted);
+    assert!(answers.iter().any(Result::is_ok));
+
+    while service.pool().is_pressed() {
+        let _ = service.recommend(Request::new(request())).await;
+    }
+    assert_eq!(code(&mut early).await, Code::Internal, "it is read");
+    service.pool().close();
+    tasks.stop(Duration::from_secs(5)).await.unwrap();
+}
