@@ -1,6 +1,7 @@
 //! The wire: messages and services generated from the `.proto` files beside this crate, and the one place where errors
 //! become gRPC statuses.
 
+pub mod codec;
 pub mod status;
 
 /// `decant.trainer.v1`: training jobs.
@@ -29,13 +30,7 @@ pub mod rollout {
     }
 }
 
-/// `decant.scorer.v1`: scores, ranks and recommendations.
-pub mod scorer {
-    #[allow(missing_docs, unreachable_pub, clippy::large_enum_variant)]
-    pub mod v1 {
-        tonic::include_proto!("decant.scorer.v1");
-    }
-}
+pub mod scorer;
 
 /// `decant.admin.v1`: audit, backups and garbage.
 pub mod admin {

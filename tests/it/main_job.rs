@@ -176,14 +176,8 @@ async fn check_answers(cluster: &Cluster, digest: &str, generation: u64) {
     );
 
     // Ranking the recommended items by id gives them back in the same order, with the same scores.
-    let ids: Vec<String> = recommended
-        .iter()
-        .rev()
-        .map(|item| item.id.clone())
-        .collect();
-    let candidates = Some(scorer::rank_request::Candidates::ItemIds(scorer::ItemIds {
-        ids,
-    }));
+    let ids = recommended.iter().rev().map(|item| &item.id).collect();
+    let candidates = Some(scorer::rank_request::Candidates::ItemIds(ids));
     let request = scorer::RankRequest {
         model: model(),
         query: query(),

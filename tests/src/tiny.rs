@@ -194,9 +194,7 @@ impl Tiny {
 
     /// Asks for the scores of the whole catalog for one user.
     pub fn request() -> scorer::RankRequest {
-        let ids = scorer::ItemIds {
-            ids: (0..FILMS).map(|film| (100 + film).to_string()).collect(),
-        };
+        let ids = (0..FILMS).map(|film| (100 + film).to_string()).collect();
         scorer::RankRequest {
             model: Some(scorer::ModelRef {
                 model: MODEL.to_owned(),

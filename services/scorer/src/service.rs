@@ -180,7 +180,7 @@ impl Service {
         let handle = self.pin(request.model.clone())?;
         let rank = request::rank(request, handle.servable(), self.config.max_rows)?;
         let scored = self.run(&handle, rank.work, rank.rows, caller).await?;
-        answer::rank(&handle, scored, rank.ids)
+        answer::rank(&handle, scored, &rank.ids)
     }
 
     async fn answer_recommend(

@@ -7,8 +7,18 @@ use prost::Message;
 
 const SECONDS: u32 = 5;
 
-/// Answers a second, to 8 connections with 16 calls each.
-pub(crate) async fn rate(address: SocketAddr, path: &str, request: &impl Message) -> f64 {
+/// Calls under way on each of 8 connections: many of what takes no time, so that the server always finds some; few of what
+/// takes long, as more would only wait.
+pub(crate) const MANY: u32 = 16;
+pub(crate) const FEW: u32 = 4;
+
+/// Answers a second. What they say is not looked at: see [`Refusals`](crate::server::Refusals).
+pub(crate) async fn rate(
+    address: SocketAddr,
+    path: &str,
+    request: &impl Message,
+    under_way: u32,
+) -> f64 {
     let message = request.encode_to_vec();
     let mut body = tempfile::NamedTempFile::new().unwrap();
     body.write_all(&[0]).unwrap();
@@ -17,7 +27,8 @@ pub(crate) async fn rate(address: SocketAddr, path: &str, request: &impl Message
     body.write_all(&message).unwrap();
     body.flush().unwrap();
     let output = tokio::process::Command::new("h2load")
-        .args(["--clients", "8", "--max-concurrent-streams", "16"])
+        .args(["--clients", "8"])
+        .args(["--max-concurrent-streams", &under_way.to_string()])
         .args(["--duration", &SECONDS.to_string(), "--warm-up-time", "1"])
         .arg("--data")
         .arg(body.path())

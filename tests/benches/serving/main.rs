@@ -21,12 +21,12 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use decant_proto::scorer::v1 as wire;
-use decant_tests::{Deployment, Operated, Shape, Standalone, Tiny};
+use decant_tests::{Deployment, Operated, Shape, Standalone, Tiny, tiny};
 use prost::Message;
 use tokio::runtime::Runtime;
 
 use crate::open::{Load, Seen};
-use crate::server::{Alone, Bundle, Echo};
+use crate::server::{Alone, Bundle, Echo, Refusals};
 
 /// The core of what is measured, and that of the load.
 const SERVER: usize = 0;
@@ -146,9 +146,10 @@ async fn score() {
     let request = Tiny::wide_request();
     let (mut ours, mut bare) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
-        bare.push(closed::rate(echo.address, SCORE, &request).await);
-        ours.push(closed::rate(address, SCORE, &request).await);
+        bare.push(closed::rate(echo.address, SCORE, &request, closed::MANY).await);
+        ours.push(closed::rate(address, SCORE, &request, closed::MANY).await);
     }
+    Refusals::of(address, tiny::MODEL).none().await;
     let (ours, bare) = (median(ours), median(bare));
     row(
         "Score, 1 row of 64 floats, saturated, beside a bare tonic echo",
@@ -203,8 +204,9 @@ async fn peers() {
             row(&format!("beside {name}"), "not set up here".to_owned(), "");
             continue;
         };
-        let theirs = closed::rate(peer.address, INFER, &peers::request("bench")).await;
-        let ours = closed::rate(address, INFER, &peers::request("films")).await;
+        let theirs =
+            closed::rate(peer.address, INFER, &peers::request("bench"), closed::MANY).await;
+        let ours = closed::rate(address, INFER, &peers::request("films"), closed::MANY).await;
         row(
             &format!("beside {}: requests a second, saturated", peer.versions),
             format!("{ours:.0}/s : {theirs:.0}/s = {:.1}", ours / theirs),
@@ -241,7 +243,7 @@ async fn swaps() {
     let cluster = apart().await;
     let address = cluster.scorer_addresses()[0];
     let request = Tiny::wide_request();
-    let half = closed::rate(address, SCORE, &request).await / 2.0;
+    let half = closed::rate(address, SCORE, &request, closed::MANY).await / 2.0;
     let versions = push(&cluster, SWAPS).await;
     let length = Duration::from_secs_f64((1.05e6 / half).max(f64::from(SWAPS)));
     let started = Instant::now();
@@ -342,11 +344,13 @@ async fn rank() {
     };
     let alone = Alone::rank(&bundle, CANDIDATES);
     let in_process = CANDIDATES as f64 / alone.mean().as_secs_f64();
+    let mut refusals = Refusals::of(address, server::MODEL);
     for top_k in [20, 0] {
         let mut rates = Vec::new();
         for _ in 0..ROUNDS {
-            rates.push(closed::rate(address, RANK, &request(top_k)).await);
+            rates.push(closed::rate(address, RANK, &request(top_k), closed::FEW).await);
         }
+        refusals.none().await;
         let rows = median(rates) * CANDIDATES as f64;
         let answered = if top_k == 0 {
             "all".to_owned()
@@ -367,7 +371,7 @@ async fn rank() {
 }
 
 async fn overload(address: SocketAddr, name: &str, path: &str, request: &impl Message) {
-    let capacity = closed::rate(address, path, request).await;
+    let capacity = closed::rate(address, path, request, closed::FEW).await;
     let seconds = Duration::from_secs(10);
     let load = |factor: f64| Load::new(capacity * factor, seconds, 3);
     let full = open::calls(address, path, request, load(1.0)).await;

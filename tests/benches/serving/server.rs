@@ -6,13 +6,17 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use decant_chassis::client::channel;
 use decant_features::{Catalog, Column, Columns, Encoded, Schema, Side, Values};
 use decant_inference::Session;
 use decant_inference::testing::runtime;
+use decant_proto::inference;
+use decant_proto::inference::grpc_inference_service_client::GrpcInferenceServiceClient;
 use decant_proto::scorer::v1 as wire;
 use decant_proto::scorer::v1::scorer_service_server::{ScorerService, ScorerServiceServer};
 use decant_tests::{Job, Standalone, Tiny, tiny};
 use tokio::net::TcpListener;
+use tonic::transport::Channel;
 use tonic::transport::server::TcpIncoming;
 use tonic::{Request, Response, Status, Streaming};
 
@@ -20,7 +24,7 @@ use crate::open::at;
 
 /// Of the job's two students, the larger.
 const VERSION: &str = "2";
-const MODEL: &str = "movielens";
+pub(crate) const MODEL: &str = "movielens";
 
 /// A server that reads a request and answers at once, in a process of its own.
 pub(crate) struct Echo {
@@ -138,6 +142,35 @@ impl ScorerService for Echoing {
     }
 }
 
+/// Watches that a scorer refuses nothing: to the load it would look like a quick answer.
+pub(crate) struct Refusals {
+    client: GrpcInferenceServiceClient<Channel>,
+    model: &'static str,
+}
+
+impl Refusals {
+    pub(crate) fn of(address: SocketAddr, model: &'static str) -> Self {
+        let channel = channel("scorer", &format!("http://{address}")).unwrap();
+        Self {
+            client: GrpcInferenceServiceClient::new(channel),
+            model,
+        }
+    }
+
+    /// Fails if a call was refused so far.
+    pub(crate) async fn none(&mut self) {
+        let request = inference::ModelStatisticsRequest {
+            name: self.model.to_owned(),
+            version: String::new(),
+        };
+        let answer = self.client.model_statistics(request).await.unwrap();
+        for model in answer.into_inner().model_stats {
+            let failed = model.inference_stats.unwrap().fail.unwrap().count;
+            assert_eq!(failed, 0, "calls were refused");
+        }
+    }
+}
+
 /// ONNX Runtime in this process, on rows that are encoded already.
 pub(crate) struct Alone(Vec<Duration>);
 
@@ -187,10 +220,11 @@ impl Alone {
     }
 }
 
-/// Trains the example's students, quickly: how good they are makes no difference to how fast they are.
+/// Trains students of the size of the example's, quickly: how good they are makes no difference to how fast they are.
 pub(crate) fn train(data: &Path) {
     let job = data.join("job.toml");
-    std::fs::write(&job, Job::quick()).unwrap();
+    let job_text = Job::quick().replace("hidden = [16, 8]", "hidden = [32, 16]");
+    std::fs::write(&job, job_text).unwrap();
     let standalone = Standalone::start(data);
     succeeded(standalone.decant(&["train", "submit", job.to_str().unwrap(), "--watch"]));
     let (status, log) = standalone.end("TERM");
@@ -241,15 +275,11 @@ impl Bundle {
 
     /// One user, and the first so many films.
     pub(crate) fn request(&self, candidates: usize) -> wire::RankRequest {
-        let ids = (0..candidates)
-            .map(|row| self.catalog.id(row).to_owned())
-            .collect();
+        let ids = (0..candidates).map(|row| self.catalog.id(row)).collect();
         wire::RankRequest {
             model: model(),
             query: self.wire_query(),
-            candidates: Some(wire::rank_request::Candidates::ItemIds(wire::ItemIds {
-                ids,
-            })),
+            candidates: Some(wire::rank_request::Candidates::ItemIds(ids)),
             top_k: 0,
         }
     }

@@ -48,9 +48,9 @@ fn parse(line: &str, model: &wire::ModelRef) -> anyhow::Result<Call> {
     Ok(Call::Rank(wire::RankRequest {
         model: Some(model.clone()),
         query: columns(rank.get("query").context("`rank` needs `query`")?)?,
-        candidates: Some(wire::rank_request::Candidates::ItemIds(wire::ItemIds {
-            ids: ids.collect::<anyhow::Result<_>>()?,
-        })),
+        candidates: Some(wire::rank_request::Candidates::ItemIds(
+            ids.collect::<anyhow::Result<_>>()?,
+        )),
         top_k: value.get("top_k").and_then(Value::as_u64).unwrap_or(0) as u32,
     }))
 }

@@ -1,8 +1,8 @@
 //! `decant rank`: candidate items in order, best first.
 
 use clap::Args;
+use decant_proto::scorer::v1::RankRequest;
 use decant_proto::scorer::v1::rank_request::Candidates;
-use decant_proto::scorer::v1::{ItemIds, RankRequest};
 
 use crate::commands::score::{Target, query};
 use crate::context::Context;
@@ -31,9 +31,7 @@ pub(crate) async fn execute(context: &Context, arguments: Arguments) -> Result<E
     let request = RankRequest {
         query: query(&arguments.query)?,
         model: arguments.target.into_wire(),
-        candidates: Some(Candidates::ItemIds(ItemIds {
-            ids: arguments.items,
-        })),
+        candidates: Some(Candidates::ItemIds(arguments.items.iter().collect())),
         top_k: arguments.top,
     };
     let response = context.scorer.rank(request).await?;

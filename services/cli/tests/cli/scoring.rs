@@ -6,8 +6,7 @@ use decant_proto::rollout::v1::Arm;
 use decant_proto::scorer::v1::column::Values;
 use decant_proto::scorer::v1::rank_request::Candidates;
 use decant_proto::scorer::v1::{
-    Int64Values, ItemIds, LoadTimes, ModelRef, ScoredItem, Servable, ServableState, ServedBy,
-    StringValues,
+    Int64Values, LoadTimes, ModelRef, ScoredItem, Servable, ServableState, ServedBy, StringValues,
 };
 use serde_json::json;
 
@@ -176,11 +175,8 @@ answered by movies/main v1 (STABLE, generation 3, abababababab)
 ";
     assert_eq!(server.table(&arguments).await, expected);
     let request = server.fake.asked.lock().unwrap().rank.take().unwrap();
-    let ids = ["242", "302"].map(str::to_owned).to_vec();
-    assert_eq!(
-        request.candidates,
-        Some(Candidates::ItemIds(ItemIds { ids }))
-    );
+    let ids = ["242", "302"].into_iter().collect();
+    assert_eq!(request.candidates, Some(Candidates::ItemIds(ids)));
     assert_eq!(request.top_k, 2);
     let json = server.json(&arguments).await;
     let attributes = json!({ "title": "L.A. Confidential", "year": "1996" });

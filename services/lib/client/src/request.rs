@@ -76,7 +76,7 @@ impl Rank {
 
     pub(crate) fn to_wire(&self, model: wire::ModelRef) -> wire::RankRequest {
         let candidates = match &self.candidates {
-            Candidates::Ids(ids) => WireCandidates::ItemIds(wire::ItemIds { ids: ids.clone() }),
+            Candidates::Ids(ids) => WireCandidates::ItemIds(ids.iter().collect()),
             Candidates::Columns(columns) => WireCandidates::ItemColumns(wire::Columns {
                 columns: columns.to_wire(),
             }),

@@ -93,6 +93,11 @@ impl Encoded {
     /// # Panics
     /// When a row is not there.
     pub fn extend(&mut self, from: &Encoded, rows: impl IntoIterator<Item = usize>) {
+        let rows = rows.into_iter();
+        let more = rows.size_hint().0;
+        self.ids.reserve(more * self.slots);
+        self.weights.reserve(more * self.slots);
+        self.dense.reserve(more * self.dense_width);
         for row in rows {
             let picked = from.range(row..row + 1);
             self.ids.extend_from_slice(picked.ids);

@@ -261,7 +261,9 @@ async fn run(runner: usize, shared: Arc<Shared>) -> Result<(), String> {
         // Whatever has arrived meanwhile is read before a batch is made of it.
         tokio::task::yield_now().await;
         while let Some(batch) = shared.take() {
-            compute(runner, &shared, &mut workbench, batch);
+            if !compute(runner, &shared, &mut workbench, batch) {
+                break;
+            }
             tokio::task::yield_now().await;
         }
         if shared.lock().is_over() {
@@ -272,7 +274,8 @@ async fn run(runner: usize, shared: Arc<Shared>) -> Result<(), String> {
     }
 }
 
-fn compute(runner: usize, shared: &Shared, workbench: &mut Workbench, batch: Batch<Part>) {
+/// Computes a batch. Whether more waits, and so others are to have their turn before it.
+fn compute(runner: usize, shared: &Shared, workbench: &mut Workbench, batch: Batch<Part>) -> bool {
     let flow = batch.flow;
     let is_long = batch.cost > shared.limits.batch.as_secs_f64() * 1e6 * LONG;
     let load = f32::from_bits(shared.load.load(Ordering::Relaxed));
@@ -289,7 +292,9 @@ fn compute(runner: usize, shared: &Shared, workbench: &mut Workbench, batch: Bat
     } else {
         work();
     }
-    shared.lock().done(Instant::now(), flow);
+    let mut queue = shared.lock();
+    queue.done(Instant::now(), flow);
+    queue.has_waiting()
 }
 
 fn refusal(refused: Refused, rows: usize) -> CallError {

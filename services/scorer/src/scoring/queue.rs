@@ -265,6 +265,11 @@ impl<J> Queue<J> {
         self.closed = true;
     }
 
+    /// Whether something waits.
+    pub(super) fn has_waiting(&self) -> bool {
+        self.waiting > 0
+    }
+
     /// Whether nothing waits, and nothing can come.
     pub(super) fn is_over(&self) -> bool {
         self.closed && self.waiting == 0

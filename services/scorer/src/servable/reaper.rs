@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use decant_chassis::threads;
+
 use super::Manager;
 use super::place::Retired;
 
@@ -19,6 +21,7 @@ pub(crate) fn start(manager: Arc<Manager>) -> io::Result<JoinHandle<()>> {
     thread::Builder::new()
         .name("reap".to_owned())
         .spawn(move || {
+            threads::lower_priority();
             let mut pinned: Vec<Retired> = Vec::new();
             while let Some(retired) = manager.take_retired((!pinned.is_empty()).then_some(LOOK)) {
                 pinned.extend(retired);

@@ -43,13 +43,10 @@ pub(super) fn stream(
 pub(super) fn rank(
     handle: &Handle,
     scored: Scored,
-    mut ids: Vec<String>,
+    ids: &wire::ItemIds,
 ) -> Result<wire::RankResponse, CallError> {
     let item = |best: Ranked| wire::ScoredItem {
-        id: ids
-            .get_mut(best.row)
-            .map(std::mem::take)
-            .unwrap_or_default(),
+        id: ids.get(best.row).unwrap_or_default().to_owned(),
         position: u32::try_from(best.row).unwrap_or(u32::MAX),
         score: best.score,
         attributes: HashMap::new(),

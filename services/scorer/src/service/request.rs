@@ -22,7 +22,7 @@ pub(super) struct Rank {
     pub(super) work: Work,
     pub(super) rows: usize,
     /// The candidates' ids; empty when they came by columns.
-    pub(super) ids: Vec<String>,
+    pub(super) ids: wire::ItemIds,
 }
 
 /// A recommendation to be made.
@@ -90,18 +90,18 @@ pub(super) fn rank(
                 "candidates",
                 "missing; name items by id, or describe them by columns",
             );
-            (None, Vec::new())
+            (None, wire::ItemIds::default())
         }
         Some(WireCandidates::ItemColumns(items)) => {
             let read = columns::read("item_columns", items.columns, &[Side::Item], &mut problems);
             if let Some(columns) = &read {
                 problems.rows("item_columns", columns.rows(), max_rows);
             }
-            (read.map(Candidates::Columns), Vec::new())
+            (read.map(Candidates::Columns), wire::ItemIds::default())
         }
         Some(WireCandidates::ItemIds(items)) => {
-            problems.rows("item_ids", items.ids.len(), max_rows);
-            (None, items.ids)
+            problems.rows("item_ids", items.len(), max_rows);
+            (None, items)
         }
     };
     let (query, candidates) = match candidates {
@@ -187,14 +187,15 @@ fn query(columns: Vec<wire::Column>, problems: &mut Problems<'_>) -> Option<Colu
     Some(query)
 }
 
-fn catalog_rows(ids: &[String], servable: &Servable) -> Result<Vec<usize>, CallError> {
+fn catalog_rows(ids: &wire::ItemIds, servable: &Servable) -> Result<Vec<usize>, CallError> {
     let catalog = servable.items().ok_or(CallError::NoCatalog)?.catalog();
-    let rows: Vec<usize> = ids.iter().filter_map(|id| catalog.row(id)).collect();
+    let mut rows = Vec::with_capacity(ids.len());
+    rows.extend(ids.iter().filter_map(|id| catalog.row(id)));
     if rows.len() == ids.len() {
         return Ok(rows);
     }
-    let unknown = || ids.iter().filter(|id| catalog.row(id).is_none());
-    let shown: Vec<String> = unknown().take(UNKNOWN_SHOWN).cloned().collect();
+    let unknown = ids.iter().filter(|id| catalog.row(id).is_none());
+    let shown: Vec<String> = unknown.take(UNKNOWN_SHOWN).map(str::to_owned).collect();
     let more = ids.len() - rows.len() - shown.len();
     Err(CallError::UnknownItems { shown, more })
 }

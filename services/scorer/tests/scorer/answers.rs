@@ -52,9 +52,7 @@ async fn rank_gives_the_same_by_id_and_by_columns() {
     let (scorer, _) = Scorer::serving().await;
     let asked = [103, 101, 107, 100];
     let expected = fixture::expected(0.0, 1, 30.0);
-    let ids = wire::ItemIds {
-        ids: asked.iter().map(i64::to_string).collect(),
-    };
+    let ids = asked.iter().map(i64::to_string).collect();
     let columns = wire::Columns {
         columns: items(&asked),
     };

@@ -174,10 +174,8 @@ async fn score_lists_everything_that_is_wrong() {
 async fn rank_and_recommend_refuse_what_they_cannot_rank() {
     let (scorer, _) = Scorer::serving().await;
     let ids = |ids: &[&str]| {
-        let ids = ids.iter().map(|id| (*id).to_owned()).collect();
-        Some(wire::rank_request::Candidates::ItemIds(wire::ItemIds {
-            ids,
-        }))
+        let ids = ids.iter().collect();
+        Some(wire::rank_request::Candidates::ItemIds(ids))
     };
     let rank = |query: Vec<wire::Column>, candidates: Option<wire::rank_request::Candidates>| {
         let mut client = scorer.client.clone();

@@ -209,7 +209,9 @@ impl ScorerService for Fake {
     async fn rank(&self, request: Request<RankRequest>) -> Result<Response<RankResponse>, Status> {
         let message = request.get_ref();
         let (ids, count) = match message.candidates.clone().unwrap() {
-            rank_request::Candidates::ItemIds(items) => (items.ids.clone(), items.ids.len()),
+            rank_request::Candidates::ItemIds(items) => {
+                (items.iter().map(str::to_owned).collect(), items.len())
+            }
             // Tests give two candidates by columns.
             rank_request::Candidates::ItemColumns(_) => (vec![String::new(); 2], 2),
         };

@@ -1,0 +1,184 @@
+//! Ids of items, in one piece of memory. A ranking names hundreds of candidates, and a string for each would cost more
+//! than looking them up.
+
+use prost::bytes::{Buf, BufMut};
+use prost::encoding::{self, DecodeContext, WireType};
+use prost::{DecodeError, Message};
+
+/// The number of the only field, `repeated string ids`.
+const IDS: u32 = 1;
+
+/// Ids of items, in their order. On the wire it is `decant.scorer.v1.ItemIds`; it is made from an iterator.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct ItemIds {
+    /// All ids, end to end.
+    text: String,
+    /// Where each of them ends.
+    ends: Vec<usize>,
+}
+
+impl ItemIds {
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+
+    /// The id in a place.
+    pub fn get(&self, place: usize) -> Option<&str> {
+        let end = *self.ends.get(place)?;
+        let start = place.checked_sub(1).map_or(0, |before| self.ends[before]);
+        self.text.get(start..end)
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = &str> {
+        let mut start = 0;
+        self.ends
+            .iter()
+            .map(move |&end| &self.text[std::mem::replace(&mut start, end)..end])
+    }
+
+    fn push(&mut self, id: &str) {
+        self.text.push_str(id);
+        self.ends.push(self.text.len());
+    }
+}
+
+impl<T: AsRef<str>> FromIterator<T> for ItemIds {
+    fn from_iter<I: IntoIterator<Item = T>>(ids: I) -> Self {
+        let mut made = Self::default();
+        for id in ids {
+            made.push(id.as_ref());
+        }
+        made
+    }
+}
+
+impl Message for ItemIds {
+    fn encode_raw(&self, buffer: &mut impl BufMut) {
+        for id in self.iter() {
+            encoding::encode_key(IDS, WireType::LengthDelimited, buffer);
+            encoding::encode_varint(id.len() as u64, buffer);
+            buffer.put_slice(id.as_bytes());
+        }
+    }
+
+    fn merge_field(
+        &mut self,
+        tag: u32,
+        wire_type: WireType,
+        buffer: &mut impl Buf,
+        context: DecodeContext,
+    ) -> Result<(), DecodeError> {
+        if tag != IDS {
+            return encoding::skip_field(wire_type, tag, buffer, context);
+        }
+        if wire_type == WireType::LengthDelimited
+            && let Some((id, length)) = whole(buffer.chunk())
+        {
+            self.push(id);
+            buffer.advance(length);
+            return Ok(());
+        }
+        // It lies in several pieces, or something is wrong with it, which is said by whoever knows how.
+        let mut id = String::new();
+        encoding::string::merge(wire_type, &mut id, buffer, context)?;
+        self.push(&id);
+        Ok(())
+    }
+
+    fn encoded_len(&self) -> usize {
+        let key = encoding::key_len(IDS);
+        let lengths = self
+            .iter()
+            .map(|id| key + encoding::encoded_len_varint(id.len() as u64));
+        lengths.sum::<usize>() + self.text.len()
+    }
+
+    fn clear(&mut self) {
+        self.text.clear();
+        self.ends.clear();
+    }
+}
+
+/// The string at the beginning of some bytes, and how many of them it takes with its length, if it is whole and sound.
+fn whole(bytes: &[u8]) -> Option<(&str, usize)> {
+    let mut rest = bytes;
+    let length = usize::try_from(encoding::decode_varint(&mut rest).ok()?).ok()?;
+    let id = std::str::from_utf8(rest.get(..length)?).ok()?;
+    Some((id, bytes.len() - rest.len() + length))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What prost makes of the same message.
+    #[derive(Clone, PartialEq, Message)]
+    struct Generated {
+        #[prost(string, repeated, tag = "1")]
+        ids: Vec<String>,
+    }
+
+    fn cases() -> Vec<Vec<String>> {
+        let long = "9".repeat(300);
+        vec![
+            vec![],
+            vec![String::new()],
+            vec!["7".to_owned(), String::new(), "é".to_owned(), long],
+        ]
+    }
+
+    #[test]
+    fn it_is_written_and_read_as_prost_would() {
+        for ids in cases() {
+            let flat: ItemIds = ids.iter().collect();
+            let generated = Generated { ids: ids.clone() };
+            assert_eq!(flat.encode_to_vec(), generated.encode_to_vec());
+            assert_eq!(flat.encoded_len(), generated.encoded_len());
+            let read = ItemIds::decode(&generated.encode_to_vec()[..]).unwrap();
+            assert_eq!(read, flat);
+            assert!(read.iter().eq(&ids));
+            assert_eq!((read.len(), read.is_empty()), (ids.len(), ids.is_empty()));
+            for (place, id) in ids.iter().enumerate() {
+                assert_eq!(read.get(place), Some(id.as_str()));
+            }
+            assert_eq!(read.get(ids.len()), None);
+        }
+    }
+
+    #[test]
+    fn it_is_read_from_pieces_too() {
+        for ids in cases() {
+            let bytes = Generated { ids: ids.clone() }.encode_to_vec();
+            for cut in 0..=bytes.len() {
+                let pieces = bytes[..cut].chain(&bytes[cut..]);
+                assert!(ItemIds::decode(pieces).unwrap().iter().eq(&ids));
+            }
+        }
+    }
+
+    #[test]
+    fn what_prost_refuses_is_refused_and_what_it_skips_is_skipped() {
+        let refused: [&[u8]; 5] = [
+            // Not UTF-8, an end too soon, a length without end, a number, and no field at all.
+            &[10, 1, 255],
+            &[10, 5, b'a'],
+            &[10, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 1],
+            &[8, 1],
+            &[0],
+        ];
+        for bytes in refused {
+            let generated = Generated::decode(bytes).map(|_| ());
+            assert!(generated.is_err(), "{bytes:?}");
+            assert!(ItemIds::decode(bytes).is_err(), "{bytes:?}");
+        }
+        let read = ItemIds::decode(&[16, 1, 10, 1, b'a', 26, 1, 0][..]).unwrap();
+        assert!(read.iter().eq(["a"]));
+    }
+}
