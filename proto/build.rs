@@ -24,7 +24,6 @@ fn main() -> Result<(), Box<dyn Error>> {
     )?;
     tonic_prost_build::configure()
         .bytes(".")
-        .codec_path("crate::codec::Codec")
         .extern_path(".decant.scorer.v1.ItemIds", "crate::scorer::ItemIds")
         .compile_fds(descriptors)?;
     Ok(())

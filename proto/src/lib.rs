@@ -1,7 +1,6 @@
 //! The wire: messages and services generated from the `.proto` files beside this crate, and the one place where errors
 //! become gRPC statuses.
 
-pub mod codec;
 pub mod status;
 
 /// `decant.trainer.v1`: training jobs.

@@ -167,7 +167,7 @@ impl<J> Queue<J> {
             rows: 0,
             next: 0,
             clock: 0.0,
-            calibration: Calibration::default(),
+            calibration: Calibration::new(now),
             waiting: 0,
             closed: false,
         }
@@ -241,6 +241,9 @@ impl<J> Queue<J> {
             let (key, lane) = self.next_flow()?;
             let batch = self.take_from(key, lane, now, expired);
             self.sweep();
+            if self.waiting == 0 {
+                self.calibration.relax(now);
+            }
             if let Some(batch) = batch {
                 *self.running.entry(key.version).or_default() += 1;
                 self.load.began(now);
@@ -347,7 +350,7 @@ impl<J> Queue<J> {
             let waited = now.saturating_duration_since(entry.queued_at);
             if batch.jobs.is_empty() {
                 // Those behind it in the batch waited for the same reason: one lesson, not many.
-                self.calibration.learn(entry.foreseen, micros(waited));
+                self.calibration.learn(now, entry.foreseen, micros(waited));
             }
             batch.rows += entry.rows;
             batch.cost += entry.cost;
@@ -391,7 +394,6 @@ impl<J> Queue<J> {
         if self.waiting == 0 {
             self.flows.clear();
             self.clock = 0.0;
-            self.calibration.relax();
         } else {
             let clock = self.clock;
             self.flows

@@ -113,35 +113,48 @@ pub(crate) enum Refused {
 /// How foreseen waits compare with real ones: what happens beside the batches, such as reading requests, is not seen
 /// when a wait is foreseen, but in how long it became.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Calibration(f64);
-
-impl Default for Calibration {
-    fn default() -> Self {
-        Self(1.0)
-    }
+pub(super) struct Calibration {
+    ratio: f64,
+    /// When it was corrected last.
+    at: Instant,
 }
 
 impl Calibration {
     /// Waits below this many microseconds tell nothing.
     const TELLING: f64 = 200.0;
+    /// What was seen longer ago counts little. Time counts, not the number of waits: those that a pause of the machine made
+    /// long come all at once.
+    const MEMORY: Duration = Duration::from_millis(500);
+    /// How much a single wait may count, though there was none for long.
+    const MOST: f64 = 0.1;
 
-    pub(super) fn apply(self, foreseen: f64) -> f64 {
-        foreseen * self.0
+    pub(super) fn new(now: Instant) -> Self {
+        Self {
+            ratio: 1.0,
+            at: now,
+        }
     }
 
-    pub(super) fn learn(&mut self, foreseen: f64, waited: f64) {
+    pub(super) fn apply(self, foreseen: f64) -> f64 {
+        foreseen * self.ratio
+    }
+
+    pub(super) fn learn(&mut self, now: Instant, foreseen: f64, waited: f64) {
         if foreseen >= Self::TELLING {
-            self.approach((waited / foreseen).clamp(0.25, 8.0));
+            self.approach(now, (waited / foreseen).clamp(0.25, 8.0));
         }
     }
 
     /// Nothing waits any more: whatever made waits long has passed.
-    pub(super) fn relax(&mut self) {
-        self.approach(1.0);
+    pub(super) fn relax(&mut self, now: Instant) {
+        self.approach(now, 1.0);
     }
 
-    fn approach(&mut self, ratio: f64) {
-        self.0 += (ratio - self.0) / 32.0;
+    fn approach(&mut self, now: Instant, ratio: f64) {
+        let passed = now.saturating_duration_since(self.at);
+        self.at = self.at.max(now);
+        let weight = passed.as_secs_f64() / Self::MEMORY.as_secs_f64();
+        self.ratio += (ratio - self.ratio) * weight.min(Self::MOST);
     }
 }
 
