@@ -12,7 +12,7 @@ const SECONDS: u32 = 5;
 pub(crate) const MANY: u32 = 16;
 pub(crate) const FEW: u32 = 4;
 
-/// Answers a second. What they say is not looked at: see [`Refusals`](crate::server::Refusals).
+/// Answers a second. What they say is not looked at: see [`Answered`](crate::server::Answered).
 pub(crate) async fn rate(
     address: SocketAddr,
     path: &str,

@@ -26,7 +26,7 @@ use prost::Message;
 use tokio::runtime::Runtime;
 
 use crate::open::{Load, Seen};
-use crate::server::{Alone, Bundle, Echo, Refusals};
+use crate::server::{Alone, Answered, Bundle, Echo};
 
 /// The core of what is measured, and that of the load.
 const SERVER: usize = 0;
@@ -144,12 +144,13 @@ async fn score() {
     let address = standalone.scorer_addresses()[0];
     let echo = Echo::start(SERVER);
     let request = Tiny::wide_request();
+    let mut answered = Answered::of(address, tiny::MODEL);
     let (mut ours, mut bare) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
         bare.push(closed::rate(echo.address, SCORE, &request, closed::MANY).await);
-        ours.push(closed::rate(address, SCORE, &request, closed::MANY).await);
+        let rate = closed::rate(address, SCORE, &request, closed::MANY).await;
+        ours.push(rate * answered.share().await);
     }
-    Refusals::of(address, tiny::MODEL).none().await;
     let (ours, bare) = (median(ours), median(bare));
     row(
         "Score, 1 row of 64 floats, saturated, beside a bare tonic echo",
@@ -344,13 +345,13 @@ async fn rank() {
     };
     let alone = Alone::rank(&bundle, CANDIDATES);
     let in_process = CANDIDATES as f64 / alone.mean().as_secs_f64();
-    let mut refusals = Refusals::of(address, server::MODEL);
+    let mut answered = Answered::of(address, server::MODEL);
     for top_k in [20, 0] {
         let mut rates = Vec::new();
         for _ in 0..ROUNDS {
-            rates.push(closed::rate(address, RANK, &request(top_k), closed::FEW).await);
+            let rate = closed::rate(address, RANK, &request(top_k), closed::FEW).await;
+            rates.push(rate * answered.share().await);
         }
-        refusals.none().await;
         let rows = median(rates) * CANDIDATES as f64;
         let answered = if top_k == 0 {
             "all".to_owned()
@@ -371,7 +372,10 @@ async fn rank() {
 }
 
 async fn overload(address: SocketAddr, name: &str, path: &str, request: &impl Message) {
-    let capacity = closed::rate(address, path, request, closed::FEW).await;
+    let mut answered = Answered::of(address, server::MODEL);
+    answered.share().await;
+    let rate = closed::rate(address, path, request, closed::FEW).await;
+    let capacity = rate * answered.share().await;
     let seconds = Duration::from_secs(10);
     let load = |factor: f64| Load::new(capacity * factor, seconds, 3);
     let full = open::calls(address, path, request, load(1.0)).await;

@@ -143,32 +143,42 @@ impl ScorerService for Echoing {
     }
 }
 
-/// Watches that a scorer refuses nothing: to the load it would look like a quick answer.
-pub(crate) struct Refusals {
+/// What a scorer says of its own answers: to a load that does not look at them, a refusal is a quick one.
+pub(crate) struct Answered {
     client: GrpcInferenceServiceClient<Channel>,
     model: &'static str,
+    succeeded: u64,
+    failed: u64,
 }
 
-impl Refusals {
+impl Answered {
     pub(crate) fn of(address: SocketAddr, model: &'static str) -> Self {
         let channel = channel("scorer", &format!("http://{address}")).unwrap();
         Self {
             client: GrpcInferenceServiceClient::new(channel),
             model,
+            succeeded: 0,
+            failed: 0,
         }
     }
 
-    /// Fails if a call was refused so far.
-    pub(crate) async fn none(&mut self) {
+    /// Of the calls since it was asked last, the share that was answered with scores.
+    pub(crate) async fn share(&mut self) -> f64 {
         let request = inference::ModelStatisticsRequest {
             name: self.model.to_owned(),
             version: String::new(),
         };
         let answer = self.client.model_statistics(request).await.unwrap();
+        let (mut succeeded, mut failed) = (0, 0);
         for model in answer.into_inner().model_stats {
-            let failed = model.inference_stats.unwrap().fail.unwrap().count;
-            assert_eq!(failed, 0, "calls were refused");
+            let statistics = model.inference_stats.unwrap();
+            succeeded += statistics.success.unwrap().count;
+            failed += statistics.fail.unwrap().count;
         }
+        let answered = (succeeded - self.succeeded) as f64;
+        let refused = (failed - self.failed) as f64;
+        (self.succeeded, self.failed) = (succeeded, failed);
+        answered / (answered + refused)
     }
 }
 
