@@ -68,7 +68,7 @@ fuzz: ## Try what reads requests, bundles and graphs with inputs that no run has
 		cargo test $(LOCKED) --package decant-fuzz --test targets -- --nocapture && \
 		cargo test $(LOCKED) --package decant-scorer --lib -- --nocapture fuzz::
 
-# The development profile optimises all that counts here, and the tests have built most of it already.
+# But for serving, the development profile optimises all that counts here, and the tests have built most of it already.
 .PHONY: bench
 bench: bench-quality bench-control-plane bench-serving ## Measure everything that README says was measured
 
