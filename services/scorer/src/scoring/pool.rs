@@ -234,8 +234,7 @@ impl Shared {
         let mut queue = self.lock();
         let now = Instant::now();
         let batch = queue.take(now, &mut expired);
-        let load = queue.load(now);
-        let pressed = queue.is_pressed();
+        let (load, pressed) = queue.load(now);
         drop(queue);
         self.load.store(load.to_bits(), Ordering::Relaxed);
         self.pressed.store(pressed, Ordering::Relaxed);

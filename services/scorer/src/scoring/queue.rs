@@ -278,14 +278,12 @@ impl<J> Queue<J> {
         self.closed && self.waiting == 0
     }
 
-    /// How busy the runners are, plus what waits in units of the longest wait allowed.
-    pub(super) fn load(&mut self, now: Instant) -> f32 {
-        (self.load.share(now) + self.fullness()) as f32
-    }
-
-    /// Whether so much waits that some of what may come now is refused.
-    pub(super) fn is_pressed(&self) -> bool {
-        self.fullness() >= PRESSED || self.rows >= self.limits.rows / 2
+    /// How busy the runners are, plus what waits in units of the longest wait allowed; and whether so much waits that some
+    /// of what may come now is refused.
+    pub(super) fn load(&mut self, now: Instant) -> (f32, bool) {
+        let fullness = self.fullness();
+        let is_pressed = fullness >= PRESSED || self.rows >= self.limits.rows / 2;
+        ((self.load.share(now) + fullness) as f32, is_pressed)
     }
 
     /// Whether an offer would be taken in now.

@@ -280,17 +280,17 @@ fn a_closed_queue_gives_out_what_it_has() {
 #[test]
 fn load_is_the_share_of_busy_time_and_what_waits() {
     let mut world = World::new(limits());
-    assert_eq!(world.queue.load(world.now), 0.0);
+    assert_eq!(world.queue.load(world.now).0, 0.0);
     world.put("a", &paired(1, 500));
-    let waits = world.queue.load(world.now);
+    let waits = world.queue.load(world.now).0;
     assert!((waits - 0.0005).abs() < 1e-6, "{waits}");
     let mut expired = Vec::new();
     let batch = world.queue.take(world.now, &mut expired).unwrap();
     let later = world.now + Duration::from_secs(5);
-    let busy = world.queue.load(later);
+    let busy = world.queue.load(later).0;
     assert!((busy - 1.0).abs() < 0.01, "{busy}");
     world.queue.done(later, batch.flow);
-    let idle = world.queue.load(later + Duration::from_secs(5));
+    let idle = world.queue.load(later + Duration::from_secs(5)).0;
     assert!(idle < 0.01, "{idle}");
 }
 
