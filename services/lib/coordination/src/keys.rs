@@ -11,6 +11,9 @@
 //!   state/{model}/{version:010}              staged, validated, approved, retired or rejected, with the gates' judgement
 //!   desired/{model}/{slot}                   what scorers are to serve
 //!   history/{model}/{slot}/{generation:020}  what they were to serve at each generation; never changed
+//!   plans/{model}/{plan}                     how rollouts of the model are done, if nobody says otherwise: `default`; or by name
+//!   rollouts/{model}/{slot}/{ulid}           what a rollout does, and where it stands; desired/ names the one that has the slot
+//!   progress/{model}/{slot}/{ulid}           what the leader sees of a rollout: time in its step, what the gates say
 //!   refusals/{model}/{slot}                  why the leader does not activate what is pending; bound to the leader's lease
 //!   scorers/{scorer}                         a live scorer; lease-bound
 //!   observed/{model}/{slot}/{scorer}         what a live scorer serves; lease-bound
@@ -36,12 +39,13 @@ use crate::{Entry, Key, Prefix};
 
 pub use kinds::{
     AuditHeadKey, AuditKey, ClusterKey, DesiredKey, DigestKey, HistoryKey, LeaderKey, ModelKey,
-    ObservedKey, RefusalKey, RequestId, RequestKey, ScorerKey, StateKey, VersionKey,
+    ObservedKey, PlanKey, ProgressKey, RefusalKey, RequestId, RequestKey, RolloutKey, ScorerKey,
+    StateKey, VersionKey,
 };
 pub use records::{
     AuditHead, AuditRecord, ClusterRecord, DigestRecord, LeaderRecord, ModelRecord, ObservedRecord,
-    ObservedState, ObservedVersion, RefusalRecord, RequestRecord, ScorerRecord, StateRecord,
-    VersionRecord, VersionState,
+    ObservedState, ObservedVersion, PlanRecord, ProgressRecord, RefusalRecord, RequestRecord,
+    RolloutRecord, ScorerRecord, StateRecord, VersionRecord, VersionState,
 };
 
 /// The newest format of values that this build reads, and the one that it writes.

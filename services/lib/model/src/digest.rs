@@ -33,6 +33,11 @@ impl Digest {
         hex
     }
 
+    /// The 32 bytes.
+    pub fn bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
     /// The first 12 hex digits, for people.
     pub fn short(&self) -> String {
         let mut hex = self.hex();

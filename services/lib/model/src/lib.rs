@@ -8,11 +8,13 @@ mod manifest;
 mod signature;
 mod slot;
 mod gate;
+pub mod rollout;
+pub mod split;
 
 pub use digest::{Digest, DigestError, Hasher};
 pub use gate::{Gate, GateResult};
 pub use manifest::{BundlePath, FileEntry, Lineage, Manifest, ManifestError, TeacherRef, file};
 pub use name::{ClusterName, ModelName, NameError, ScorerName, SlotName};
 pub use signature::{PublicKey, Signature, SignatureError};
-pub use slot::{Active, Arm, BASIS_POINTS, DesiredSlot, Generation, Pending, Prepared};
+pub use slot::{Active, Arm, BASIS_POINTS, DesiredSlot, Freeze, Generation, Pending, Prepared};
 pub use version::ModelVersion;

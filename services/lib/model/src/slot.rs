@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::rollout::RolloutId;
 use crate::{Digest, ModelVersion, PublicKey};
 
 /// Counts a slot's changes.
@@ -32,6 +33,8 @@ pub enum Arm {
     Canary,
     /// Scores a copy of the traffic and answers none.
     Shadow,
+    /// The teacher of the version that is released: scores a sample of the traffic, to compare with, and answers none.
+    Teacher,
 }
 
 /// One version in a slot.
@@ -54,6 +57,17 @@ pub struct Prepared {
     pub digest: Digest,
     /// Its number.
     pub version: ModelVersion,
+}
+
+/// Who keeps a slot as it is, and why.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Freeze {
+    /// Who.
+    pub by: String,
+    /// Why.
+    pub reason: String,
+    /// Since when, in milliseconds since 1970.
+    pub since_millis: u64,
 }
 
 /// What a slot is to serve next, once enough scorers have it ready.
@@ -82,6 +96,19 @@ pub struct DesiredSlot {
     /// What the leader activates when the scorers have it ready.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pending: Option<Pending>,
+    /// What is hashed together with a request's routing key, while the traffic is split; empty while it is not.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub salt: String,
+    /// The share of requests, in basis points, that are scored by the other versions too, off the request path, to compare
+    /// what they say.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub compare_basis_points: u32,
+    /// The rollout that has the slot; nobody else changes it meanwhile, but for a rollback.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollout: Option<RolloutId>,
+    /// Set while nothing but a rollback may change the slot.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub frozen: Option<Freeze>,
     /// The keys that may sign this model's versions; when there are none, versions need no signature.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub signers: Vec<PublicKey>,
@@ -91,4 +118,9 @@ pub struct DesiredSlot {
     pub reason: String,
     /// When, in milliseconds since 1970.
     pub issued_at_millis: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }

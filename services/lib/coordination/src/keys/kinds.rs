@@ -1,5 +1,6 @@
 //! The kinds of keys, each with the parts of its path and what it holds.
 
+use decant_model::rollout::RolloutId;
 use decant_model::{
     DesiredSlot, Digest, Generation, ModelName, ModelVersion, ScorerName, SlotName,
 };
@@ -7,7 +8,8 @@ use decant_model::{
 use super::Record;
 use super::records::{
     AuditHead, AuditRecord, ClusterRecord, DigestRecord, LeaderRecord, ModelRecord, ObservedRecord,
-    RefusalRecord, RequestRecord, ScorerRecord, StateRecord, VersionRecord,
+    PlanRecord, ProgressRecord, RefusalRecord, RequestRecord, RolloutRecord, ScorerRecord,
+    StateRecord, VersionRecord,
 };
 
 /// A part of a key's path. Each value has one spelling.
@@ -29,7 +31,7 @@ macro_rules! named {
         }
     )*};
 }
-named!(ModelName, SlotName, ScorerName);
+named!(ModelName, SlotName, ScorerName, RolloutId);
 
 /// So many digits, so that keys sort as numbers do.
 fn padded(number: u64, digits: usize) -> String {
@@ -185,6 +187,34 @@ kinds! {
         /// The generation.
         generation: Generation
     } at "history" holds DesiredSlot;
+
+    /// `plans/{model}/{plan}`.
+    PlanKey {
+        /// The model.
+        model: ModelName,
+        /// The plan's name, which follows the rule of slots' names.
+        plan: SlotName
+    } at "plans" holds PlanRecord;
+
+    /// `rollouts/{model}/{slot}/{ulid}`.
+    RolloutKey {
+        /// The model.
+        model: ModelName,
+        /// The slot.
+        slot: SlotName,
+        /// Which rollout.
+        rollout: RolloutId
+    } at "rollouts" holds RolloutRecord;
+
+    /// `progress/{model}/{slot}/{ulid}`.
+    ProgressKey {
+        /// The model.
+        model: ModelName,
+        /// The slot.
+        slot: SlotName,
+        /// Which rollout.
+        rollout: RolloutId
+    } at "progress" holds ProgressRecord;
 
     /// `refusals/{model}/{slot}`.
     RefusalKey {

@@ -1,7 +1,8 @@
 //! The values behind the keys, as they are stored. `desired/` and `history/` hold [`decant_model::DesiredSlot`].
 
+use decant_model::rollout::{Judgement, Phase, Plan, Rollout};
 use decant_model::{
-    Digest, Gate, GateResult, Generation, Manifest, ModelVersion, PublicKey, Signature,
+    Digest, Gate, GateResult, Generation, Manifest, ModelVersion, Prepared, PublicKey, Signature,
 };
 use serde::{Deserialize, Serialize};
 
@@ -101,6 +102,89 @@ pub enum VersionState {
     Retired,
     /// A check or a gate does not hold: kept for inspection, never served.
     Rejected,
+}
+
+/// The value of `plans/{model}/{plan}`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PlanRecord {
+    /// The plan.
+    pub plan: Plan,
+    /// Who wrote it last.
+    pub issued_by: String,
+    /// When, in milliseconds since 1970.
+    pub issued_at_millis: u64,
+}
+
+/// The value of `rollouts/{model}/{slot}/{ulid}`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RolloutRecord {
+    /// What is asked for and where it stands.
+    pub rollout: Rollout,
+    /// The version that is released.
+    pub candidate: Prepared,
+    /// What answered when it began: what an abort brings back, to the bit.
+    pub stable: Prepared,
+    /// The version that a sample of the requests is scored by, to compare with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub teacher: Option<Prepared>,
+    /// The slot's generation that the rollout wrote last; the one that it began from, before it wrote any.
+    pub generation: Generation,
+    /// What was checked before it began.
+    pub checks: Vec<CheckRecord>,
+    /// The rollout that this one begins anew.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub retry_of: String,
+    /// Who began it.
+    pub issued_by: String,
+    /// Why.
+    pub reason: String,
+    /// When, in milliseconds since 1970.
+    pub started_at_millis: u64,
+    /// When it came into its phase and step, in milliseconds since 1970; for people, nothing is decided by it.
+    pub moved_at_millis: u64,
+    /// Who moved it there: an operator, or the leader.
+    pub moved_by: String,
+}
+
+/// A condition on a version that holds or not before any traffic.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CheckRecord {
+    /// What was checked, such as `signature`.
+    pub name: String,
+    /// Whether it holds.
+    pub passed: bool,
+    /// What was found, in words.
+    pub found: String,
+    /// Whether an operator went on although it does not hold, with the rollout's reason.
+    #[serde(default)]
+    pub overridden: bool,
+}
+
+/// The value of `progress/{model}/{slot}/{ulid}`, written by the leader as it looks; not audited, since nothing changes by it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ProgressRecord {
+    /// The phase that it is about; of another phase or step it says nothing.
+    pub phase: Phase,
+    /// The step.
+    pub step: usize,
+    /// For how long a leader has looked at the rollout in this phase and step, in milliseconds: the next leader goes on
+    /// from here.
+    pub elapsed_millis: u64,
+    /// What the gates say.
+    #[serde(default)]
+    pub judgement: Judgement,
+    /// The share of the requests that the version answered, in basis points; none before there were any.
+    #[serde(default)]
+    pub actual_basis_points: Option<u32>,
+    /// How many requests that is of.
+    #[serde(default)]
+    pub requests: u64,
+    /// What keeps it from going on, in words; empty when nothing does.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub waits_for: String,
+    /// The scorers whose counts could not be read.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub silent: Vec<String>,
 }
 
 /// The value of `refusals/{model}/{slot}`: the leader could activate what is pending, and does not.
