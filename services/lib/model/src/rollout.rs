@@ -8,6 +8,8 @@ pub mod gate;
 mod plan;
 mod span;
 mod state;
+#[cfg(test)]
+mod testing;
 
 use std::fmt;
 use std::str::FromStr;
@@ -15,7 +17,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-pub use gate::{Gate, Judgement, Metric, OnFail, Reading, Verdict};
+pub use gate::{Gate, Judgement, Metric, OnFail, Reading, Verdict, judge};
 pub use plan::{Plan, PlanError, Share, Step};
 pub use span::Span;
 pub use state::{

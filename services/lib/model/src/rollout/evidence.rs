@@ -162,3 +162,6 @@ impl Comparison {
         self.spearman.merge(&other.spearman);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,10 +1,18 @@
 //! What must hold while a version is released.
+//!
+//! Gates are looked at about once a second, for as long as a step lasts. A test of the usual kind, asked that often, fails a
+//! good version sooner or later; these are sequential: see [`judge()`] and `sequential.rs`.
+
+mod judge;
+mod drift;
+mod sequential;
+mod gamma;
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::plan::Plan;
+pub use judge::judge;
 
 /// A condition on one metric. It passes or fails when the data says so beyond doubt; until then it is inconclusive.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -18,7 +26,8 @@ pub struct Gate {
     /// It must be at most this.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max: Option<f64>,
-    /// Nothing is decided before so many requests of the version were counted.
+    /// Nothing is decided before so many requests of the version were counted, and as many of the stable version where it is
+    /// measured beside that one's answers. `requests` has its `min` alone.
     #[serde(default = "Gate::default_min_count")]
     pub min_count: u64,
     /// What follows when it fails.
@@ -30,19 +39,23 @@ pub struct Gate {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Metric {
-    /// Requests of the version; takes `min`.
+    /// Requests of the version; takes `min`. It passes, or is yet to pass; it never fails.
     Requests,
     /// The share of the version's requests that fail, less the stable version's share; takes `max`.
     ErrorRate,
-    /// The version's median time from read to answered, in units of the stable version's; takes `max`.
+    /// The version's median time from read to answered, in units of the stable version's; takes `max`. While the version is
+    /// in shadow this is shown and nothing follows: off the request path it takes other times.
     LatencyP50,
-    /// The same of the 99th percentile.
+    /// The same of the 99th percentile. It cannot pass before some six hundred requests of each version: with fewer, the
+    /// slowest ones say nothing of what lies above them.
     LatencyP99,
     /// The distance between the mean scores; takes `max`.
     ScoreMean,
-    /// The population stability index of the scores, over tenths of the stable version's; takes `max`.
+    /// The population stability index of the scores, over tenths of the stable version's, less what chance adds to it; takes
+    /// `max`. An estimate without an interval, and not sequential: it decides once what chance adds is at most a quarter of
+    /// `max`.
     ScorePsi,
-    /// The Kolmogorov-Smirnov distance between the scores; takes `max`.
+    /// The Kolmogorov-Smirnov distance between the scores, over the bins of their counts; takes `max`.
     ScoreKs,
     /// The mean Kullback-Leibler divergence from the stable version's scores, in nats; takes `max`.
     StableKl,
@@ -93,10 +106,11 @@ pub struct Reading {
     /// The metric's value; none without data.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub value: Option<f64>,
-    /// Bounds between which the true value lies, at any time of the step, but for the plan's chance of a false alarm.
+    /// Bounds between which the true value lies, at any time of the step, but for the plan's chance of a false alarm; none
+    /// while it is unbounded on one side, or is an estimate alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub interval: Option<(f64, f64)>,
-    /// How many requests of the version it is from.
+    /// How many requests of the version it is from; of the compared ones, where it is about those.
     pub count: u64,
 }
 
@@ -186,6 +200,29 @@ impl Metric {
         )
     }
 
+    /// Whether it is about times, which are other ones off the request path.
+    pub(super) fn needs_answers(self) -> bool {
+        matches!(self, Self::LatencyP50 | Self::LatencyP99)
+    }
+
+    /// Whether it is measured beside answers of the stable version.
+    pub(super) fn needs_stable(self) -> bool {
+        matches!(
+            self,
+            Self::ErrorRate
+                | Self::LatencyP50
+                | Self::LatencyP99
+                | Self::ScoreMean
+                | Self::ScorePsi
+                | Self::ScoreKs
+        )
+    }
+
+    /// Whether it is about requests that several versions scored.
+    pub(super) fn needs_comparison(self) -> bool {
+        self != Self::Requests && !self.needs_stable()
+    }
+
     /// Whether a teacher must score a sample of the requests.
     pub fn needs_teacher(self) -> bool {
         matches!(
@@ -232,45 +269,36 @@ impl fmt::Display for Metric {
     }
 }
 
-impl Plan {
-    /// The gates that pause a rollout when they fail.
-    pub(super) fn holding(&self) -> Vec<Metric> {
-        let gates = self.gates.iter();
-        let holding = gates.filter(|gate| gate.on_fail == OnFail::Hold);
-        holding.map(|gate| gate.metric).collect()
-    }
-}
-
 impl Judgement {
-    /// A gate that failed and ends the rollout.
-    pub(super) fn aborts(&self, waived: &[Metric]) -> Option<&Reading> {
-        self.failed(OnFail::Abort, waived)
+    /// A gate that failed and ends the rollout. Nobody lets such a one pass, whatever else they let pass of its metric.
+    pub(super) fn aborts(&self) -> Option<&Reading> {
+        self.failed(OnFail::Abort).next()
     }
 
-    /// A gate that failed and pauses the rollout.
-    pub(super) fn holds(&self, waived: &[Metric]) -> Option<&Reading> {
-        self.failed(OnFail::Hold, waived)
+    /// The gates that failed and pause the rollout.
+    pub(super) fn holds<'a>(&'a self, waived: &'a [Metric]) -> impl Iterator<Item = &'a Reading> {
+        self.failed(OnFail::Hold)
+            .filter(move |reading| !reading.is_waived(waived))
     }
 
-    fn failed(&self, on_fail: OnFail, waived: &[Metric]) -> Option<&Reading> {
-        self.readings.iter().find(|reading| {
-            reading.verdict == Verdict::Fail
-                && reading.gate.on_fail == on_fail
-                && !waived.contains(&reading.gate.metric)
+    fn failed(&self, on_fail: OnFail) -> impl Iterator<Item = &Reading> {
+        self.readings.iter().filter(move |reading| {
+            reading.verdict == Verdict::Fail && reading.gate.on_fail == on_fail
         })
     }
 
-    /// Whether every gate that counts has passed. Without a reading nothing has.
+    /// Whether every gate that counts has passed, or was let pass. Without a gate that counts nothing has.
     pub(super) fn has_passed(&self, waived: &[Metric]) -> bool {
-        !self.readings.is_empty() && self.open(waived).next().is_none()
+        let counts = |reading: &Reading| reading.gate.on_fail != OnFail::Warn;
+        self.readings.iter().any(counts) && self.open(waived).next().is_none()
     }
 
     /// The gates that keep a step from ending.
     fn open<'a>(&'a self, waived: &'a [Metric]) -> impl Iterator<Item = &'a Reading> {
-        self.readings.iter().filter(|reading| {
+        self.readings.iter().filter(move |reading| {
             reading.verdict != Verdict::Pass
                 && reading.gate.on_fail != OnFail::Warn
-                && !waived.contains(&reading.gate.metric)
+                && !reading.is_waived(waived)
         })
     }
 
@@ -286,6 +314,12 @@ impl Judgement {
 }
 
 impl Reading {
+    /// Whether an operator let it pass. That is for the gates that pause: another one of the same metric still ends the
+    /// rollout.
+    fn is_waived(&self, waived: &[Metric]) -> bool {
+        self.gate.on_fail == OnFail::Hold && waived.contains(&self.gate.metric)
+    }
+
     /// What it says, in words.
     pub fn words(&self) -> String {
         let (metric, count) = (self.gate.metric, self.count);
@@ -310,3 +344,6 @@ impl Reading {
         format!("{metric} {verdict}: {value} of {count} requests, {side} {bound} is wanted")
     }
 }
+
+#[cfg(test)]
+mod tests;

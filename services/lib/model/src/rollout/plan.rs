@@ -6,7 +6,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::gate::{Gate, Metric};
+use super::gate::{Gate, Metric, OnFail};
 use super::span::Span;
 use crate::BASIS_POINTS;
 
@@ -147,17 +147,19 @@ impl Plan {
         }
         self.check_steps()?;
         for (at, gate) in self.gates.iter().enumerate() {
-            gate.check().map_err(|reason| PlanError::Gate {
-                at,
-                metric: gate.metric,
-                reason,
-            })?;
+            let metric = gate.metric;
+            let wrong = |reason| PlanError::Gate { at, metric, reason };
+            gate.check().map_err(wrong)?;
+            if metric.needs_comparison() && self.compare == Share::NONE {
+                return Err(wrong("with compare = 0% no answers are compared".into()));
+            }
         }
         Ok(())
     }
 
     fn check_steps(&self) -> Result<(), PlanError> {
         let mut before: Option<Share> = None;
+        let mut is_shadow = false;
         for (at, &step) in self.steps.iter().enumerate() {
             let wrong = |reason: String| Err(PlanError::Step { at, step, reason });
             match step {
@@ -173,19 +175,41 @@ impl Plan {
                     }
                     before = Some(share);
                 }
-                Step::Analysis(_) if self.gates.is_empty() => {
-                    return wrong("there are no gates that it could wait for".into());
-                }
                 Step::Analysis(_) => {
-                    let is_set = |step: &Step| matches!(step, Step::Shadow | Step::Weight(_));
-                    if !self.steps[..at].iter().any(is_set) {
-                        return wrong("the version sees no traffic yet".into());
+                    if let Some(reason) = self.undecidable(is_shadow, before) {
+                        return wrong(reason);
                     }
                 }
-                Step::Shadow | Step::Pause(_) => {}
+                Step::Shadow => is_shadow = true,
+                Step::Pause(_) => {}
             }
         }
         Ok(())
+    }
+
+    /// Why an analysis could never pass where the version is in shadow or answers this share; `None` when it could.
+    fn undecidable(&self, is_shadow: bool, share: Option<Share>) -> Option<String> {
+        let gates = self.gates.iter();
+        let waited_for: Vec<Metric> = gates
+            .filter(|gate| gate.on_fail != OnFail::Warn)
+            .map(|gate| gate.metric)
+            .collect();
+        if waited_for.is_empty() {
+            return Some("there are no gates that it could wait for".into());
+        }
+        match share {
+            None if !is_shadow => Some("the version sees no traffic yet".into()),
+            None if waited_for.iter().all(|metric| metric.needs_answers()) => {
+                Some("there are no gates that can be judged in shadow".into())
+            }
+            Some(Share::ALL) => {
+                let metric = waited_for.iter().find(|metric| metric.needs_stable())?;
+                Some(format!(
+                    "at 100% no request is the stable version's, so that {metric} could never pass"
+                ))
+            }
+            None | Some(_) => None,
+        }
     }
 }
 
@@ -299,3 +323,6 @@ macro_rules! as_text {
     )*};
 }
 as_text!(Step, Share);
+
+#[cfg(test)]
+mod tests;

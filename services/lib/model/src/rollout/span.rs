@@ -97,3 +97,6 @@ impl fmt::Display for Span {
         write!(formatter, "{}{unit}", millis / size)
     }
 }
+
+#[cfg(test)]
+mod tests;

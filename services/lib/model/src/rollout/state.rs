@@ -32,7 +32,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::gate::{Judgement, Metric};
+use super::gate::{Judgement, Metric, Reading};
 use super::plan::{Plan, Share, Step};
 use super::span::Span;
 
@@ -50,6 +50,9 @@ pub struct Rollout {
     /// How it was paused; only while it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pause: Option<Pause>,
+    /// The gates that failed and pause it; going on lets them pass. Only while it is paused.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub held: Vec<Metric>,
     /// The gates that an operator let pass for this step, by going on although they failed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub waived: Vec<Metric>,
@@ -143,7 +146,7 @@ pub struct Sight {
     pub preparation: Preparation,
     /// Whether every live scorer answers with that generation.
     pub converged: bool,
-    /// How long the rollout has been in its phase and step.
+    /// How long the rollout has been in its phase and step; it begins at nothing when one of the two changes.
     pub elapsed: Duration,
     /// What the gates say; nothing before there is traffic to judge by.
     pub judgement: Judgement,
@@ -210,6 +213,7 @@ impl Rollout {
             step: 0,
             setting: Setting::Idle,
             pause: None,
+            held: Vec::new(),
             waived: Vec::new(),
             why: String::new(),
         }
@@ -263,6 +267,7 @@ impl Rollout {
         let entered = Self {
             step,
             pause: None,
+            held: Vec::new(),
             waived: Vec::new(),
             why: String::new(),
             ..self.clone()
@@ -286,6 +291,8 @@ impl Rollout {
                 intent: Some(Intent::Split(share)),
             },
             Some(Step::Pause(span)) => entered.paused(Pause::Planned(span), ""),
+            // The plan is as it was checked; an analysis of no traffic is passed by.
+            Some(Step::Analysis(_)) if self.setting == Setting::Idle => self.enter(step + 1),
             Some(Step::Analysis(_)) => entered.back_to_work().unchanged_traffic(),
         }
     }
@@ -328,6 +335,7 @@ impl Rollout {
                 step: self.plan.steps.len(),
                 setting: Setting::Weight(Share::ALL),
                 pause: None,
+                held: Vec::new(),
                 why: why.to_owned(),
                 ..self.clone()
             },
@@ -342,6 +350,7 @@ impl Rollout {
                 phase,
                 setting: Setting::Idle,
                 pause: None,
+                held: Vec::new(),
                 why: why.into(),
                 ..self.clone()
             },
@@ -351,12 +360,24 @@ impl Rollout {
 
     /// What failed gates make of a rollout whose version sees traffic, if any did.
     fn judged(&self, sight: &Sight) -> Option<Changed> {
-        if let Some(failed) = sight.judgement.aborts(&self.waived) {
+        if let Some(failed) = sight.judgement.aborts() {
             return Some(self.given_back(Phase::Aborting, failed.words()));
         }
-        let held = sight.judgement.holds(&self.waived)?;
-        let is_held = matches!(self.pause, Some(Pause::Gate(_) | Pause::Operator(_)));
-        (!is_held).then(|| self.paused(Pause::Gate(self.working_phase()), &held.words()))
+        // Whoever resumes it finds the gate failed still, and it is held then.
+        if matches!(self.pause, Some(Pause::Gate(_) | Pause::Operator(_))) {
+            return None;
+        }
+        let failed: Vec<&Reading> = sight.judgement.holds(&self.waived).collect();
+        if failed.is_empty() {
+            return None;
+        }
+        let words: Vec<String> = failed.iter().map(|reading| reading.words()).collect();
+        let held = Self {
+            held: failed.iter().map(|reading| reading.gate.metric).collect(),
+            ..self.clone()
+        };
+        let pause = Pause::Gate(self.working_phase());
+        Some(held.paused(pause, &words.join("; ")))
     }
 
     fn working_phase(&self) -> Phase {
@@ -454,3 +475,6 @@ impl fmt::Display for Verb {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

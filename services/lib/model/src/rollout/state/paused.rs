@@ -24,7 +24,7 @@ pub(super) fn told(rollout: &Rollout, verb: Verb, why: &str) -> Result<Changed, 
     match verb {
         Verb::Pause => match rollout.pause {
             Some(Pause::Operator(_)) => Err(rollout.cannot(verb, ": it is paused already")),
-            // From now on only an operator ends the pause, and the step goes on from its beginning then.
+            // From now on only an operator ends the pause. What the plan's has lasted by then counts.
             Some(Pause::Planned(_)) | None => {
                 Ok(rollout.paused(Pause::Operator(Phase::Paused), why))
             }
@@ -42,18 +42,20 @@ pub(super) fn told(rollout: &Rollout, verb: Verb, why: &str) -> Result<Changed, 
 }
 
 fn resumed(rollout: &Rollout) -> Changed {
-    let (phase, waived) = match rollout.pause {
+    let phase = match rollout.pause {
         // An operator who goes on has seen what the plan's pause was for.
         None | Some(Pause::Planned(_)) => return rollout.enter(rollout.step + 1),
-        // The pause of the plan begins anew.
+        // The plan's pause goes on.
         Some(Pause::Operator(Phase::Paused)) => return rollout.enter(rollout.step),
-        Some(Pause::Operator(phase)) => (phase, rollout.waived.clone()),
-        Some(Pause::Gate(phase)) => (phase, rollout.plan.holding()),
+        Some(Pause::Operator(phase) | Pause::Gate(phase)) => phase,
     };
+    let mut waived = rollout.waived.clone();
+    waived.extend(&rollout.held);
     Changed {
         rollout: Rollout {
             phase,
             pause: None,
+            held: Vec::new(),
             waived,
             why: String::new(),
             ..rollout.clone()
