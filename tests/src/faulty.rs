@@ -14,6 +14,8 @@ const OLDEST: f32 = 60.0;
 /// The age of a user for whom it has none.
 pub const OLD: f32 = 70.0;
 
+const _: () = assert!(AGE < OLDEST && OLDEST < OLD);
+
 /// Moves a score by a third and more, from wherever it was below a half.
 const SHIFT: f32 = 3.0;
 
@@ -29,7 +31,6 @@ impl Tiny {
     /// One that scores as the plain one of this bias does, to the last bit, but has no score for users as old as [`OLD`]; golden
     /// vectors and warm-up know none of them.
     pub fn failing(bias: f32) -> Self {
-        assert!(AGE < OLDEST && OLDEST < OLD);
         Self::of_graph(Graph {
             no_score_above: Some(encoded_age(OLDEST)),
             ..graph(bias)
