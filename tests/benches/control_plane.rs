@@ -1,6 +1,6 @@
-//! What the control plane costs: how soon a fleet follows an activation, what the loss of etcd's leader costs, and how much
-//! memory a large bundle takes on its way. Real processes on real etcd, all on this machine, so its load is part of
-//! every figure and is printed beside them.
+//! What the control plane costs: how soon a fleet follows an activation and a rollback, what the loss of etcd's leader costs,
+//! and how much memory a large bundle takes on its way. Real processes on real etcd, all on this machine, so its load is
+//! part of every figure and is printed beside them.
 
 #![allow(
     clippy::unwrap_used,
@@ -13,9 +13,14 @@ use std::time::{Duration, SystemTime};
 use decant_coordination::keys::{self, VersionKey, VersionRecord};
 use decant_coordination::{EtcdStore, Keyspace, MetaStore, Txn};
 use decant_model::{Digest, Manifest, ModelName, ModelVersion};
-use decant_tests::{Deployment, Operated, Recorder, Shape, Tiny, eventually};
+use decant_proto::rollout::v1 as rollout;
+use decant_tests::releases::{plan, release};
+use decant_tests::tiny::MODEL;
+use decant_tests::{Deployment, Operated, Recorder, Releases, Shape, Tiny, eventually};
+use rollout::RolloutPhase;
 
 const SWAPS: usize = 100;
+const ROLLBACKS: usize = 50;
 const KILLS: usize = 5;
 const STARTS: usize = 9;
 const MODELS: usize = 100;
@@ -31,6 +36,7 @@ fn main() {
     println!("|---|---|---|---|---|---|");
     runtime.block_on(async {
         activations().await;
+        rollbacks().await;
         leaders().await;
     });
     runtime.block_on(starts());
@@ -98,6 +104,78 @@ async fn activations() {
     row(
         &format!(
             "activation -> last of 10 scorers answers with it ({requests} requests, 0 failed)"
+        ),
+        times,
+    );
+}
+
+/// A rollback is asked for -> the registry has heard from the last of ten scorers that it serves the version of before, and
+/// each of them has answered with it. Every second one takes back a canary under way, the others a version in full service.
+async fn rollbacks() {
+    let shape = Shape {
+        etcd: 1,
+        registries: 1,
+        scorers: 10,
+    };
+    let cluster = Deployment::start(shape).await;
+    let versions = [Tiny::new(0.25), Tiny::new(-0.5)];
+    for tiny in &versions {
+        cluster.serve(tiny).await;
+    }
+    let mut times = Vec::new();
+    let mut requests = 0;
+    for round in 0..ROLLBACKS {
+        let (before, after) = (1 + round as u64 % 2, 2 - round as u64 % 2);
+        cluster.set(0, before).await.unwrap();
+        cluster.converged(0, before, shape.scorers).await;
+        if round % 2 == 0 {
+            let request = release(after, plan(&["50%", "pause"], Vec::new()));
+            cluster.begin(0, request).await.unwrap();
+            cluster.reaches(0, RolloutPhase::Paused).await;
+        } else {
+            cluster.set(0, after).await.unwrap();
+            cluster.converged(0, after, shape.scorers).await;
+        }
+        let clients = Recorder::start(cluster.scorer_addresses(), Duration::from_millis(4));
+        eventually("all scorers are asked", || async {
+            (clients.count() > 50).then_some(()).ok_or(())
+        })
+        .await;
+        let watched = rollout::WatchSlotStatusRequest {
+            model: MODEL.to_owned(),
+            slot: String::new(),
+        };
+        let watched = cluster.rollout(0).watch_slot_status(watched).await;
+        let mut news = watched.unwrap().into_inner();
+        let asked = SystemTime::now();
+        let back = cluster.roll_back(0, before).await.unwrap();
+        let generation = back.slot.unwrap().generation;
+        loop {
+            let status = news.message().await.unwrap().unwrap().status.unwrap();
+            let mut scorers = status.scorers.iter();
+            if status.scorers.len() == shape.scorers
+                && scorers.all(|scorer| scorer.serving == generation)
+            {
+                break;
+            }
+        }
+        let observed = asked.elapsed().unwrap();
+        let seen = clients.count();
+        eventually("all scorers answered since", || async {
+            (clients.count() > seen + 50).then_some(()).ok_or(())
+        })
+        .await;
+        let history = clients.stop().await;
+        history.check_no_drop();
+        history.check_against(&cluster.intended(0).await);
+        history.check_exact(&versions);
+        requests += history.0.len();
+        let answered = history.converged(generation, asked).unwrap();
+        times.push(observed.max(answered));
+    }
+    row(
+        &format!(
+            "rollback asked for -> all of 10 scorers serve and say so ({requests} requests, 0 failed)"
         ),
         times,
     );

@@ -4,6 +4,7 @@
 
 mod architecture;
 mod cluster;
+mod rollouts;
 mod wire;
 mod documents;
 mod discovery;

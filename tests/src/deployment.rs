@@ -24,6 +24,9 @@ use crate::wait::eventually;
 /// How long a lease lives in tests: short, so that what follows from its loss comes soon; etcd gives no less than 2 s.
 const LEASE_MILLIS: &str = "2000";
 
+/// How often the leader looks at a rollout in tests: often, so that steps follow one another soon.
+const LOOK_MILLIS: &str = "100";
+
 /// How many of each there are.
 #[derive(Clone, Copy, Debug)]
 pub struct Shape {
@@ -115,6 +118,10 @@ impl Deployment {
         let failpoint = failpoints::file(self.folder());
         let own = [
             ("DECANT_REGISTRY__LEASE_TTL_MILLIS", LEASE_MILLIS.to_owned()),
+            (
+                "DECANT_REGISTRY__ROLLOUT_INTERVAL_MILLIS",
+                LOOK_MILLIS.to_owned(),
+            ),
             (failpoints::VARIABLE, failpoint.to_str().unwrap().to_owned()),
         ];
         let variables = self.common().into_iter().chain(own).chain(variables);

@@ -8,21 +8,56 @@ use std::time::{Duration, SystemTime};
 
 use decant_chassis::client::channel;
 use decant_proto::rollout::v1 as rollout;
-use decant_proto::scorer::v1::ServedBy;
 use decant_proto::scorer::v1::scorer_service_client::ScorerServiceClient;
+use decant_proto::scorer::v1::{RankRequest, ServedBy};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tonic::Code;
+use tonic::metadata::MetadataValue;
+use tonic::{Code, Request};
 
+use crate::faulty::OLD;
 use crate::tiny::Tiny;
 
 /// How long one answer may take before the client gives it up.
 const DEADLINE: Duration = Duration::from_secs(5);
 
+/// What a client asks for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Question {
+    /// The request's routing key, if it has one.
+    pub key: Option<String>,
+    /// Whether it is about a user of the age of [`OLD`], and else [`Tiny::request`].
+    pub old: bool,
+}
+
+impl Question {
+    /// The question as a request. A key may be sent as text or as bytes: half of all users do the one, half the other.
+    fn request(&self) -> Request<RankRequest> {
+        let mut request = Request::new(match self.old {
+            true => Tiny::request_at(OLD),
+            false => Tiny::request(),
+        });
+        let metadata = request.metadata_mut();
+        match &self.key {
+            None => {}
+            Some(key) if key.ends_with(['0', '2', '4', '6', '8']) => {
+                metadata.insert("decant-routing-key", key.parse().unwrap());
+            }
+            Some(key) => {
+                let bytes = MetadataValue::from_bytes(key.as_bytes());
+                metadata.insert_bin("decant-routing-key-bin", bytes);
+            }
+        }
+        request
+    }
+}
+
 /// One request and what became of it.
 #[derive(Clone, Debug)]
 pub struct Answer {
-    /// Which scorer was asked, by its place among those that the recorder was given.
+    /// What was asked.
+    pub question: Question,
+    /// Which scorer was asked, by its place among those that the recorder was given: the client's place.
     pub scorer: usize,
     /// When it was asked.
     pub asked: SystemTime,
@@ -42,6 +77,16 @@ pub struct Recorder {
 impl Recorder {
     /// Starts one client for each scorer, each asking so often.
     pub fn start(scorers: impl IntoIterator<Item = SocketAddr>, every: Duration) -> Self {
+        Self::start_asking(scorers, every, |_, _| Question::default())
+    }
+
+    /// The same, with something of its own to ask each time: by the client's place, and by how often it has asked. A scorer
+    /// that is named several times has as many clients.
+    pub fn start_asking(
+        scorers: impl IntoIterator<Item = SocketAddr>,
+        every: Duration,
+        question: fn(usize, u64) -> Question,
+    ) -> Self {
         let answers = Arc::new(Mutex::new(Vec::new()));
         let stop = CancellationToken::new();
         let mut clients = JoinSet::new();
@@ -50,6 +95,7 @@ impl Recorder {
                 scorer,
                 address,
                 every,
+                question,
                 Arc::clone(&answers),
                 stop.clone(),
             ));
@@ -80,18 +126,20 @@ async fn ask(
     scorer: usize,
     address: SocketAddr,
     every: Duration,
+    ask_for: fn(usize, u64) -> Question,
     answers: Arc<Mutex<Vec<Answer>>>,
     stop: CancellationToken,
 ) {
     let channel = channel("scorer", &format!("http://{address}")).unwrap();
     let mut client = ScorerServiceClient::new(channel);
     let mut ticks = tokio::time::interval(every);
-    loop {
+    for number in 0.. {
         tokio::select! {
             _ = ticks.tick() => {}
             () = stop.cancelled() => return,
         }
-        let mut request = tonic::Request::new(Tiny::request());
+        let question = ask_for(scorer, number);
+        let mut request = question.request();
         request.set_timeout(DEADLINE);
         let asked = SystemTime::now();
         let outcome = match client.rank(request).await {
@@ -104,6 +152,7 @@ async fn ask(
         };
         let answered = SystemTime::now();
         answers.lock().unwrap().push(Answer {
+            question,
             scorer,
             asked,
             answered,
@@ -145,11 +194,12 @@ impl History {
             let slot = intended
                 .get(&served_by.generation)
                 .unwrap_or_else(|| panic!("nobody ever intended what answered: {answer:?}"));
+            // A shadow and a teacher are active too, and have no share.
             assert!(
-                slot.active
-                    .iter()
-                    .any(|active| active.digest == served_by.digest),
-                "{answer:?} was not active in {slot:?}"
+                slot.active.iter().any(|active| {
+                    active.digest == served_by.digest && active.weight_basis_points > 0
+                }),
+                "{answer:?} was not to be given in {slot:?}"
             );
             let made = slot.issue_time.unwrap();
             let made = SystemTime::try_from(made).unwrap();
@@ -166,14 +216,14 @@ impl History {
         }
     }
 
-    /// NeverUnverified, ExactRollback: each answer is, to the last bit, what its version computes. `versions` are the
-    /// bundles by digest.
+    /// NeverUnverified, ExactRollback: each answer to [`Tiny::request`] is, to the last bit, what its version computes.
+    /// `versions` are the bundles by digest.
     pub fn check_exact<'a>(&self, versions: impl IntoIterator<Item = &'a Tiny>) {
         let expected: BTreeMap<String, &[f32]> = versions
             .into_iter()
             .map(|tiny| (tiny.digest.to_string(), &tiny.scores[..]))
             .collect();
-        for answer in &self.0 {
+        for answer in self.0.iter().filter(|answer| !answer.question.old) {
             if let Ok((served_by, scores)) = &answer.outcome {
                 assert_eq!(
                     expected.get(&served_by.digest),

@@ -6,20 +6,24 @@
 mod cluster;
 mod deployment;
 mod failpoints;
+pub mod faulty;
 mod history;
 mod movielens;
 mod operated;
 mod process;
 mod proxy;
+pub mod releases;
+mod split;
 pub mod tiny;
 mod wait;
 
 pub use cluster::Cluster;
 pub use deployment::{Deployment, Shape};
-pub use history::{Answer, History, Recorder};
+pub use history::{Answer, History, Question, Recorder};
 pub use movielens::{Job, datasets};
 pub use operated::Operated;
 pub use process::{Process, Standalone, decant, run};
 pub use proxy::{Network, Proxy};
+pub use releases::Releases;
 pub use tiny::Tiny;
 pub use wait::eventually;

@@ -110,6 +110,28 @@ pub trait Operated {
         .await
     }
 
+    /// Waits until all scorers answer as a slot says that is as it is to be, as one registry sees it.
+    async fn converged_with(
+        &self,
+        place: usize,
+        what: &str,
+        is_right: impl Fn(&rollout::Slot) -> bool,
+    ) -> rollout::Slot {
+        eventually(what, || async {
+            let status = self
+                .status(place)
+                .await
+                .map_err(|status| status.to_string())?;
+            let slot = status.slot.clone().unwrap_or_default();
+            if is_right(&slot) && status.converged {
+                Ok(slot)
+            } else {
+                Err(format!("{status:#?}"))
+            }
+        })
+        .await
+    }
+
     /// Pushes a bundle, and serves it everywhere.
     async fn serve(&self, tiny: &Tiny) -> rollout::Slot {
         let version = self.push(0, tiny).await.unwrap().version;

@@ -50,23 +50,15 @@ impl Tiny {
     }
 
     fn with(bias: f32, golden_is_off_by: f32, ballast: usize) -> Self {
+        Self::of(&graph(bias), golden_is_off_by, ballast)
+    }
+
+    /// The bundle of a graph, which takes what [`graph`]'s takes.
+    pub(crate) fn of(graph: &Graph, golden_is_off_by: f32, ballast: usize) -> Self {
         let (schema, catalog) = (schema(), catalog());
-        let layout = schema.layout();
-        let widths = Widths {
-            query_slots: layout.query.slots,
-            query_dense: layout.query.dense.len(),
-            item_slots: layout.item.slots,
-            item_dense: layout.item.dense.len(),
-        };
-        let graph = Graph {
-            widths,
-            vocabulary: layout.vocabulary,
-            bias,
-            ..Graph::default()
-        };
         let onnx = graph.to_onnx();
         let query = schema.encode(Side::Query, &query()).unwrap();
-        let item = schema.encode(Side::Item, catalog.columns()).unwrap();
+        let item = encoded_films();
         let scores = scores(&onnx, &query, &item);
         let golden = Golden {
             query,
@@ -85,7 +77,7 @@ impl Tiny {
         ];
         if ballast > 0 {
             // Not compressible, and not the same in two bundles.
-            let seed = bias.to_bits();
+            let seed = graph.bias.to_bits();
             let noise = (0..ballast).map(|place| {
                 let mixed = (place as u32 ^ seed).wrapping_mul(0x9E37_79B9);
                 (mixed >> 24) as u8
@@ -194,6 +186,11 @@ impl Tiny {
 
     /// Asks for the scores of the whole catalog for one user.
     pub fn request() -> scorer::RankRequest {
+        Self::request_at(AGE)
+    }
+
+    /// The same for a user of another age, about which golden vectors say nothing.
+    pub fn request_at(age: f32) -> scorer::RankRequest {
         let ids = (0..FILMS).map(|film| (100 + film).to_string()).collect();
         scorer::RankRequest {
             model: Some(scorer::ModelRef {
@@ -207,7 +204,7 @@ impl Tiny {
                 ),
                 column(
                     "age",
-                    scorer::column::Values::FloatValues(scorer::FloatValues { values: vec![AGE] }),
+                    scorer::column::Values::FloatValues(scorer::FloatValues { values: vec![age] }),
                 ),
             ],
             candidates: Some(scorer::rank_request::Candidates::ItemIds(ids)),
@@ -237,6 +234,34 @@ fn scores(onnx: &[u8], query: &Encoded, item: &Encoded) -> Vec<f32> {
     scores
 }
 
+/// The graph of the plain bundle of this bias.
+pub(crate) fn graph(bias: f32) -> Graph {
+    let schema = schema();
+    let layout = schema.layout();
+    let widths = Widths {
+        query_slots: layout.query.slots,
+        query_dense: layout.query.dense.len(),
+        item_slots: layout.item.slots,
+        item_dense: layout.item.dense.len(),
+    };
+    Graph {
+        widths,
+        vocabulary: layout.vocabulary,
+        bias,
+        ..Graph::default()
+    }
+}
+
+/// The whole catalog, as graphs are asked.
+pub(crate) fn encoded_films() -> Encoded {
+    schema().encode(Side::Item, catalog().columns()).unwrap()
+}
+
+/// An age, as graphs are asked.
+pub(crate) fn encoded_age(age: f32) -> f32 {
+    (age - MEAN_AGE) / AGE_DEVIATION
+}
+
 /// The model's name, as a name.
 pub fn model() -> ModelName {
     MODEL.parse().unwrap()
@@ -253,7 +278,10 @@ pub fn wide_value(place: usize) -> f32 {
 const FILMS: usize = 8;
 /// As the trainer has it.
 const GOLDEN_TOLERANCE: f32 = 1e-5;
-const AGE: f32 = 34.0;
+/// The age of the user of golden vectors and of [`Tiny::request`].
+pub(crate) const AGE: f32 = 34.0;
+const MEAN_AGE: f32 = 30.0;
+const AGE_DEVIATION: f32 = 10.0;
 
 fn column(name: &str, values: scorer::column::Values) -> scorer::Column {
     scorer::Column {
@@ -284,8 +312,8 @@ fn schema() -> Schema {
             "age",
             Role::User,
             Transform::Standard {
-                mean: 30.0,
-                deviation: 10.0,
+                mean: MEAN_AGE,
+                deviation: AGE_DEVIATION,
             },
         ),
         feature(

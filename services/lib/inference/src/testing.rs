@@ -23,6 +23,12 @@ pub struct Graph {
     pub id_type: u64,
     /// The file that is said to hold the table; none, unless the contract is to be broken.
     pub table_file: Option<&'static str>,
+    /// What the table holds, if not [`Graph::table`] of each id.
+    pub weights: Option<Vec<f32>>,
+    /// Where the numbers of `query_dense` add up to more than this, the score is no number; never, unless it is set.
+    pub no_score_above: Option<f32>,
+    /// So many products of large matrices are computed beside, which nothing depends on: they only take time.
+    pub idle_products: usize,
 }
 
 impl Default for Graph {
@@ -41,6 +47,9 @@ impl Default for Graph {
             rows: None,
             id_type: INT32,
             table_file: None,
+            weights: None,
+            no_score_above: None,
+            idle_products: 0,
         }
     }
 }
@@ -86,6 +95,11 @@ pub fn rows(rows: usize, slots: usize, dense_width: usize, seed: usize) -> Encod
 const FLOAT: u64 = 1;
 const INT32: u64 = 6;
 const INT64: u64 = 7;
+
+/// Rows and columns of the matrices whose products only take time.
+const IDLE_WIDTH: usize = 256;
+/// Whatever is finite and not huge, times this and added to a score, leaves the score as it is.
+const NOTHING: f32 = 1e-20;
 
 impl Graph {
     /// What the table holds for an id.
@@ -133,15 +147,16 @@ impl Graph {
             graph = graph.message(1, &node("Add", &[&total, term], &next));
             total = next;
         }
-        let floats: Vec<u8> = (0..self.vocabulary)
-            .flat_map(|id| Graph::table(id).to_le_bytes())
-            .collect();
+        let floats = match &self.weights {
+            None => little_endian((0..self.vocabulary).map(Graph::table)),
+            Some(weights) => little_endian(weights.iter().copied()),
+        };
         let table = match self.table_file {
             None => tensor("table", FLOAT, self.vocabulary, &floats),
             Some(file) => external("table", self.vocabulary, file),
         };
-        graph = graph
-            .message(1, &node("Sigmoid", &[&total], self.output))
+        graph = self
+            .scored(graph, &total)
             .message(5, &table)
             .message(5, &tensor("bias", FLOAT, 1, &self.bias.to_le_bytes()))
             .message(5, &tensor("axes", INT64, 1, &1_i64.to_le_bytes()))
@@ -152,6 +167,61 @@ impl Graph {
             .message(7, &graph)
             .message(8, &opset)
             .0
+    }
+
+    /// Makes the sum of all terms the score, and adds what is to go wrong to it: times a number so small that the score
+    /// stays what it is, unless that is none.
+    fn scored(&self, mut graph: Message, total: &str) -> Message {
+        let mut flaws = Vec::new();
+        if let Some(limit) = self.no_score_above {
+            graph = graph
+                .message(5, &tensor("limit", FLOAT, 1, &limit.to_le_bytes()))
+                .message(1, &node("Sub", &["limit", "query_dense_sum"], "room"))
+                .message(1, &node("Sqrt", &["room"], "root"));
+            flaws.push("root");
+        }
+        if self.idle_products > 0 {
+            // Begins with what is asked, so that ONNX Runtime cannot compute it once and for all; and each entry is the
+            // same fraction, so that no product grows.
+            let entry = 1.0 / IDLE_WIDTH as f32;
+            let entries = little_endian(std::iter::repeat_n(entry, IDLE_WIDTH * IDLE_WIDTH));
+            let sizes = [IDLE_WIDTH as u64; 2];
+            graph = graph
+                .message(5, &weight("idle_matrix", &sizes, &entries))
+                .message(5, &tensor("first_axis", INT64, 1, &0_i64.to_le_bytes()))
+                .message(1, &node("ReduceSum", &[total, "first_axis"], "idle_seed"))
+                .message(1, &node("Mul", &["idle_matrix", "idle_seed"], "idle_0"));
+            for product in 0..self.idle_products {
+                let [last, next] = [product, product + 1].map(|place| format!("idle_{place}"));
+                graph = graph.message(1, &node("MatMul", &[&last, "idle_matrix"], &next));
+            }
+            let last = format!("idle_{}", self.idle_products);
+            graph = graph
+                .message(1, &node("ReduceSum", &[&last, "first_axis"], "idle_row"))
+                .message(
+                    1,
+                    &node("ReduceSum", &["idle_row", "first_axis"], "idle_sum"),
+                );
+            flaws.push("idle_sum");
+        }
+        if flaws.is_empty() {
+            return graph.message(1, &node("Sigmoid", &[total], self.output));
+        }
+        graph = graph
+            .message(1, &node("Sigmoid", &[total], "scored_0"))
+            .message(5, &tensor("nothing", FLOAT, 1, &NOTHING.to_le_bytes()));
+        for (place, flaw) in flaws.iter().enumerate() {
+            let [last, part] = ["scored", "part"].map(|what| format!("{what}_{place}"));
+            let next = if place + 1 == flaws.len() {
+                self.output.to_owned()
+            } else {
+                format!("scored_{}", place + 1)
+            };
+            graph = graph
+                .message(1, &node("Mul", &[flaw, "nothing"], &part))
+                .message(1, &node("Add", &[&last, &part], &next));
+        }
+        graph
     }
 
     fn value_info(&self, name: &str, element: u64, batch: &str, width: Option<usize>) -> Message {
@@ -257,6 +327,10 @@ fn tensor(name: &str, element: u64, length: usize, little_endian: &[u8]) -> Mess
         .number(2, element)
         .text(8, name)
         .bytes(9, little_endian)
+}
+
+fn little_endian(floats: impl IntoIterator<Item = f32>) -> Vec<u8> {
+    floats.into_iter().flat_map(f32::to_le_bytes).collect()
 }
 
 /// Floats that lie at the start of a file.
