@@ -9,6 +9,7 @@ mod documents;
 mod discovery;
 mod bad_jobs;
 mod main_job;
+mod teachers;
 mod client;
 mod oip;
 mod processes;
