@@ -46,7 +46,7 @@ step "2. Train teachers and distil two students: decant train submit $examples/j
 echo "3. The quality table follows when the job has ended."
 decant train submit "$examples/job.toml" --watch
 
-# The job has pushed two versions; in a data folder that an earlier demo used they are not 1 and 2.
+# The job has pushed its teacher, then two students; in a data folder that an earlier demo used they are not 1 to 3.
 versions=$(decant -o json version list movielens)
 first=$(pick 'sorted(int(v["version"]) for v in value)[-2]' <<<"$versions")
 second=$(pick 'max(int(v["version"]) for v in value)' <<<"$versions")

@@ -10,6 +10,7 @@ mod documents;
 mod discovery;
 mod bad_jobs;
 mod main_job;
+mod teachers;
 mod client;
 mod oip;
 mod processes;

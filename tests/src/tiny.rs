@@ -166,6 +166,7 @@ impl Tiny {
                 .collect(),
             metrics: BTreeMap::from([("auc".to_owned(), 0.8)]),
             lineage: Lineage {
+                role: Default::default(),
                 student: "tiny".to_owned(),
                 teachers: Vec::new(),
                 dataset: Digest::of(b"films"),

@@ -179,6 +179,7 @@ fn manifest(model: &ModelName) -> Manifest {
             .map(|metric| (format!("metric-{metric}"), 0.5))
             .collect::<BTreeMap<_, _>>(),
         lineage: Lineage {
+            role: Default::default(),
             student: "d8".into(),
             teachers: (0..3).map(teacher).collect(),
             dataset: digest,

@@ -69,6 +69,7 @@ fn measure(seeds: u64, progress: impl Fn(&str)) -> Result<String> {
         let started = Instant::now();
         let job = Job {
             recipe: &spec.recipe,
+            user_feature: spec.user_feature(),
             seed,
             threads: spec.threads,
             runtime: &runtime,

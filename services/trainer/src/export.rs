@@ -5,9 +5,11 @@
 
 mod proto;
 mod graph;
+mod users;
 mod lower;
 mod verify;
 
+pub use users::{Users, UsersError};
 pub use verify::{Parity, ParityError, queries, verify};
 
 use graph::Graph;
@@ -18,33 +20,42 @@ use crate::teacher::Ensemble;
 
 /// One network as an ONNX file.
 pub fn network(name: &str, network: &Network) -> Vec<u8> {
-    export(name, &[(1.0, network)])
+    export(name, &[(1.0, network)], None)
 }
 
 /// The weighted mean of networks as one ONNX file, which takes the rows of the member that reads most.
 pub fn ensemble(name: &str, ensemble: &Ensemble) -> Vec<u8> {
-    let members: Vec<(f32, &Network)> = ensemble
+    export(name, &members(ensemble), None)
+}
+
+/// The same for requests, whose rows have no histories: the graph knows them by the users that the rows name. Without
+/// `users` no member may read histories, and the file is that of [`ensemble`].
+pub fn published(name: &str, ensemble: &Ensemble, users: Option<&Users>) -> Vec<u8> {
+    export(name, &members(ensemble), users)
+}
+
+fn members(ensemble: &Ensemble) -> Vec<(f32, &Network)> {
+    ensemble
         .members()
         .iter()
         .map(|(share, network)| (*share, network))
-        .collect();
-    export(name, &members)
+        .collect()
 }
 
-fn export(name: &str, members: &[(f32, &Network)]) -> Vec<u8> {
+fn export(name: &str, members: &[(f32, &Network)], users: Option<&Users>) -> Vec<u8> {
     let widest = members
         .iter()
         .map(|(_, network)| network.layout())
         .max_by_key(|layout| layout.query.slots);
     let mut graph = Graph::new(name);
-    let Some(layout) = widest else {
+    let Some(layout) = users.map(Users::layout).or(widest) else {
         return graph.encode();
     };
     let inputs = Inputs::declare(&mut graph, layout);
     let mut sum: Option<String> = None;
     for (position, (share, network)) in members.iter().enumerate() {
         graph.enter(&format!("network{position}"));
-        let mut logit = lower::logit(&mut graph, &inputs, network);
+        let mut logit = lower::logit(&mut graph, &inputs, network, users);
         if *share != 1.0 {
             let share = graph.scalar("share", *share);
             logit = graph.node("Mul", &[&logit, &share]);

@@ -32,7 +32,7 @@ pub enum State {
     Queued,
     /// At work.
     Running,
-    /// Every student is pushed.
+    /// Every student is pushed, and the teacher if it was to be.
     Succeeded {
         /// What came of it.
         result: JobResult,
@@ -110,7 +110,7 @@ pub struct Quality {
 /// A version that a job pushed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Pushed {
-    /// The student's name in the job.
+    /// The student's name in the job; the teacher's, where the version is one.
     pub student: String,
     /// The model.
     pub model: String,

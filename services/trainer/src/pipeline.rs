@@ -19,15 +19,17 @@ pub use crate::progress::{Epoch, Event, Observer, Stage};
 use crate::dataset::Examples;
 use crate::distill::UnlabelledError;
 use crate::eval::{Interval, Latency, LatencyError, Metrics};
-use crate::export::ParityError;
+use crate::export::{ParityError, Users, UsersError};
 use crate::network::FitError;
-use crate::recipe::Recipe;
+use crate::recipe::{Recipe, TeacherKind};
 
 /// What is to be learnt, and with what.
 #[derive(Clone, Copy)]
 pub struct Job<'a> {
     /// Teachers, students, and how the ones learn from the others.
     pub recipe: &'a Recipe,
+    /// The feature that names users, if there is one.
+    pub user_feature: Option<&'a str>,
     /// What all randomness begins with.
     pub seed: u64,
     /// Networks fitted side by side; 0 means one for each core.
@@ -54,6 +56,8 @@ pub struct Split<'a> {
 pub struct Outcome {
     /// Every model on the same test examples, the simplest first.
     pub quality: Vec<QualityRow>,
+    /// The teacher to publish, where the recipe asks for it.
+    pub teacher: Option<Teacher>,
     /// The models to serve, in the order of the recipe's students.
     pub students: Vec<Student>,
 }
@@ -110,6 +114,20 @@ impl fmt::Display for Role {
     }
 }
 
+/// The teachers' mean, or a lone teacher, as a model that takes the same requests as the students.
+#[derive(Clone, Debug)]
+pub struct Teacher {
+    /// Its name in the table of quality.
+    pub name: String,
+    /// Standard ONNX, which scores as the networks did to within 1e-5.
+    pub onnx: Vec<u8>,
+    /// Inputs and scores to repeat that proof with.
+    pub golden: Golden,
+    /// Its row of the quality table. Its digest, size and times are of the graph that takes histories as inputs, where a
+    /// teacher reads them.
+    pub quality: QualityRow,
+}
+
 /// A model to serve.
 #[derive(Clone, Debug)]
 pub struct Student {
@@ -141,6 +159,9 @@ pub enum Error {
     /// A graph could not be timed.
     #[error(transparent)]
     Latency(#[from] LatencyError),
+    /// The teacher to publish cannot tell whose history it is to read.
+    #[error(transparent)]
+    Users(#[from] UsersError),
     /// The examples cannot be learnt from.
     #[error("{0}")]
     Examples(&'static str),
@@ -156,7 +177,8 @@ impl Error {
 /// Runs the learning part of a job.
 ///
 /// # Errors
-/// When there are no examples, a network diverges, a graph is not its network, or the observer cancels.
+/// When there are no examples, a network diverges, a graph is not its network, users cannot be told apart for a teacher
+/// that is to be published, or the observer cancels.
 pub fn run(job: &Job<'_>, data: &Split<'_>) -> Result<Outcome, Error> {
     for (examples, reason) in [
         (data.train, "there are no training examples"),
@@ -179,8 +201,20 @@ pub fn run(job: &Job<'_>, data: &Split<'_>) -> Result<Outcome, Error> {
             "no feature describes items, so all of them would score the same",
         ));
     }
+    let users = users(job, data)?;
     let learnt = learn::learn(job, data)?;
-    judge::judge(job, data, learnt)
+    judge::judge(job, data, learnt, users.as_ref())
+}
+
+/// Whose histories the published teacher reads. Looked for before anything is fitted, because it may be impossible to
+/// tell.
+fn users(job: &Job<'_>, data: &Split<'_>) -> Result<Option<Users>, Error> {
+    let mut teachers = job.recipe.teachers.iter();
+    if job.recipe.publish.teacher && teachers.any(|teacher| teacher.kind == TeacherKind::History) {
+        Ok(Some(Users::new(job.user_feature, data.train)?))
+    } else {
+        Ok(None)
+    }
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! A trained student becomes a bundle, and the bundle a version. Before: export. After: registry/admission.
+//! A trained student or teacher becomes a bundle, and the bundle a version. Before: export. After: registry/admission.
 
 use std::collections::BTreeMap;
 use std::error::Error as _;
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use decant_artifact::SigningKey;
 use decant_model::{
-    BundlePath, Digest, FileEntry, Gate, Lineage, Manifest, ManifestError, ModelName,
+    BundlePath, Digest, FileEntry, Gate, Lineage, LineageRole, Manifest, ManifestError, ModelName,
 };
 use decant_proto::registry::push;
 use decant_proto::registry::v1 as wire;
@@ -115,7 +115,8 @@ impl Publisher {
         }
     }
 
-    /// The newest approved version's digest, if there is any: what the new version descends from.
+    /// The newest approved version's digest, if there is any: what the new version descends from. A teacher's version is
+    /// passed over.
     ///
     /// # Errors
     /// When no registry can be reached or one refuses.
@@ -132,18 +133,40 @@ impl Publisher {
                 })
                 .await?
                 .into_inner();
-            let approved = page
-                .versions
-                .iter()
-                .find(|version| version.state() == wire::VersionState::Approved);
-            if approved.is_some() || page.next_page_token.is_empty() {
-                return Ok(approved.and_then(|version| version.digest.parse().ok()));
+            for version in &page.versions {
+                let approved = version.state() == wire::VersionState::Approved;
+                if approved && !self.is_teacher(version).await? {
+                    return Ok(version.digest.parse().ok());
+                }
+            }
+            if page.next_page_token.is_empty() {
+                return Ok(None);
             }
             request.page_token = page.next_page_token;
         }
     }
 
-    /// Describes the files in a manifest and pushes all of it.
+    /// Whether a listed version is a teacher's: only its manifest says so, and lists leave that out.
+    async fn is_teacher(&self, version: &wire::Version) -> Result<bool, PublishError> {
+        let request = wire::GetVersionRequest {
+            model: version.model.clone(),
+            version: version.version,
+        };
+        let answer = self
+            .call("show a version", |mut registry| {
+                let request = request.clone();
+                async move { registry.get_version(request).await }
+            })
+            .await?
+            .into_inner();
+        let manifest = answer.version.unwrap_or_default().manifest;
+        // One that a newer Decant wrote is taken for a student's, as most are.
+        Ok(Manifest::from_json(&manifest)
+            .is_ok_and(|manifest| manifest.lineage.role == LineageRole::Teacher))
+    }
+
+    /// Describes the files in a manifest and pushes all of it. Answers with the manifest's digest as well, which is the
+    /// version's identity.
     ///
     /// # Errors
     /// When the bundle is incomplete, or no registry can be reached or one refuses it.
@@ -153,7 +176,7 @@ impl Publisher {
         files: BTreeMap<BundlePath, Bytes>,
         metrics: BTreeMap<String, f64>,
         lineage: Lineage,
-    ) -> Result<wire::Version, PublishError> {
+    ) -> Result<(Digest, wire::Version), PublishError> {
         let entry = |bytes: &Bytes| FileEntry {
             sha256: Digest::of(bytes),
             size: bytes.len() as u64,
@@ -171,13 +194,16 @@ impl Publisher {
         };
         let manifest = Bytes::from(manifest.to_json()?);
         let signature = self.key.as_ref().map(|key| key.sign(&manifest));
-        self.call("take the version", |mut registry| {
-            let (manifest, files) = (manifest.clone(), files.clone());
-            async move {
-                push::push_version(&mut registry, model, manifest, signature.as_ref(), files).await
-            }
-        })
-        .await
+        let version = self
+            .call("take the version", |mut registry| {
+                let (manifest, files) = (manifest.clone(), files.clone());
+                async move {
+                    push::push_version(&mut registry, model, manifest, signature.as_ref(), files)
+                        .await
+                }
+            })
+            .await?;
+        Ok((Digest::of(&manifest), version))
     }
 
     /// Asks one replica after the other, as long as they are away. Nothing is done twice: creating and listing are

@@ -21,6 +21,8 @@ pub struct Recipe {
     pub students: Vec<StudentSpec>,
     /// How students learn from teachers; none where there are no teachers.
     pub distill: Option<DistillSpec>,
+    /// What becomes a version beside the students.
+    pub publish: PublishSpec,
 }
 
 /// A large model.
@@ -138,6 +140,15 @@ pub struct DistillSpec {
     pub unlabelled: f32,
 }
 
+/// What a job pushes beside its students.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PublishSpec {
+    /// The teachers' mean, or a lone teacher, as a version of the same model: it is pushed before the students, and they
+    /// name it as their teacher, so that a rollout can compare them with it on live requests.
+    pub teacher: bool,
+}
+
 impl Default for DistillSpec {
     fn default() -> Self {
         Self {
@@ -151,7 +162,7 @@ impl Default for DistillSpec {
 }
 
 impl Recipe {
-    /// Reads the tables `teachers`, `students` and `distill` of a job file.
+    /// Reads the tables `teachers`, `students`, `distill` and `publish` of a job file.
     ///
     /// # Errors
     /// Every key whose value is missing, unknown or impossible.
@@ -161,24 +172,14 @@ impl Recipe {
             array("teachers", table.remove("teachers"), &mut violations);
         let students: Vec<StudentSpec> =
             array("students", table.remove("students"), &mut violations);
-        let given = match table.remove("distill") {
-            None => None,
-            Some(Value::Table(table)) => section::<DistillSpec>("distill", table)
-                .map_err(|error| violations.push(error))
-                .ok(),
-            Some(value) => {
-                violations.push(Violation::new(
-                    "distill",
-                    value,
-                    "must be a table: write [distill]",
-                ));
-                None
-            }
-        };
+        let given: Option<DistillSpec> =
+            optional("distill", table.remove("distill"), &mut violations);
+        let publish: Option<PublishSpec> =
+            optional("publish", table.remove("publish"), &mut violations);
         for key in table.keys() {
             violations.push(Violation::of_key(
                 key,
-                "unknown key, expected `teachers`, `students` or `distill`",
+                "unknown key, expected `teachers`, `students`, `distill` or `publish`",
             ));
         }
         // What a teacher teaches has defaults; that there is one has not.
@@ -187,6 +188,7 @@ impl Recipe {
             teachers,
             students,
             distill,
+            publish: publish.unwrap_or_default(),
         };
         if violations.is_empty() {
             check::check(&recipe, &mut violations);
@@ -249,6 +251,23 @@ impl StudentSpec {
             dropout: self.dropout,
         };
         self.l2.iter().map(options).collect()
+    }
+}
+
+fn optional<T: serde::de::DeserializeOwned>(
+    key: &str,
+    value: Option<Value>,
+    violations: &mut Vec<Violation>,
+) -> Option<T> {
+    match value? {
+        Value::Table(table) => section(key, table)
+            .map_err(|violation| violations.push(violation))
+            .ok(),
+        value => {
+            let reason = format!("must be a table: write [{key}]");
+            violations.push(Violation::new(key, value, reason));
+            None
+        }
     }
 }
 

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use decant_chassis::threads;
-use decant_inference::Runtime;
-use decant_model::{Digest, Lineage, TeacherRef, file};
+use decant_inference::{Golden, Runtime};
+use decant_model::{Digest, Lineage, LineageRole, TeacherRef, file};
 use decant_proto::registry::v1::{Version, VersionState};
 use thiserror::Error;
 use tokio::sync::oneshot;
@@ -17,7 +17,7 @@ use tokio::sync::oneshot;
 use crate::dataset::{self, Dataset, DatasetError};
 use crate::job::{JobResult, Progress, Pushed, Quality};
 use crate::jobs::Turn;
-use crate::pipeline::{self, Outcome, QualityRow, Role, Split, Student};
+use crate::pipeline::{self, Outcome, QualityRow, Role, Split};
 use crate::publish::{self, PublishError, Publisher};
 use crate::spec::{Spec, SpecError};
 use progress::Reporter;
@@ -113,21 +113,7 @@ impl Runner {
             job: turn,
             parent,
         };
-        let mut versions = Vec::new();
-        for (student, place) in outcome.students.iter().zip(0_u32..) {
-            if turn.is_cancelled() {
-                return Err(RunError::Cancelled);
-            }
-            let pushed = f64::from(place) / outcome.students.len() as f64;
-            turn.report(Progress {
-                stage: "push".to_owned(),
-                message: format!("student {}", student.name),
-                fraction_done: progress::PUSH + (1.0 - progress::PUSH) * pushed,
-                ..Progress::default()
-            });
-            let version = shared.publish(&publisher, student).await?;
-            versions.push(pushed_version(student, &version));
-        }
+        let versions = shared.publish_all(&publisher).await?;
         turn.report(Progress {
             stage: "done".to_owned(),
             fraction_done: 1.0,
@@ -165,6 +151,7 @@ impl Runner {
             }
             let job = pipeline::Job {
                 recipe: &spec.recipe,
+                user_feature: spec.user_feature(),
                 seed: spec.seed,
                 threads: spec.threads,
                 runtime: &runtime,
@@ -193,7 +180,7 @@ impl Runner {
     }
 }
 
-/// What all students of a job have in common.
+/// What all versions of a job have in common.
 struct Shared<'a> {
     spec: &'a Spec,
     dataset: &'a Dataset,
@@ -202,9 +189,88 @@ struct Shared<'a> {
     parent: Option<Digest>,
 }
 
+/// A model of the job that becomes a version.
+struct Candidate<'a> {
+    role: LineageRole,
+    name: &'a str,
+    onnx: &'a [u8],
+    golden: &'a Golden,
+    quality: &'a QualityRow,
+}
+
 impl Shared<'_> {
-    async fn publish(&self, publisher: &Publisher, student: &Student) -> Result<Version, RunError> {
-        let golden = student.golden.to_json().map_err(unwritable(file::GOLDEN))?;
+    /// Pushes the teacher, if it is to be pushed, and then the students: they name its version by digest, and the newest
+    /// version of the model is to be one that is made to serve.
+    async fn publish_all(&self, publisher: &Publisher) -> Result<Vec<Pushed>, RunError> {
+        let mut versions = Vec::new();
+        let mut teachers = self.teachers();
+        if let Some(teacher) = &self.outcome.teacher {
+            let candidate = Candidate {
+                role: LineageRole::Teacher,
+                name: &teacher.name,
+                onnx: &teacher.onnx,
+                golden: &teacher.golden,
+                quality: &teacher.quality,
+            };
+            let (digest, pushed) = self
+                .publish(publisher, &candidate, Vec::new(), versions.len())
+                .await?;
+            if !pushed.approved {
+                tracing::warn!(
+                    job = self.job.id,
+                    version = pushed.version,
+                    "the model's gates reject the teacher, so no rollout can compare students with it"
+                );
+            }
+            versions.push(pushed);
+            teachers = vec![TeacherRef {
+                name: teacher.name.clone(),
+                digest,
+                weight: 1.0,
+            }];
+        }
+        for student in &self.outcome.students {
+            let candidate = Candidate {
+                role: LineageRole::Student,
+                name: &student.name,
+                onnx: &student.onnx,
+                golden: &student.golden,
+                quality: &student.quality,
+            };
+            let (_, pushed) = self
+                .publish(publisher, &candidate, teachers.clone(), versions.len())
+                .await?;
+            versions.push(pushed);
+        }
+        Ok(versions)
+    }
+
+    /// Pushes one version, after `done` others.
+    async fn publish(
+        &self,
+        publisher: &Publisher,
+        candidate: &Candidate<'_>,
+        teachers: Vec<TeacherRef>,
+        done: usize,
+    ) -> Result<(Digest, Pushed), RunError> {
+        if self.job.is_cancelled() {
+            return Err(RunError::Cancelled);
+        }
+        let all = usize::from(self.outcome.teacher.is_some()) + self.outcome.students.len();
+        let what = match candidate.role {
+            LineageRole::Student => "student",
+            LineageRole::Teacher => "teacher",
+        };
+        self.job.report(Progress {
+            stage: "push".to_owned(),
+            message: format!("{what} {}", candidate.name),
+            fraction_done: progress::PUSH + (1.0 - progress::PUSH) * done as f64 / all as f64,
+            ..Progress::default()
+        });
+        let golden = candidate
+            .golden
+            .to_json()
+            .map_err(unwritable(file::GOLDEN))?;
         let evaluation = serde_json::to_vec_pretty(&self.outcome.quality)
             .map_err(unwritable(file::EVALUATION))?;
         let catalog = self
@@ -213,20 +279,23 @@ impl Shared<'_> {
             .to_arrow()
             .map_err(unwritable(file::CATALOG))?;
         let files = publish::files([
-            (file::MODEL, student.onnx.clone()),
+            (file::MODEL, candidate.onnx.to_vec()),
             (file::FEATURES, self.dataset.schema.to_json()),
             (file::CATALOG, catalog),
             (file::GOLDEN, golden),
             (file::EVALUATION, evaluation),
         ])
         .map_err(PublishError::Manifest)?;
-        let (metrics, lineage) = (metrics(&student.quality), self.lineage(student));
-        Ok(publisher
+        let metrics = metrics(candidate.quality);
+        let lineage = self.lineage(candidate, teachers);
+        let (digest, version) = publisher
             .publish(&self.spec.model, files, metrics, lineage)
-            .await?)
+            .await?;
+        Ok((digest, pushed_version(candidate.name, &version)))
     }
 
-    fn lineage(&self, student: &Student) -> Lineage {
+    /// The teachers by their files, which is how students name them where no version is theirs.
+    fn teachers(&self) -> Vec<TeacherRef> {
         let teachers = self.spec.recipe.teachers.iter().filter_map(|teacher| {
             let row = self
                 .outcome
@@ -240,9 +309,14 @@ impl Shared<'_> {
                 weight,
             })
         });
+        teachers.collect()
+    }
+
+    fn lineage(&self, candidate: &Candidate<'_>, teachers: Vec<TeacherRef>) -> Lineage {
         Lineage {
-            student: student.name.clone(),
-            teachers: teachers.collect(),
+            role: candidate.role,
+            student: candidate.name.to_owned(),
+            teachers,
             dataset: self.dataset.digest,
             job: self.job.id.clone(),
             spec: Digest::of(self.job.spec_toml.as_bytes()),
@@ -294,9 +368,9 @@ fn quality(row: &QualityRow) -> Quality {
     }
 }
 
-fn pushed_version(student: &Student, version: &Version) -> Pushed {
+fn pushed_version(name: &str, version: &Version) -> Pushed {
     Pushed {
-        student: student.name.clone(),
+        student: name.to_owned(),
         model: version.model.clone(),
         version: version.version,
         digest: version.digest.clone(),

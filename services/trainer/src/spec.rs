@@ -10,12 +10,12 @@ pub(crate) mod section;
 
 use std::collections::BTreeMap;
 
-use decant_features::FeatureSpec;
+use decant_features::{FeatureSpec, Kind, Role};
 use decant_model::{Gate, ModelName};
 use serde::Deserialize;
 use toml::{Table, Value};
 
-use crate::recipe::Recipe;
+use crate::recipe::{Recipe, TeacherKind};
 
 pub use data::{CleanSpec, DataSpec, Duplicates, KeyedTable, Missing, Range, SplitSpec, Unmatched};
 pub use error::{SpecError, Violation};
@@ -37,7 +37,7 @@ pub struct Spec {
     pub features: Vec<FeatureSpec>,
     /// Columns of the item table that the catalog keeps for display, beside the id and the features' columns.
     pub catalog: Vec<String>,
-    /// Teachers, students, and how the ones learn from the others.
+    /// Teachers, students, how the ones learn from the others, and what is pushed.
     pub recipe: Recipe,
     /// What the student must reach.
     pub gates: Vec<Gate>,
@@ -58,6 +58,7 @@ struct RawSpec {
     teachers: Option<Value>,
     students: Option<Value>,
     distill: Option<Value>,
+    publish: Option<Value>,
     #[serde(default)]
     gates: BTreeMap<String, RawGate>,
 }
@@ -113,6 +114,7 @@ impl Spec {
             ("teachers", raw.teachers),
             ("students", raw.students),
             ("distill", raw.distill),
+            ("publish", raw.publish),
         ];
         let recipe = recipe
             .into_iter()
@@ -126,8 +128,8 @@ impl Spec {
             }
             Err(syntax) => return Err(syntax),
         };
-        match (model, data, recipe) {
-            (Ok(model), Some(data), Some(recipe)) if violations.is_empty() => Ok(Self {
+        let spec = match (model, data, recipe) {
+            (Ok(model), Some(data), Some(recipe)) if violations.is_empty() => Self {
                 model,
                 seed: raw.seed,
                 threads: raw.threads,
@@ -136,9 +138,43 @@ impl Spec {
                 catalog: raw.catalog.columns,
                 recipe,
                 gates,
-            }),
-            _ => Err(SpecError::Invalid(violations)),
+            },
+            _ => return Err(SpecError::Invalid(violations)),
+        };
+        match spec.histories_without_users() {
+            Some(violation) => Err(SpecError::Invalid(vec![violation])),
+            None => Ok(spec),
         }
+    }
+
+    /// The feature that names users, if there is one: one value of the column that `data.user` is.
+    pub fn user_feature(&self) -> Option<&str> {
+        let feature = self.features.iter().find(|feature| {
+            feature.role == Role::User
+                && feature.column() == self.data.user
+                && matches!(feature.kind, Kind::Category { .. } | Kind::Hash { .. })
+        });
+        feature.map(|feature| feature.name.as_str())
+    }
+
+    /// Requests carry no histories. A published teacher that reads them must know from a request whose history it is.
+    fn histories_without_users(&self) -> Option<Violation> {
+        if !self.recipe.publish.teacher || self.user_feature().is_some() {
+            return None;
+        }
+        let teachers = &self.recipe.teachers;
+        let position = teachers
+            .iter()
+            .position(|teacher| teacher.kind == TeacherKind::History)?;
+        let reason = format!(
+            "reads what a user has rated, which requests do not carry: with `publish.teacher = true` a feature of role `user` and kind `category` must read the column `{}`, which names the user",
+            self.data.user
+        );
+        Some(Violation::new(
+            format!("teachers[{position}].kind"),
+            "history",
+            reason,
+        ))
     }
 }
 

@@ -49,6 +49,7 @@ pub(crate) fn manifest(contents: &[(&str, &[u8])]) -> Manifest {
             .collect(),
         metrics: BTreeMap::from([("auc".to_owned(), 0.80123), ("logloss".to_owned(), 0.61)]),
         lineage: Lineage {
+            role: Default::default(),
             student: "d8".into(),
             teachers: vec![TeacherRef {
                 name: "deepfm".into(),

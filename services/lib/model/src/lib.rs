@@ -13,7 +13,9 @@ pub mod split;
 
 pub use digest::{Digest, DigestError, Hasher};
 pub use gate::{Gate, GateResult};
-pub use manifest::{BundlePath, FileEntry, Lineage, Manifest, ManifestError, TeacherRef, file};
+pub use manifest::{
+    BundlePath, FileEntry, Lineage, LineageRole, Manifest, ManifestError, TeacherRef, file,
+};
 pub use name::{ClusterName, ModelName, NameError, ScorerName, SlotName};
 pub use signature::{PublicKey, Signature, SignatureError};
 pub use slot::{Active, Arm, BASIS_POINTS, DesiredSlot, Freeze, Generation, Pending, Prepared};

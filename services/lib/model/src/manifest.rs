@@ -103,7 +103,10 @@ pub struct Manifest {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Lineage {
-    /// The student's name in its job.
+    /// What the version is in its job. Left out for a student, as it was before teachers could be versions.
+    #[serde(default, skip_serializing_if = "LineageRole::is_student")]
+    pub role: LineageRole,
+    /// The student's name in its job; the teacher's, where the version is one.
     pub student: String,
     /// The teachers it learnt from.
     pub teachers: Vec<TeacherRef>,
@@ -119,13 +122,31 @@ pub struct Lineage {
     pub parent: Option<Digest>,
 }
 
+/// What a version is in the job that made it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LineageRole {
+    /// A small model, made to serve.
+    #[default]
+    Student,
+    /// What students learnt from, to compare them with.
+    Teacher,
+}
+
+impl LineageRole {
+    /// Whether it is a student, as most versions are.
+    pub fn is_student(&self) -> bool {
+        *self == Self::Student
+    }
+}
+
 /// A teacher and its part in the ensemble.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TeacherRef {
     /// The teacher's name in its job.
     pub name: String,
-    /// Digest of the teacher's ONNX file.
+    /// Digest of the manifest of the version that the teacher is; of its ONNX file, where its job has not pushed it.
     pub digest: Digest,
     /// Its weight in the ensemble's mean.
     pub weight: f64,
@@ -257,6 +278,7 @@ mod tests {
             files: BTreeMap::from(files),
             metrics: BTreeMap::from([("auc".into(), 0.8)]),
             lineage: Lineage {
+                role: LineageRole::Student,
                 student: "d8".into(),
                 teachers: Vec::new(),
                 dataset: Digest::of(b"data"),
@@ -273,6 +295,17 @@ mod tests {
         let json = manifest().to_json().unwrap();
         assert_eq!(Manifest::from_json(&json).unwrap(), manifest());
         assert_eq!(Manifest::from_json(&json).unwrap().to_json().unwrap(), json);
+    }
+
+    #[test]
+    fn a_manifest_says_that_it_is_a_teachers_and_nothing_of_a_student() {
+        let text = |manifest: &Manifest| String::from_utf8(manifest.to_json().unwrap()).unwrap();
+        assert!(!text(&manifest()).contains("role"));
+        let mut teacher = manifest();
+        teacher.lineage.role = LineageRole::Teacher;
+        let json = text(&teacher);
+        assert!(json.contains(r#""role": "teacher""#), "{json}");
+        assert_eq!(Manifest::from_json(json.as_bytes()).unwrap(), teacher);
     }
 
     #[test]

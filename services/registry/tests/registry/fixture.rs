@@ -328,6 +328,7 @@ pub(crate) fn bundle_with(word: &str, tamper: impl FnOnce(&mut Manifest)) -> Bun
             .collect(),
         metrics: BTreeMap::from([("auc".into(), 0.8)]),
         lineage: Lineage {
+            role: Default::default(),
             student: "d8".into(),
             teachers: Vec::new(),
             dataset: Digest::of(b"data"),

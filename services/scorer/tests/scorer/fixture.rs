@@ -140,6 +140,7 @@ pub(crate) fn manifest(model: &str, files: &Files) -> Manifest {
             .collect(),
         metrics: BTreeMap::new(),
         lineage: Lineage {
+            role: Default::default(),
             student: "student".into(),
             teachers: Vec::new(),
             dataset: Digest::of(b"dataset"),

@@ -115,6 +115,11 @@ impl Graph {
         self.constant(name, &[values.len()], Tensor::INT64, raw_data)
     }
 
+    /// A constant id, to compute with ids.
+    pub(super) fn id(&mut self, name: &str, id: i32) -> String {
+        self.constant(name, &[], Tensor::INT32, id.to_le_bytes().to_vec())
+    }
+
     pub(super) fn encode(self) -> Vec<u8> {
         let model = Model {
             ir_version: IR_VERSION,

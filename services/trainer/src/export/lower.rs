@@ -6,6 +6,7 @@
 use decant_features::{Layout, SideLayout};
 
 use super::graph::{Element, Graph};
+use super::users::{Past, Users};
 use crate::network::{Affine, Network, Parameter, Parts};
 
 /// The graph's inputs.
@@ -64,14 +65,30 @@ impl Inputs {
     }
 }
 
-/// Adds a network; returns its logits, rows x 1.
-pub(super) fn logit(graph: &mut Graph, inputs: &Inputs, network: &Network) -> String {
+/// Adds a network; returns its logits, rows x 1. With `users` a history is not among the inputs.
+pub(super) fn logit(
+    graph: &mut Graph,
+    inputs: &Inputs,
+    network: &Network,
+    users: Option<&Users>,
+) -> String {
     let layout = network.layout();
     let table = Tables::new(graph, network);
+    let past = users
+        .zip(inputs.query.ids.as_ref())
+        .and_then(|(users, [ids, _])| users.past(graph, ids, network));
     let item_column =
         layout.query.fields.len() * network.architecture().embedding + layout.query.dense.len();
     let sides = [
-        side(graph, network, &table, &inputs.query, &layout.query, 0),
+        side(
+            graph,
+            network,
+            &table,
+            &inputs.query,
+            &layout.query,
+            0,
+            past.as_ref(),
+        ),
         side(
             graph,
             network,
@@ -79,6 +96,7 @@ pub(super) fn logit(graph: &mut Graph, inputs: &Inputs, network: &Network) -> St
             &inputs.item,
             &layout.item,
             item_column,
+            None,
         ),
     ];
     let Parts {
@@ -148,6 +166,7 @@ fn side<'a>(
     rows: &Rows,
     layout: &'a SideLayout,
     first_column: usize,
+    past: Option<&Past<'_>>,
 ) -> Side<'a> {
     let mut side = Side {
         layout,
@@ -161,15 +180,17 @@ fn side<'a>(
     let Some([ids, weights]) = &rows.ids else {
         return side;
     };
-    if layout.slots == 0 {
+    // What the rows hold of it.
+    let read: &SideLayout = past.map_or(layout, |past| past.layout);
+    if read.slots == 0 {
         return side;
     }
     // In an ensemble a member may read fewer slots than the graph has.
     let [ids, weights] = [ids, weights].map(|input| {
-        if rows.slots == layout.slots {
+        if rows.slots == read.slots {
             input.clone()
         } else {
-            slice(graph, input, 0, layout.slots)
+            slice(graph, input, 0, read.slots)
         }
     });
     if let Some(table) = &tables.first_order {
@@ -181,20 +202,39 @@ fn side<'a>(
     if let Some(table) = &tables.vectors {
         let gathered = graph.node("Gather", &[table, &ids]);
         let embedding = network.architecture().embedding;
-        if needs_fields(network, layout) {
+        if past.is_some() || needs_fields(network, read) {
             let last = graph.integers("last", &[2]);
             let column = graph.node("Unsqueeze", &[&weights, &last]);
             let vectors = graph.node("Mul", &[&gathered, &column]);
-            side.fields = Some(pool(graph, &vectors, layout, embedding));
+            side.fields = Some(pool(graph, &vectors, read, embedding));
             side.vectors = Some(vectors);
         } else {
-            let shape = graph.integers("flat", &[0, (layout.slots * embedding) as i64]);
+            let shape = graph.integers("flat", &[0, (read.slots * embedding) as i64]);
             let flat = graph.node("Reshape", &[&gathered, &shape]);
-            let weights = repeat_columns(graph, &weights, layout.slots, embedding);
+            let weights = repeat_columns(graph, &weights, read.slots, embedding);
             side.flat = Some(graph.node("Mul", &[&flat, &weights]));
         }
     }
+    if let Some(past) = past {
+        append(graph, &mut side, past, network.architecture().embedding);
+    }
     side
+}
+
+/// Puts the history's fields behind the others, where the network has learnt them.
+fn append(graph: &mut Graph, side: &mut Side<'_>, past: &Past<'_>, embedding: usize) {
+    let first_order = [side.first_order.take(), past.first_order.clone()];
+    side.first_order = add(graph, first_order.into_iter().flatten().collect());
+    let Some(history) = &past.fields else {
+        return;
+    };
+    let fields = [side.fields.take(), Some(history.clone())];
+    side.fields = concat(graph, fields.into_iter().flatten().collect());
+    // Each field counts as one slot: what was summed is only summed again.
+    let shape = graph.integers("vectors", &[0, 2, embedding as i64]);
+    let history = graph.node("Reshape", &[history, &shape]);
+    let vectors = [side.vectors.take(), Some(history)];
+    side.vectors = concat(graph, vectors.into_iter().flatten().collect());
 }
 
 /// Whether the fields' vectors must be pooled. Hidden layers alone can do without: the first layer is linear, so its
@@ -408,7 +448,7 @@ fn gemm(graph: &mut Graph, input: &str, layer: &Affine<'_, Parameter>) -> String
 }
 
 /// A range of the second dimension.
-fn slice(graph: &mut Graph, value: &str, start: usize, end: usize) -> String {
+pub(super) fn slice(graph: &mut Graph, value: &str, start: usize, end: usize) -> String {
     let [start, end, axis] = [("start", start), ("end", end), ("axis", 1)]
         .map(|(name, at)| graph.integers(name, &[at as i64]));
     graph.node("Slice", &[value, &start, &end, &axis])

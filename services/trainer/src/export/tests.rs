@@ -1,5 +1,6 @@
 use std::sync::Arc;
 
+use decant_features::Encoded;
 use decant_inference::testing::runtime;
 
 use super::*;
@@ -123,6 +124,104 @@ fn an_ensemble_is_the_weighted_mean_of_logits() {
         &ensemble.logits(&test),
     )
     .unwrap();
+}
+
+#[test]
+fn a_published_ensemble_scores_rows_without_histories_as_its_networks_score_with_them() {
+    for dense in [false, true] {
+        let [train, _, test] = synthetic::split(dense, 4);
+        let users = Users::new(Some("id"), &train).unwrap();
+        let history = Some(Arc::new(History::new(&train)));
+        let cross =
+            Network::with_wide_weights(Architecture::dcn(4, 2, &[8]), &train.layout, history, 9);
+        let ensembles = networks(&train)
+            .into_iter()
+            .chain([cross])
+            .map(|network| vec![(1.0, network)])
+            .chain([networks(&train)
+                .into_iter()
+                .zip([1.0, 2.0, 1.0, 0.5, 3.0, 1.0, 1.0])
+                .map(|(network, weight)| (weight, network))
+                .collect()]);
+        for ensemble in ensembles.map(Ensemble::new) {
+            let onnx = published("teacher", &ensemble, Some(&users));
+            let parity = verify(
+                "teacher",
+                &onnx,
+                &runtime(),
+                &test.queries,
+                &test,
+                &ensemble.logits(&test),
+            )
+            .unwrap();
+            // As a request asks: one query row, many items.
+            let (query, mut session) = (test.pairs[0].query, parity.session);
+            let rated: Vec<u32> = train
+                .pairs
+                .iter()
+                .filter(|pair| pair.query == query)
+                .map(|pair| pair.item)
+                .collect();
+            assert!(!rated.is_empty());
+            let pairs: Vec<Pair> = (0..40)
+                .filter(|item| !rated.contains(item))
+                .map(|item| Pair { query, item })
+                .collect();
+            let items: Vec<usize> = pairs.iter().map(|pair| pair.item as usize).collect();
+            let candidates = test.with_pairs(pairs, vec![0.0; items.len()]);
+            let mut scores = Vec::new();
+            session
+                .score(
+                    &test.queries.select(&[query as usize]),
+                    &test.items.select(&items),
+                    &mut scores,
+                )
+                .unwrap();
+            for (got, logit) in scores.iter().zip(ensemble.logits(&candidates)) {
+                let expected = crate::network::sigmoid(logit);
+                assert!((got - expected).abs() < 1e-5, "{got} instead of {expected}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_published_ensemble_without_histories_is_the_one_that_was_measured() {
+    let [train, ..] = synthetic::split(true, 4);
+    let members = networks(&train).into_iter().take(5);
+    let ensemble = Ensemble::new(members.map(|network| (1.0, network)).collect());
+    assert_eq!(
+        published("teacher", &ensemble, None),
+        super::ensemble("teacher", &ensemble)
+    );
+}
+
+#[test]
+fn histories_need_a_feature_that_tells_users_apart() {
+    let [train, ..] = synthetic::split(true, 4);
+    for feature in [None, Some("name"), Some("tags")] {
+        assert_eq!(
+            Users::new(feature, &train).unwrap_err(),
+            UsersError::NoFeature
+        );
+    }
+    // All users with the first one's id.
+    let mut queries = Encoded::clone(&train.queries);
+    let slots = queries.slots;
+    for row in queries.ids.chunks_exact_mut(slots) {
+        row[0] = 0;
+    }
+    let alike = Examples {
+        queries: Arc::new(queries),
+        ..train
+    };
+    let shared = UsersError::Shared {
+        feature: "id".to_owned(),
+        id: 0,
+    };
+    assert_eq!(Users::new(Some("id"), &alike).unwrap_err(), shared);
+    // Nobody has rated anything: there is nothing to tell apart.
+    assert!(Users::new(Some("id"), &alike.select(&[])).is_ok());
 }
 
 #[test]

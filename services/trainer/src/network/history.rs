@@ -40,7 +40,7 @@ impl History {
     }
 
     /// The liked and the disliked items of a user; both empty for one who has rated nothing.
-    pub(super) fn of(&self, user: u32) -> [&[u32]; 2] {
+    pub(crate) fn of(&self, user: u32) -> [&[u32]; 2] {
         self.rated
             .get(user as usize)
             .map_or([&[], &[]], |[liked, disliked]| [liked, disliked])
@@ -75,12 +75,13 @@ impl History {
         extended
     }
 
-    /// Calls `visit` with the field (0 or 1), embedding row and weight of each item in the history of a pair.
-    pub(super) fn visit(
+    /// Calls `visit` with the field (0 or 1), embedding row and weight of each item in the history of a user, or of a
+    /// pair of a user and an item.
+    pub(crate) fn visit(
         &self,
         vocabulary: usize,
         user: u32,
-        item: u32,
+        item: Option<u32>,
         mut visit: impl FnMut(usize, usize, f32),
     ) {
         for (field, (items, first_id)) in self
@@ -89,7 +90,7 @@ impl History {
             .zip(self.first_ids(vocabulary))
             .enumerate()
         {
-            let own = items.binary_search(&item).ok();
+            let own = item.and_then(|item| items.binary_search(&item).ok());
             let count = items.len() - usize::from(own.is_some());
             let weight = weight(count);
             for (position, &liked) in items.iter().enumerate() {

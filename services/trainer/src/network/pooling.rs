@@ -79,7 +79,12 @@ impl Pooling {
         if let Some(history) = network.history() {
             let first = self.query_fields - 2;
             let visit = |field: usize, id: usize, weight: f32| visit(first + field, id, weight);
-            history.visit(self.vocabulary, examples.users[query], pair.item, visit);
+            history.visit(
+                self.vocabulary,
+                examples.users[query],
+                Some(pair.item),
+                visit,
+            );
         }
     }
 

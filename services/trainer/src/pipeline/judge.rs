@@ -3,13 +3,14 @@
 use std::collections::HashSet;
 
 use decant_features::Encoded;
+use decant_inference::Golden;
 use decant_model::Digest;
 
 use super::learn::Learnt;
-use super::{Error, Job, Outcome, QualityRow, Role, Split, Student};
+use super::{Error, Job, Outcome, QualityRow, Role, Split, Student, Teacher};
 use crate::dataset::{Examples, Pair};
 use crate::eval::{self, Latency, Metrics, Subject};
-use crate::export::{self, Parity};
+use crate::export::{self, Parity, Users};
 use crate::network::{Network, sigmoid};
 use crate::progress::{Event, Stage};
 use crate::random::Random;
@@ -40,7 +41,12 @@ enum Scorer<'a> {
     Ensemble(&'a Ensemble),
 }
 
-pub(super) fn judge(job: &Job<'_>, data: &Split<'_>, learnt: Learnt) -> Result<Outcome, Error> {
+pub(super) fn judge(
+    job: &Job<'_>,
+    data: &Split<'_>,
+    learnt: Learnt,
+    users_of_published: Option<&Users>,
+) -> Result<Outcome, Error> {
     let models = models(job, &learnt);
     job.observer.event(Event::Stage {
         stage: Stage::Export,
@@ -60,6 +66,17 @@ pub(super) fn judge(job: &Job<'_>, data: &Split<'_>, learnt: Learnt) -> Result<O
             &model.scorer.logits(&rows),
         )?;
         exported.push((onnx, queries, parity));
+    }
+    let mut published = None;
+    if let Some(teacher) = teacher(&models).filter(|_| job.recipe.publish.teacher) {
+        published = Some(publish(
+            job,
+            data,
+            teacher,
+            &learnt.teachers,
+            users_of_published,
+            &rows,
+        )?);
     }
 
     job.observer.event(Event::Stage {
@@ -98,6 +115,14 @@ pub(super) fn judge(job: &Job<'_>, data: &Split<'_>, learnt: Learnt) -> Result<O
         .map(|((model, (onnx, _)), latency)| model.quality(data, onnx, latency))
         .collect();
 
+    let teacher = teacher_row(&quality)
+        .zip(published)
+        .map(|(row, (onnx, golden))| Teacher {
+            name: row.name.clone(),
+            onnx,
+            golden,
+            quality: row.clone(),
+        });
     let served = if learnt.distilled.is_empty() {
         Role::LabelsOnly
     } else {
@@ -131,7 +156,11 @@ pub(super) fn judge(job: &Job<'_>, data: &Split<'_>, learnt: Learnt) -> Result<O
             gain,
         });
     }
-    Ok(Outcome { quality, students })
+    Ok(Outcome {
+        quality,
+        teacher,
+        students,
+    })
 }
 
 /// The simplest first.
@@ -161,6 +190,41 @@ fn models<'a>(job: &Job<'a>, learnt: &'a Learnt) -> Vec<Model<'a>> {
         }
     }
     models
+}
+
+/// What students learn from: the teachers' mean, or a lone teacher.
+fn teacher<'m, 'a>(models: &'m [Model<'a>]) -> Option<&'m Model<'a>> {
+    models.iter().rev().find(|model| teaches(model.role))
+}
+
+fn teacher_row(quality: &[QualityRow]) -> Option<&QualityRow> {
+    quality.iter().rev().find(|row| teaches(row.role))
+}
+
+/// The last of these is the mean of the others, where there are others.
+fn teaches(role: Role) -> bool {
+    matches!(role, Role::Teacher | Role::Ensemble)
+}
+
+/// What students learn from as a graph for requests, which carry no histories, held to the same networks.
+fn publish(
+    job: &Job<'_>,
+    data: &Split<'_>,
+    teacher: &Model<'_>,
+    ensemble: &Ensemble,
+    users: Option<&Users>,
+    rows: &Examples,
+) -> Result<(Vec<u8>, Golden), Error> {
+    let onnx = export::published(teacher.name, ensemble, users);
+    let parity = export::verify(
+        teacher.name,
+        &onnx,
+        job.runtime,
+        &data.test.queries,
+        rows,
+        &teacher.scorer.logits(rows),
+    )?;
+    Ok((onnx, parity.golden))
 }
 
 impl Model<'_> {

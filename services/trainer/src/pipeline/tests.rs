@@ -46,6 +46,7 @@ fn run_with(recipe: &Recipe, threads: usize, observer: &dyn Observer) -> Result<
     let [train, validation, test] = synthetic::split(true, 1);
     let job = Job {
         recipe,
+        user_feature: Some("id"),
         seed: 5,
         threads,
         runtime: &runtime(),
@@ -149,6 +150,95 @@ fn progress_names_stages_and_networks() {
 }
 
 #[test]
+fn a_teacher_is_published_with_the_quality_of_the_mean_and_takes_requests() {
+    let silent = run_with(&recipe(RECIPE), 2, &()).unwrap();
+    assert!(silent.teacher.is_none());
+    let publishing = format!("{RECIPE}\n[publish]\nteacher = true");
+    let outcome = run_with(&recipe(&publishing), 2, &()).unwrap();
+    let teacher = outcome.teacher.unwrap();
+    assert_eq!(teacher.name, "ensemble");
+    assert_eq!(teacher.quality.role, Role::Ensemble);
+    assert_eq!(teacher.quality.metrics, silent.quality[3].metrics);
+    // What the others are does not depend on it.
+    assert_eq!(outcome.students[0].onnx, silent.students[0].onnx);
+
+    let [_, _, test] = synthetic::split(true, 1);
+    assert_eq!(teacher.golden.query.slots, test.queries.slots);
+    let mut session = decant_inference::Session::open(&runtime(), teacher.onnx).unwrap();
+    teacher.golden.replay(&mut session).unwrap();
+    let rows = |row: fn(&crate::dataset::Pair) -> u32| -> Vec<usize> {
+        test.pairs.iter().map(|pair| row(pair) as usize).collect()
+    };
+    let mut scores = Vec::new();
+    session
+        .score(
+            &test.queries.select(&rows(|pair| pair.query)),
+            &test.items.select(&rows(|pair| pair.item)),
+            &mut scores,
+        )
+        .unwrap();
+    for (got, expected) in scores.iter().zip(&teacher.quality.scores) {
+        assert!((got - expected).abs() < 1e-5, "{got} instead of {expected}");
+    }
+}
+
+#[test]
+fn a_lone_teacher_is_published_by_its_own_name() {
+    let alone = r#"
+[[teachers]]
+name = "deep"
+kind = "deepfm"
+embedding = 2
+hidden = [4]
+epochs = 1
+
+[[students]]
+name = "small"
+embedding = 2
+hidden = [4]
+epochs = 1
+
+[distill]
+folds = 0
+unlabelled = 0.0
+
+[publish]
+teacher = true
+"#;
+    let teacher = run_with(&recipe(alone), 1, &()).unwrap().teacher.unwrap();
+    assert_eq!(teacher.name, "deep");
+    assert_eq!(teacher.quality.role, Role::Teacher);
+    assert_eq!(Digest::of(&teacher.onnx), teacher.quality.digest);
+}
+
+#[test]
+fn a_teacher_that_cannot_be_published_stops_the_job_before_anything_is_fitted() {
+    struct Nothing;
+    impl Observer for Nothing {
+        fn event(&self, event: Event) {
+            panic!("{event:?}");
+        }
+    }
+    let [train, validation, test] = synthetic::split(true, 1);
+    let publishing = format!("{RECIPE}\n[publish]\nteacher = true");
+    let job = Job {
+        recipe: &recipe(&publishing),
+        user_feature: None,
+        seed: 5,
+        threads: 1,
+        runtime: &runtime(),
+        observer: &Nothing,
+    };
+    let split = Split {
+        train: &train,
+        validation: &validation,
+        test: &test,
+    };
+    let error = run(&job, &split).unwrap_err().to_string();
+    assert!(error.starts_with("publish.teacher = true: "), "{error}");
+}
+
+#[test]
 fn without_teachers_the_students_of_labels_are_served() {
     let alone = recipe("[[students]]\nname = \"small\"\nembedding = 2\nhidden = [8]\nepochs = 2");
     let outcome = run_with(&alone, 1, &()).unwrap();
@@ -182,6 +272,7 @@ fn a_job_that_cannot_go_on_says_why() {
     let recipe = recipe(RECIPE);
     let job = Job {
         recipe: &recipe,
+        user_feature: Some("id"),
         seed: 5,
         threads: 1,
         runtime: &runtime(),

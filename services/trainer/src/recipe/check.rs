@@ -59,6 +59,13 @@ pub(super) fn check(recipe: &Recipe, violations: &mut Vec<Violation>) {
             at.refuse("loss", loss, needs);
         }
     }
+    if recipe.publish.teacher && recipe.teachers.is_empty() {
+        violations.push(Violation::new(
+            "publish.teacher",
+            true,
+            "needs at least one of [[teachers]], but none is given",
+        ));
+    }
 }
 
 /// A place in the job file.

@@ -76,6 +76,37 @@ fn without_teachers_students_learn_from_labels() {
 }
 
 #[test]
+fn a_teacher_is_published_on_request_only() {
+    assert!(!parse(RECIPE).unwrap().publish.teacher);
+    let publishing = format!("{RECIPE}\n[publish]\nteacher = true");
+    assert!(parse(&publishing).unwrap().publish.teacher);
+    for (publish, message) in [
+        (
+            "[publish]\nteacher = \"deep\"",
+            "publish.teacher = \"deep\": invalid type",
+        ),
+        (
+            "[publish]\nteachers = true",
+            "publish.teachers: unknown key",
+        ),
+        (
+            "[[publish]]\nteacher = true",
+            "must be a table: write [publish]",
+        ),
+    ] {
+        let error = parse(&format!("{RECIPE}\n{publish}"))
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains(message), "{publish}: {error}");
+    }
+    let alone = "[[students]]\nname = \"d8\"\n[publish]\nteacher = true";
+    assert_eq!(
+        parse(alone).unwrap_err().to_string(),
+        "publish.teacher = true: needs at least one of [[teachers]], but none is given"
+    );
+}
+
+#[test]
 fn what_is_wrong_is_named_by_key_value_and_reason() {
     for (from, to, message) in [
         (

@@ -220,6 +220,31 @@ fn impossible_values_are_named_with_the_reason() {
 }
 
 #[test]
+fn a_published_teacher_with_histories_needs_a_feature_that_names_users() {
+    let history = JOB.replace("kind = \"mlp\"", "kind = \"history\"");
+    let publishing = format!("{history}\n[publish]\nteacher = true\n");
+    let spec = Spec::parse(&publishing).unwrap();
+    assert!(spec.recipe.publish.teacher);
+    assert_eq!(spec.user_feature(), Some("user_id"));
+
+    let nameless = "name = \"user_id\"\ncolumn = \"zip\"";
+    let without = |job: &str| job.replacen("name = \"user_id\"", nameless, 1);
+    assert!(Spec::parse(&without(&history)).is_ok());
+    let error = Spec::parse(&without(&publishing)).unwrap_err().to_string();
+    assert!(
+        error.starts_with("teachers[0].kind = history: reads what a user has rated"),
+        "{error}"
+    );
+    assert!(
+        error.contains("`publish.teacher = true`") && error.contains("`user_id`"),
+        "{error}"
+    );
+    // Other teachers read nothing but the request.
+    let mlp = publishing.replace("kind = \"history\"", "kind = \"mlp\"");
+    assert!(Spec::parse(&without(&mlp)).is_ok());
+}
+
+#[test]
 fn every_problem_is_reported_at_once() {
     let text = JOB
         .replace("test = 0.2", "test = 2.0")

@@ -36,6 +36,7 @@ pub fn manifest(files: &BTreeMap<BundlePath, Bytes>) -> Manifest {
             .collect(),
         metrics: BTreeMap::new(),
         lineage: Lineage {
+            role: Default::default(),
             student: "d8".into(),
             teachers: Vec::new(),
             dataset: Digest::of(b"data"),
