@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::arguments::duration;
 use crate::commands::{
-    admin, audit, key, model, rank, recommend, score, scorer, slot, train, version,
+    admin, audit, key, model, plan, rank, recommend, rollout, score, scorer, slot, train, version,
 };
 
 /// Trains, distils, rolls out and asks recommendation models.
@@ -95,6 +95,14 @@ pub(crate) enum Command {
     /// See and choose which version serves.
     #[command(subcommand)]
     Slot(slot::Command),
+    /// Release a version step by step, judged by gates.
+    #[command(subcommand)]
+    Rollout(rollout::Command),
+    /// Let an earlier version serve again, at once and unasked.
+    Rollback(slot::RollbackArguments),
+    /// Store and show how versions are released.
+    #[command(subcommand)]
+    Plan(plan::Command),
     /// Score rows of features.
     Score(score::Arguments),
     /// Order candidate items for one user, best first.

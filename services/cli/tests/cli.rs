@@ -18,6 +18,12 @@ mod models;
 mod fetch;
 #[path = "cli/slots.rs"]
 mod slots;
+#[path = "cli/rollouts.rs"]
+mod rollouts;
+#[path = "cli/releasing.rs"]
+mod releasing;
+#[path = "cli/plans.rs"]
+mod plans;
 #[path = "cli/scoring.rs"]
 mod scoring;
 #[path = "cli/replicas.rs"]
