@@ -9,6 +9,8 @@
 mod fakes;
 #[path = "cli/running.rs"]
 mod running;
+#[path = "cli/states.rs"]
+mod states;
 
 #[path = "cli/train.rs"]
 mod train;
@@ -22,6 +24,8 @@ mod slots;
 mod rollouts;
 #[path = "cli/releasing.rs"]
 mod releasing;
+#[path = "cli/rollbacks.rs"]
+mod rollbacks;
 #[path = "cli/plans.rs"]
 mod plans;
 #[path = "cli/scoring.rs"]

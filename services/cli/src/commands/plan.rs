@@ -158,7 +158,8 @@ fn text(stored: &StoredPlan) -> Result<String, Failure> {
             qualified(stored)
         ))
     };
-    let plan = from_wire(stored.plan.clone().unwrap_or_default()).map_err(unreadable)?;
+    let plan = from_wire(stored.plan.clone().unwrap_or_default())
+        .map_err(|error| unreadable(error.to_string()))?;
     toml::to_string(&plan).map_err(|error| unreadable(error.to_string()))
 }
 
@@ -176,7 +177,7 @@ fn table(plans: &[StoredPlan], palette: Palette) -> String {
         let steps = match from_wire(wire) {
             Ok(plan) if plan.steps.is_empty() => "all at once".to_owned(),
             Ok(plan) => steps(&plan.steps),
-            Err(reason) => reason,
+            Err(error) => error.to_string(),
         };
         table.row([
             Cell::from(&stored.name),

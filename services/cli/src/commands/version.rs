@@ -11,7 +11,7 @@ use decant_model::ModelName;
 use decant_proto::registry::v1::{RetireVersionRequest, Version};
 
 use crate::arguments::request::RequestArguments;
-use crate::arguments::version::{VersionArgument, number, parse};
+use crate::arguments::version::{VersionArgument, parse};
 use crate::commands::{limit, note_more};
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
@@ -74,6 +74,14 @@ pub(crate) struct RetireArguments {
     reason: String,
     #[command(flatten)]
     request: RequestArguments,
+}
+
+/// Reads the number of one certain version.
+fn number(text: &str) -> Result<u64, String> {
+    match parse(text) {
+        Ok(VersionArgument::Number(number)) => Ok(number),
+        _ => Err("a number from 1 is expected".to_owned()),
+    }
 }
 
 /// Carries out `decant version`.

@@ -205,8 +205,8 @@ async fn resolved(
 }
 
 fn readable(plan: decant_proto::rollout::v1::Plan) -> Result<Plan, Failure> {
-    from_wire(plan).map_err(|reason| {
-        Failure::new(format!("the registry's plan cannot be read: {reason}"))
+    from_wire(plan).map_err(|error| {
+        Failure::new(format!("the registry's plan cannot be read: {error}"))
             .hint("a newer `decant` may read it")
     })
 }

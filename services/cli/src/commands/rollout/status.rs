@@ -171,7 +171,7 @@ fn conclude(rollout: &Rollout) -> Result<Exit, Failure> {
 
 /// A release that does not come about, because a condition does not hold or somebody took it back.
 pub(super) fn unpromoted(what: impl Into<String>) -> Failure {
-    Failure::gate_failed(what)
+    Failure::otherwise(what)
 }
 
 fn unfinished(context: &Context, view: &View, slot: String) -> Failure {

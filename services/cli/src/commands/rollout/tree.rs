@@ -9,7 +9,6 @@ use decant_proto::rollout::v1::{
     GateReading, Rollout, RolloutPhase, RolloutStatus, ScorerStatus, Slot,
 };
 
-use self::part::Part;
 use super::quality::Qualities;
 use crate::commands::slot::observed;
 use crate::output::table::{Facts, one_line};
@@ -33,7 +32,9 @@ impl<'a> Sight<'a> {
             slot: fleet
                 .and_then(|fleet| fleet.slot.clone())
                 .unwrap_or_default(),
-            scorers: fleet.map_or(&[], |fleet| fleet.scorers.as_slice()),
+            scorers: fleet
+                .map(|fleet| fleet.scorers.as_slice())
+                .unwrap_or_default(),
         }
     }
 
@@ -76,13 +77,12 @@ impl<'a> Sight<'a> {
     /// The live scorers that are not where the slot is, or have something to complain of.
     fn lagging(&self) -> Vec<&'a ScorerStatus> {
         let wanted = || self.slot.active.iter().chain(&self.slot.prepare);
-        let is_ready =
-            |scorer: &ScorerStatus| wanted().all(|one| observed::is_ready(scorer, one.version));
         let lags = |scorer: &&ScorerStatus| {
+            let has_all = wanted().all(|one| observed::is_ready(scorer, one.version));
             !scorer.frozen.is_empty()
                 || scorer.generation < self.slot.generation
                 || scorer.serving < self.slot.generation
-                || !is_ready(scorer)
+                || !has_all
         };
         self.scorers.iter().filter(lags).collect()
     }
@@ -101,7 +101,7 @@ pub(super) fn render(status: &RolloutStatus, qualities: &Qualities, palette: Pal
     format!(
         "{}\n{}{next}",
         facts(&sight).render(palette),
-        Part::render(&tree, palette)
+        tree.render(palette)
     )
 }
 

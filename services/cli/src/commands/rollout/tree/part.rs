@@ -1,6 +1,6 @@
 //! The tree: the slot, its versions, what judges them, and scorers that lag.
 
-use decant_proto::rollout::v1::{Arm, GateReading, ScorerStatus, SlotVersion};
+use decant_proto::rollout::v1::{Arm, GateReading, OnFail, ScorerStatus, SlotVersion};
 
 use super::{Qualities, Sight};
 use crate::commands::rollout::start::course;
@@ -102,10 +102,10 @@ fn gate(reading: &GateReading) -> Part {
     if reading.count < gate.min_count {
         info.push_str(&format!(" of {}", gate.min_count));
     }
-    match names::on_fail(gate.on_fail).as_str() {
-        "HOLD" => info.push_str("  holds"),
-        "WARN" => info.push_str("  warns"),
-        _ => {}
+    match gate.on_fail() {
+        OnFail::Hold => info.push_str("  holds"),
+        OnFail::Warn => info.push_str("  warns"),
+        OnFail::Abort | OnFail::Unspecified => {}
     }
     Part {
         name: gate.metric,
@@ -147,9 +147,9 @@ fn scorer(sight: &Sight<'_>, status: &ScorerStatus) -> Part {
 
 impl Part {
     /// The part and all below it as a table, whose first column is the tree.
-    pub(super) fn render(part: &Part, palette: Palette) -> String {
+    pub(super) fn render(&self, palette: Palette) -> String {
         let mut table = Table::new(["NAME", "KIND", "STATE", "INFO"]);
-        part.row(&mut table, "", "");
+        self.row(&mut table, "", "");
         table.render(palette)
     }
 
