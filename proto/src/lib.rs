@@ -23,6 +23,8 @@ pub mod registry {
 
 /// `decant.rollout.v1`: which version serves where.
 pub mod rollout {
+    pub mod plan;
+
     #[allow(missing_docs, unreachable_pub, clippy::large_enum_variant)]
     pub mod v1 {
         tonic::include_proto!("decant.rollout.v1");

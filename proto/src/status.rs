@@ -1,5 +1,6 @@
 //! Errors as gRPC statuses. Each constructor says what the code means to a caller; nothing else in Decant picks codes.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use tonic::{Code, Status};
@@ -70,10 +71,114 @@ const HEADER_BYTES: usize = 7 << 10;
 /// no room in an answer's headers, some thirty in, are only counted, in the message.
 pub fn bad_request(violations: impl IntoIterator<Item = (String, String)>) -> Status {
     let mut details = ErrorDetails::new();
-    let mut message = String::new();
-    let (mut room, mut left_out) = (HEADER_BYTES, 0_usize);
-    for (field, reason) in violations {
-        let Some(rest) = room.checked_sub(header_bytes(&field) + header_bytes(&reason)) else {
+    let message = listed(violations, HEADER_BYTES, |field, reason| {
+        details.add_bad_request_violation(field, reason);
+    });
+    Status::with_error_details(ErrorCode::Invalid.into(), message, details)
+}
+
+/// Why a call was refused, for programs that have to tell it from other refusals of the same code: the reason of
+/// `google.rpc.ErrorInfo`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// Something that must hold of a version does not.
+    GateFailed,
+    /// A rollout has the slot.
+    RolloutActive,
+    /// The rollout is not where it could do what it was told.
+    RolloutPhase,
+    /// The slot is kept as it is.
+    SlotFrozen,
+    /// The slot is not at the generation that the caller expects.
+    OtherGeneration,
+    /// Another writer was first.
+    Conflict,
+}
+
+/// Where the reasons belong.
+const DOMAIN: &str = "decant";
+
+/// What the details of a reason take besides its words.
+const REASON_BYTES: usize = 512;
+
+impl Reason {
+    /// All of them.
+    pub const ALL: [Reason; 6] = [
+        Self::GateFailed,
+        Self::RolloutActive,
+        Self::RolloutPhase,
+        Self::SlotFrozen,
+        Self::OtherGeneration,
+        Self::Conflict,
+    ];
+
+    /// The reason as it is sent.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::GateFailed => "GATE_FAILED",
+            Self::RolloutActive => "ROLLOUT_ACTIVE",
+            Self::RolloutPhase => "ROLLOUT_PHASE",
+            Self::SlotFrozen => "SLOT_FROZEN",
+            Self::OtherGeneration => "OTHER_GENERATION",
+            Self::Conflict => "CONFLICT",
+        }
+    }
+
+    /// The reason that a status gives, if it gives one of these.
+    pub fn of(status: &Status) -> Option<Self> {
+        let info = status.get_details_error_info()?;
+        let mut all = Self::ALL.into_iter();
+        all.find(|reason| info.domain == DOMAIN && info.reason == reason.as_str())
+    }
+
+    fn code(self) -> ErrorCode {
+        match self {
+            Self::Conflict => ErrorCode::Conflict,
+            Self::GateFailed
+            | Self::RolloutActive
+            | Self::RolloutPhase
+            | Self::SlotFrozen
+            | Self::OtherGeneration => ErrorCode::Precondition,
+        }
+    }
+
+    fn details(self) -> ErrorDetails {
+        ErrorDetails::with_error_info(self.as_str(), DOMAIN, HashMap::new())
+    }
+
+    /// A status with this reason; a message that finds no room is cut short.
+    pub fn status(self, message: impl Into<String>) -> Status {
+        let mut message: String = message.into();
+        if header_bytes(&message) > HEADER_BYTES - REASON_BYTES {
+            // Each byte may take three as the message, and two thirds of four in the details and in the copy there.
+            message.truncate(message.floor_char_boundary((HEADER_BYTES - REASON_BYTES) / 6));
+            message.push_str("...");
+        }
+        Status::with_error_details(self.code().into(), message, self.details())
+    }
+}
+
+/// FAILED_PRECONDITION with [`Reason::GateFailed`], and with every check that does not hold, as (name, what was found), in the
+/// message and in `google.rpc.PreconditionFailure`.
+pub fn checks_failed(checks: impl IntoIterator<Item = (String, String)>) -> Status {
+    let mut details = Reason::GateFailed.details();
+    let room = HEADER_BYTES - REASON_BYTES;
+    let message = listed(checks, room, |name, found| {
+        details.add_precondition_failure_violation("", name, found);
+    });
+    Status::with_error_details(Reason::GateFailed.code().into(), message, details)
+}
+
+/// Words on several things, each as (name, words), as far as they find room. Those that are listed are given to `add` too;
+/// the rest is counted.
+fn listed(
+    things: impl IntoIterator<Item = (String, String)>,
+    mut room: usize,
+    mut add: impl FnMut(String, String),
+) -> String {
+    let (mut message, mut left_out) = (String::new(), 0_usize);
+    for (name, words) in things {
+        let Some(rest) = room.checked_sub(header_bytes(&name) + header_bytes(&words)) else {
             left_out += 1;
             continue;
         };
@@ -81,16 +186,16 @@ pub fn bad_request(violations: impl IntoIterator<Item = (String, String)>) -> St
         if !message.is_empty() {
             message.push_str("; ");
         }
-        message.push_str(&field);
+        message.push_str(&name);
         message.push_str(": ");
-        message.push_str(&reason);
-        details.add_bad_request_violation(field, reason);
+        message.push_str(&words);
+        add(name, words);
     }
     if left_out > 0 {
         let words = if message.is_empty() { "" } else { "; and " };
         message.push_str(&format!("{words}{left_out} more that find no room here"));
     }
-    Status::with_error_details(ErrorCode::Invalid.into(), message, details)
+    message
 }
 
 /// What a text takes at most: percent-encoded as the message, in base 64 in the details and in their copy of the message,
@@ -177,5 +282,29 @@ mod tests {
             status.message(),
             "b: missing; and 1 more that find no room here"
         );
+    }
+
+    #[test]
+    fn a_reason_is_read_back_and_long_words_leave_it_room() {
+        for reason in Reason::ALL {
+            for words in ["short", &"é".repeat(7 << 10)] {
+                let status = reason.status(words);
+                assert_eq!(Reason::of(&status), Some(reason));
+                assert!(headers(&status) <= 8 << 10, "{}", headers(&status));
+            }
+        }
+        assert_eq!(Reason::of(&ErrorCode::Precondition.status("x")), None);
+    }
+
+    #[test]
+    fn checks_that_failed_are_listed_by_name() {
+        let checks = |count: usize| (0..count).map(|at| (format!("check-{at}"), "no".to_owned()));
+        let status = checks_failed(checks(2));
+        assert_eq!(status.message(), "check-0: no; check-1: no");
+        assert_eq!(Reason::of(&status), Some(Reason::GateFailed));
+        let failure = status.get_details_precondition_failure().unwrap();
+        assert_eq!(failure.violations[1].subject, "check-1");
+        let many = checks_failed(checks(1_000));
+        assert!(headers(&many) <= 8 << 10, "{}", headers(&many));
     }
 }

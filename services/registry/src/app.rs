@@ -23,7 +23,7 @@ use crate::lead::Standing;
 use crate::ledger::Ledger;
 use crate::reconcile::Reconcilers;
 use crate::records::Records;
-use crate::rollout::{Roll, Slots};
+use crate::rollout::{Roll, Rollouts, Slots};
 use crate::service::{AdminApi, RegistryApi, RolloutApi};
 
 /// A registry. It keeps nothing itself: what it answers lies in the store and in the bundles.
@@ -74,11 +74,14 @@ impl App {
         };
         let keep_roll = roll.keep(records.clone(), cluster.clone(), tasks.stop_token());
         tasks.spawn("registry-roll", keep_roll);
-        lead(&config, records, &slots, &admission, cluster, &tasks);
+        let rollouts = Rollouts::new(slots.clone(), bundles.clone());
+        lead(
+            &config, records, &rollouts, &slots, &admission, cluster, &tasks,
+        );
         let stop = tasks.stop_token();
         Ok(Self {
             registry: RegistryApi::new(catalog, admission, bundles, tasks),
-            rollout: RolloutApi::new(slots, stop),
+            rollout: RolloutApi::new(slots, rollouts, stop),
             admin: AdminApi::new(care),
         })
     }
@@ -95,6 +98,7 @@ impl App {
 fn lead(
     config: &Config,
     records: Records,
+    rollouts: &Rollouts,
     slots: &Slots,
     admission: &Admission,
     cluster: Cluster,
@@ -105,6 +109,7 @@ fn lead(
     let reconcilers = Reconcilers {
         records: records.clone(),
         slots: slots.clone(),
+        rollouts: rollouts.clone(),
         admission: admission.clone(),
         cluster: cluster.clone(),
         actor: match &*config.advertise {
@@ -112,6 +117,7 @@ fn lead(
             address => format!("registry {address}"),
         },
         interval,
+        rollout_interval: Duration::from_millis(config.rollout_interval_millis),
         abandoned_after: Duration::from_millis(config.abandoned_after_millis),
     };
     let look_out = cluster.clone().look_out(interval, tasks.stop_token());

@@ -19,6 +19,8 @@ pub struct Config {
     pub lease_ttl_millis: u64,
     /// How often the leader looks at everything, though nothing seems to have changed, milliseconds.
     pub reconcile_interval_millis: u64,
+    /// How often the leader asks scorers what they counted while a version is released, milliseconds.
+    pub rollout_interval_millis: u64,
     /// How long a scorer that is gone is remembered, milliseconds; three of its leases is sensible. When most of the
     /// remembered ones are gone, that is taken for a fault, and nothing is activated meanwhile unless an operator says
     /// which share is enough. 0 remembers nobody.
@@ -41,6 +43,7 @@ impl Default for Config {
             advertise: String::new(),
             lease_ttl_millis: 10_000,
             reconcile_interval_millis: 5_000,
+            rollout_interval_millis: 1_000,
             fleet_memory_millis: 45_000,
             abandoned_after_millis: 10_000,
             limits: Limits::default(),
@@ -63,6 +66,7 @@ impl Config {
                 "reconcile_interval_millis",
                 self.reconcile_interval_millis == 0,
             ),
+            ("rollout_interval_millis", self.rollout_interval_millis == 0),
             ("abandoned_after_millis", self.abandoned_after_millis == 0),
             ("push_idle_millis", self.push_idle_millis == 0),
             ("limits.files", self.limits.files == 0),

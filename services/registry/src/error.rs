@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use decant_artifact::{ReadError, Rejection, SweepError, WriteError};
 use decant_coordination::StoreError;
-use decant_coordination::keys::{RecordError, VersionState};
+use decant_coordination::keys::{CheckRecord, RecordError, VersionState};
+use decant_model::rollout::{NotNow, Phase, RolloutId};
 use decant_model::{
-    Digest, Generation, ModelName, ModelVersion, NameError, PublicKey, ScorerName, SlotName,
+    Digest, Freeze, Generation, ModelName, ModelVersion, NameError, PublicKey, ScorerName, SlotName,
 };
 use thiserror::Error;
 
@@ -32,6 +33,16 @@ pub(crate) enum CallError {
     NoVersion(ModelName),
     #[error("slot `{slot}` of model `{model}` was never set")]
     UnknownSlot { model: ModelName, slot: SlotName },
+    #[error("slot `{slot}` of model `{model}` has no rollout {rollout}")]
+    UnknownRollout {
+        model: ModelName,
+        slot: SlotName,
+        rollout: RolloutId,
+    },
+    #[error("slot `{slot}` of model `{model}` had no rollout yet")]
+    NoRollout { model: ModelName, slot: SlotName },
+    #[error("model `{model}` has no plan `{plan}`")]
+    UnknownPlan { model: ModelName, plan: SlotName },
     #[error("model `{model}` exists already with {difference}")]
     ModelDiffers {
         model: ModelName,
@@ -79,6 +90,86 @@ pub(crate) enum CallError {
         slot: SlotName,
         winner: Generation,
         issued_by: String,
+    },
+    #[error(
+        "slot `{slot}` of model `{model}` has rollout {rollout}, which alone changes it: `decant rollout abort` ends that"
+    )]
+    RolloutActive {
+        model: ModelName,
+        slot: SlotName,
+        rollout: RolloutId,
+    },
+    #[error(
+        "slot `{slot}` of model `{model}` is frozen by `{}`: {}; only a rollback or an abort changes it", .freeze.by, .freeze.reason
+    )]
+    Frozen {
+        model: ModelName,
+        slot: SlotName,
+        freeze: Freeze,
+    },
+    #[error(
+        "slot `{slot}` of model `{model}` has a change pending since generation {}, set by `{issued_by}`: wait for it, or set the slot to what it serves",
+        .generation.0
+    )]
+    ChangePending {
+        model: ModelName,
+        slot: SlotName,
+        generation: Generation,
+        issued_by: String,
+    },
+    #[error(
+        "slot `{slot}` of model `{model}` serves no stable version that a rollout could begin from: set one first"
+    )]
+    NoStable { model: ModelName, slot: SlotName },
+    #[error("slot `{slot}` of model `{model}` serves {version} already")]
+    StableAlready {
+        model: ModelName,
+        slot: SlotName,
+        version: ModelVersion,
+    },
+    #[error(
+        "slot `{slot}` of model `{model}` has served no other version before: name the one to go back to"
+    )]
+    NothingBefore { model: ModelName, slot: SlotName },
+    /// A version cannot be compared with its teacher.
+    #[error(
+        "the plan's gate on {metric} needs a teacher of {version} of model `{model}`: {reason}"
+    )]
+    NoTeacher {
+        model: ModelName,
+        version: ModelVersion,
+        metric: &'static str,
+        reason: String,
+    },
+    /// What must hold before any traffic does not; only what does not is listed.
+    #[error("these checks do not hold of {version} of model `{model}`: {}", check_words(.failed))]
+    ChecksFailed {
+        model: ModelName,
+        version: ModelVersion,
+        failed: Vec<CheckRecord>,
+    },
+    #[error(transparent)]
+    NotNow(#[from] NotNow),
+    #[error(
+        "rollout {rollout} was changed meanwhile: it is {phase} by `{moved_by}`, at generation {} of its slot",
+        .winner.0
+    )]
+    RolloutConflict {
+        rollout: RolloutId,
+        phase: Phase,
+        moved_by: String,
+        winner: Generation,
+    },
+    /// What the slot says and what the rollout says do not belong together: somebody put one of them back.
+    #[error(
+        "slot `{slot}` of model `{model}` is at generation {}, which is not that of rollout {rollout}: `decant rollback` ends it",
+        .found.0
+    )]
+    Astray {
+        model: ModelName,
+        slot: SlotName,
+        rollout: RolloutId,
+        found: Generation,
     },
     #[error(
         "scorer `{scorer}` has seen generation {} of slot `{slot}` of model `{model}`, which is at {} here: if an older backup was restored, say so with `decant admin adopt`",
@@ -144,6 +235,13 @@ fn because(reason: &str) -> String {
         "" => String::new(),
         reason => format!(": {reason}"),
     }
+}
+
+fn check_words(failed: &[CheckRecord]) -> String {
+    let words = failed
+        .iter()
+        .map(|check| format!("{}: {}", check.name, check.found));
+    words.collect::<Vec<_>>().join("; ")
 }
 
 fn set_by(issued_by: Option<&str>) -> String {

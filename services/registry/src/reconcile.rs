@@ -6,6 +6,7 @@
 
 mod activate;
 mod refusals;
+mod rollouts;
 mod finish;
 
 use decant_coordination::Epoch;
@@ -16,22 +17,26 @@ use tokio_util::sync::CancellationToken;
 use crate::admission::Admission;
 use crate::cluster::Cluster;
 use crate::records::Records;
-use crate::rollout::Slots;
+use crate::rollout::{Rollouts, Slots};
 
 use activate::Activation;
 use finish::Finishing;
+use rollouts::Rolling;
 
 /// What the reconcilers work with.
 #[derive(Clone)]
 pub(crate) struct Reconcilers {
     pub(crate) records: Records,
     pub(crate) slots: Slots,
+    pub(crate) rollouts: Rollouts,
     pub(crate) admission: Admission,
     pub(crate) cluster: Cluster,
     /// How the leader names itself.
     pub(crate) actor: String,
     /// How often they run if nothing changes.
     pub(crate) interval: Duration,
+    /// How often rollouts are looked at if nothing changes.
+    pub(crate) rollout_interval: Duration,
     /// How long a version may stay where it is before it is thought abandoned.
     pub(crate) abandoned_after: Duration,
 }
@@ -67,6 +72,7 @@ impl Reconcilers {
     async fn term(&self, epoch: &Epoch) {
         let finishing = Finishing::new(self.clone(), epoch.clone());
         let activation = Activation::new(self.clone(), epoch.clone());
-        tokio::join!(finishing.run(), activation.run());
+        let rolling = Rolling::new(self.clone(), epoch.clone());
+        tokio::join!(finishing.run(), activation.run(), Box::pin(rolling.run()));
     }
 }

@@ -1,11 +1,26 @@
 //! Which version serves where. A slot is one key; scorers watch it, and every change is a compare-and-swap on it.
+//!
+//! Slots come first: changes by hand, what scorers make of them, and what was. Rollouts change slots step by step: `start`
+//! checks and begins one, `intent` says what scorers are to serve where it stands, `transition` writes it; the leader looks at
+//! it in `reconcile`, and operators steer it.
 
-mod activation;
+mod guard;
 mod change;
+mod activation;
 mod fleet;
 mod history;
 mod roll;
 mod status;
+mod rollouts;
+mod plans;
+mod checks;
+mod start;
+mod intent;
+mod transition;
+mod steer;
+mod rollback;
+mod freeze;
+mod progress;
 
 use decant_coordination::follow;
 use decant_coordination::keys::{
@@ -24,9 +39,17 @@ use crate::records::{Found, Records};
 pub(crate) use activation::Pending;
 pub(crate) use change::Change;
 pub(crate) use fleet::{Fleet, Member, Readiness};
+pub(crate) use freeze::Freezing;
 pub(crate) use history::Moment;
+pub(crate) use plans::StoredPlan;
+pub(crate) use progress::{RolloutStatus, progress_key};
 pub(crate) use roll::Roll;
+pub(crate) use rollback::{Rollback, RolledBack};
+pub(crate) use rollouts::{Moved, Rollouts};
+pub(crate) use start::{How, Start, Started, What};
 pub(crate) use status::SlotStatus;
+pub(crate) use steer::Steering;
+pub(crate) use transition::{Decision, place_words};
 
 /// The slots of one cluster.
 #[derive(Clone)]

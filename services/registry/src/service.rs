@@ -3,6 +3,7 @@
 mod admin;
 mod registry;
 mod rollout;
+mod rollouts;
 mod status;
 mod wire;
 

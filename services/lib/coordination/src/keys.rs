@@ -43,9 +43,9 @@ pub use kinds::{
     StateKey, VersionKey,
 };
 pub use records::{
-    AuditHead, AuditRecord, ClusterRecord, DigestRecord, LeaderRecord, ModelRecord, ObservedRecord,
-    ObservedState, ObservedVersion, PlanRecord, ProgressRecord, RefusalRecord, RequestRecord,
-    RolloutRecord, ScorerRecord, StateRecord, VersionRecord, VersionState,
+    AuditHead, AuditRecord, CheckRecord, ClusterRecord, DigestRecord, LeaderRecord, ModelRecord,
+    ObservedRecord, ObservedState, ObservedVersion, PlanRecord, ProgressRecord, RefusalRecord,
+    RequestRecord, RolloutRecord, ScorerRecord, StateRecord, VersionRecord, VersionState,
 };
 
 /// The newest format of values that this build reads, and the one that it writes.

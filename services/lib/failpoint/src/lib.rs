@@ -31,7 +31,7 @@ macro_rules! points {
     };
 }
 
-// In the order in which a version passes through them on its way from an upload into service.
+// In the order in which a version passes through them on its way from an upload into service; those of rollouts at the end.
 points! {
     /// A push has sent its header, and is not one that was made before.
     PushAnnounced = "push-announced",
@@ -55,6 +55,10 @@ points! {
     MutationPlanned = "mutation-planned",
     /// A mutation was made; whoever asked for it has not heard of it.
     MutationMade = "mutation-made",
+    /// The leader has seen what is to become of a rollout; nothing of it is on record.
+    RolloutDecided = "rollout-decided",
+    /// What was to become of a rollout is on record; the leader has not looked at it again.
+    RolloutMoved = "rollout-moved",
 }
 
 impl Point {

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use decant_coordination::keys::{
     self, AuditHead, AuditHeadKey, AuditKey, ClusterKey, ClusterRecord, DesiredKey, DigestKey,
-    HistoryKey, ModelKey, Record, RecordError, StateKey, VersionKey,
+    HistoryKey, ModelKey, PlanKey, ProgressKey, Record, RecordError, RolloutKey, StateKey,
+    VersionKey,
 };
 use decant_coordination::{Entry, Expect, Key, MAX_BYTES, MAX_OPERATIONS, Order, Revision, Txn};
 use serde_json::json;
@@ -229,10 +230,13 @@ impl Kind {
 }
 
 /// All but what lives only as long as a process does, or a day.
-const KINDS: [Kind; 9] = [
+const KINDS: [Kind; 12] = [
     Kind::new::<AuditKey>(Place::Now),
     Kind::new::<DigestKey>(Place::Now),
     Kind::new::<HistoryKey>(Place::Now),
+    Kind::new::<PlanKey>(Place::Now),
+    Kind::new::<ProgressKey>(Place::Now),
+    Kind::new::<RolloutKey>(Place::Now),
     Kind::new::<StateKey>(Place::Now),
     Kind::new::<VersionKey>(Place::Now),
     Kind::new::<ModelKey>(Place::Last),

@@ -17,6 +17,16 @@ pub(crate) enum Planned<A> {
     Do(Plan<A>),
 }
 
+impl<A> Planned<A> {
+    /// What would be answered: all that somebody is told who only asks what would be done.
+    pub(crate) fn answer(self) -> A {
+        match self {
+            Planned::Nothing(answer) => answer,
+            Planned::Do(plan) => plan.answer,
+        }
+    }
+}
+
 /// A mutation that is ready to be made.
 pub(crate) struct Plan<A> {
     pub(super) action: &'static str,

@@ -137,6 +137,12 @@ impl Activation {
         let Some(pending) = &slot.pending else {
             return Ok(Outcome::Done);
         };
+        if let Some(freeze) = &slot.frozen {
+            return Ok(Outcome::Refused(format!(
+                "the slot is frozen by `{}`: {}",
+                freeze.by, freeze.reason
+            )));
+        }
         let Some(fleet) = self.fleet(key)? else {
             return Ok(Outcome::Waits("the scorers were not seen yet".to_owned()));
         };

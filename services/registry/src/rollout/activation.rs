@@ -1,14 +1,15 @@
 //! What the leader and `decant admin adopt` do to slots: no version comes in that was not pending or in service already.
 
 use decant_coordination::Revision;
-use decant_coordination::keys::DesiredKey;
+use decant_coordination::keys::{DesiredKey, RolloutKey, RolloutRecord};
 use decant_model::{DesiredSlot, Generation};
 
 use super::change::{replaced, write};
+use super::guard::check_free;
 use super::{Slots, subject};
 use crate::clock::now_millis;
 use crate::error::CallError;
-use crate::ledger::{Ask, Planned};
+use crate::ledger::{Ask, Plan, Planned};
 
 /// A pending change, as it was when it was found ready.
 pub(crate) struct Pending {
@@ -52,6 +53,7 @@ impl Slots {
             return Ok(Planned::Nothing(None));
         };
         let current = &found.value;
+        check_free(key, current)?;
         let model = self.catalog.model_found(&key.model).await?;
         for active in &ready.active {
             // Scorers have checked it when they loaded it; a key may have been withdrawn since.
@@ -71,6 +73,7 @@ impl Slots {
             issued_by: current.issued_by.clone(),
             reason: current.reason.clone(),
             issued_at_millis: now_millis(),
+            ..current.clone()
         };
         let plan = write(
             &self.records,
@@ -110,6 +113,7 @@ impl Slots {
             issued_at_millis: now_millis(),
             ..found.value.clone()
         };
+        let generation = next.generation;
         let plan = write(
             &self.records,
             "slot.adopt",
@@ -117,6 +121,33 @@ impl Slots {
             Some(&found),
             next,
         )?;
+        let plan = self.take_along(plan, key, &found.value, generation).await?;
         Ok(Planned::Do(plan.map_answer(|_| true)))
+    }
+
+    /// Has the rollout that has a slot belong to the slot's next generation, when that changes nothing for the rollout.
+    pub(super) async fn take_along<A>(
+        &self,
+        plan: Plan<A>,
+        place: &DesiredKey,
+        current: &DesiredSlot,
+        generation: Generation,
+    ) -> Result<Plan<A>, CallError> {
+        let Some(rollout) = current.rollout.clone() else {
+            return Ok(plan);
+        };
+        let key = RolloutKey {
+            model: place.model.clone(),
+            slot: place.slot.clone(),
+            rollout,
+        };
+        let Some(found) = self.records.get(&key).await? else {
+            return Ok(plan);
+        };
+        let record = RolloutRecord {
+            generation,
+            ..found.value
+        };
+        plan.replace(&self.records, &key, Some(&found.entry), &record)
     }
 }

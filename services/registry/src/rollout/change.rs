@@ -1,12 +1,13 @@
 //! Changes of a slot that an operator asks for.
 
 use decant_coordination::Conflict;
-use decant_coordination::keys::{self, DesiredKey, HistoryKey, ModelKey, VersionState};
+use decant_coordination::keys::{DesiredKey, HistoryKey, ModelKey, VersionState};
 use decant_model::{
     Active, Arm, BASIS_POINTS, DesiredSlot, Generation, ModelName, ModelVersion, Pending, Prepared,
     SlotName,
 };
 
+use super::guard::{Yields, check_free, check_generation, check_lost};
 use super::{Fleet, Slots, subject};
 use crate::catalog::Version;
 use crate::clock::now_millis;
@@ -24,6 +25,15 @@ pub(crate) struct Change {
     /// How many of each hundred live scorers must have the version ready.
     pub(crate) min_ready_percent: u8,
     pub(crate) ask: Ask,
+}
+
+impl Change {
+    fn place(&self) -> DesiredKey {
+        DesiredKey {
+            model: self.model.clone(),
+            slot: self.slot.clone(),
+        }
+    }
 }
 
 /// What a change is made from.
@@ -120,7 +130,8 @@ impl Slots {
         lost_to: Option<Box<Conflict>>,
     ) -> Result<Before, CallError> {
         let (model, slot) = (&change.model, &change.slot);
-        self.check_lost(change, lost_to)?;
+        let place = change.place();
+        check_lost(&self.records, &place, lost_to, Yields::ToAnybody)?;
         let version = self.catalog.version(model, Some(change.version)).await?;
         if version.state.state != VersionState::Approved {
             return Err(CallError::not_approved(&version));
@@ -131,7 +142,10 @@ impl Slots {
         let fleet = self.fleet(model, slot).await?;
         let found = self.find(model, slot).await?;
         let current = found.as_ref().map(|found| &found.value);
-        check_generation(change, current)?;
+        check_generation(&place, change.expected, current)?;
+        if let Some(current) = current {
+            check_free(&place, current)?;
+        }
         let generation = current.map_or(Generation(0), |current| current.generation);
         self.cluster.check().await?;
         if let Some((scorer, seen)) = fleet.ahead_of(generation) {
@@ -158,28 +172,6 @@ impl Slots {
             found,
             fleet,
             next,
-        })
-    }
-
-    /// Another writer of the slot won: its generation may be anything, and so the caller has to decide anew.
-    fn check_lost(&self, change: &Change, lost_to: Option<Box<Conflict>>) -> Result<(), CallError> {
-        let key = DesiredKey {
-            model: change.model.clone(),
-            slot: change.slot.clone(),
-        };
-        let key = self.records.key(&key);
-        let Some(conflict) = lost_to.filter(|conflict| conflict.key == key) else {
-            return Ok(());
-        };
-        let Some(winner) = &conflict.found else {
-            return Ok(());
-        };
-        let winner = keys::value::<DesiredKey>(winner)?;
-        Err(CallError::SlotConflict {
-            model: change.model.clone(),
-            slot: change.slot.clone(),
-            winner: winner.generation,
-            issued_by: winner.issued_by,
         })
     }
 
@@ -244,20 +236,6 @@ pub(super) fn replaced(before: &[Active], after: &[Active]) -> Vec<Prepared> {
         .filter(|old| !stays(old))
         .map(prepared)
         .collect()
-}
-
-fn check_generation(change: &Change, current: Option<&DesiredSlot>) -> Result<(), CallError> {
-    let found = current.map_or(Generation(0), |current| current.generation);
-    match change.expected {
-        Some(expected) if expected != found => Err(CallError::OtherGeneration {
-            model: change.model.clone(),
-            slot: change.slot.clone(),
-            expected,
-            found,
-            issued_by: current.map(|current| current.issued_by.clone()),
-        }),
-        _ => Ok(()),
-    }
 }
 
 fn log(what: &'static str, change: &Change, slot: &DesiredSlot) {

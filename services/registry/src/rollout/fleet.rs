@@ -115,11 +115,17 @@ impl Fleet {
 
     /// Whether nothing is pending, and every live scorer answers with the slot as intended.
     pub(crate) fn converged(&self, desired: &DesiredSlot) -> bool {
-        let serves = |member: &Member| {
-            let serving = member.observed.as_ref().map(|observed| observed.serving);
-            serving.is_some_and(|serving| serving >= desired.generation)
-        };
-        desired.pending.is_none() && self.members.iter().all(serves)
+        desired.pending.is_none() && self.behind(desired.generation).is_empty()
+    }
+
+    /// The live scorers that do not answer with a generation or a later one.
+    pub(crate) fn behind(&self, generation: Generation) -> Vec<&ScorerName> {
+        let serving = |member: &Member| member.observed.as_ref().map(|said| said.serving);
+        self.members
+            .iter()
+            .filter(|member| serving(member).is_none_or(|serving| serving < generation))
+            .map(|member| &member.name)
+            .collect()
     }
 
     /// What stands in the slot's way and does not go by itself; empty when nothing does.
@@ -134,11 +140,8 @@ impl Fleet {
             Some(pending) => (&pending.active, pending.min_ready_percent),
             None => (&desired.active, 100),
         };
-        let readiness = self.readiness(versions);
-        match readiness.can_be_enough(percent) {
-            true => String::new(),
-            false => readiness.stuck.join("; "),
-        }
+        let never = self.readiness(versions).never_enough(percent);
+        never.unwrap_or_default()
     }
 }
 
@@ -187,6 +190,11 @@ impl Readiness {
     /// The same of a fleet that counts so many, whoever of them is live.
     pub(super) fn is_enough_of(&self, all: usize, percent: u8) -> bool {
         self.ready * 100 >= all * usize::from(percent)
+    }
+
+    /// Why there will never be enough, if too many will not get there by themselves.
+    pub(crate) fn never_enough(&self, percent: u8) -> Option<String> {
+        (!self.can_be_enough(percent)).then(|| self.stuck.join("; "))
     }
 
     fn can_be_enough(&self, percent: u8) -> bool {

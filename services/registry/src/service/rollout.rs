@@ -9,17 +9,22 @@ use tonic::{Request, Response, Status, async_trait};
 
 use super::wire;
 use crate::error::CallError;
-use crate::rollout::Slots;
+use crate::rollout::{Rollouts, Slots};
 
 #[derive(Clone)]
 pub(crate) struct RolloutApi {
     slots: Slots,
+    pub(super) rollouts: Rollouts,
     stop: CancellationToken,
 }
 
 impl RolloutApi {
-    pub(crate) fn new(slots: Slots, stop: CancellationToken) -> Self {
-        Self { slots, stop }
+    pub(crate) fn new(slots: Slots, rollouts: Rollouts, stop: CancellationToken) -> Self {
+        Self {
+            slots,
+            rollouts,
+            stop,
+        }
     }
 
     /// A stream that has no end of its own: whoever reads it is told why it ends.
@@ -150,5 +155,78 @@ impl RolloutService for RolloutApi {
         Ok(Response::new(proto::ListScorersResponse {
             scorers: scorers.collect(),
         }))
+    }
+
+    async fn freeze_slot(
+        &self,
+        request: Request<proto::FreezeSlotRequest>,
+    ) -> Result<Response<proto::FreezeSlotResponse>, Status> {
+        Ok(Response::new(self.freeze(request.into_inner()).await?))
+    }
+
+    async fn rollback(
+        &self,
+        request: Request<proto::RollbackRequest>,
+    ) -> Result<Response<proto::RollbackResponse>, Status> {
+        Ok(Response::new(self.roll_back(request.into_inner()).await?))
+    }
+
+    async fn start_rollout(
+        &self,
+        request: Request<proto::StartRolloutRequest>,
+    ) -> Result<Response<proto::StartRolloutResponse>, Status> {
+        Ok(Response::new(self.start(request.into_inner()).await?))
+    }
+
+    async fn steer_rollout(
+        &self,
+        request: Request<proto::SteerRolloutRequest>,
+    ) -> Result<Response<proto::SteerRolloutResponse>, Status> {
+        Ok(Response::new(self.steer(request.into_inner()).await?))
+    }
+
+    async fn get_rollout(
+        &self,
+        request: Request<proto::GetRolloutRequest>,
+    ) -> Result<Response<proto::GetRolloutResponse>, Status> {
+        Ok(Response::new(self.rollout(request.into_inner()).await?))
+    }
+
+    type WatchRolloutStream = BoxStream<'static, Result<proto::WatchRolloutResponse, Status>>;
+
+    async fn watch_rollout(
+        &self,
+        request: Request<proto::WatchRolloutRequest>,
+    ) -> Result<Response<Self::WatchRolloutStream>, Status> {
+        let responses = self.watch(request.into_inner()).await?;
+        Ok(Response::new(self.until_stop(responses)))
+    }
+
+    async fn list_rollouts(
+        &self,
+        request: Request<proto::ListRolloutsRequest>,
+    ) -> Result<Response<proto::ListRolloutsResponse>, Status> {
+        Ok(Response::new(self.list(request.into_inner()).await?))
+    }
+
+    async fn put_plan(
+        &self,
+        request: Request<proto::PutPlanRequest>,
+    ) -> Result<Response<proto::PutPlanResponse>, Status> {
+        Ok(Response::new(self.put(request.into_inner()).await?))
+    }
+
+    async fn get_plan(
+        &self,
+        request: Request<proto::GetPlanRequest>,
+    ) -> Result<Response<proto::GetPlanResponse>, Status> {
+        Ok(Response::new(self.plan(request.into_inner()).await?))
+    }
+
+    async fn list_plans(
+        &self,
+        request: Request<proto::ListPlansRequest>,
+    ) -> Result<Response<proto::ListPlansResponse>, Status> {
+        Ok(Response::new(self.plans(request.into_inner()).await?))
     }
 }

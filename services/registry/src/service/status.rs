@@ -3,7 +3,7 @@
 use decant_artifact::{ReadError, SweepError};
 use decant_coordination::StoreError;
 use decant_coordination::keys::RecordError;
-use decant_proto::status::{ErrorCode, bad_request, busy};
+use decant_proto::status::{ErrorCode, Reason, bad_request, busy, checks_failed};
 use tonic::Status;
 
 use crate::error::CallError;
@@ -18,8 +18,28 @@ impl From<CallError> for Status {
         match error {
             CallError::Field { field, reason } => bad_request([(field, reason)]),
             CallError::Busy { retry_after, .. } => busy(message, retry_after),
-            _ => code.status(message),
+            CallError::ChecksFailed { failed, .. } => {
+                checks_failed(failed.into_iter().map(|check| (check.name, check.found)))
+            }
+            error => match reason(&error) {
+                Some(reason) => reason.status(message),
+                None => code.status(message),
+            },
         }
+    }
+}
+
+/// What programs have to tell from other refusals.
+fn reason(error: &CallError) -> Option<Reason> {
+    match error {
+        CallError::RolloutActive { .. } => Some(Reason::RolloutActive),
+        CallError::Frozen { .. } => Some(Reason::SlotFrozen),
+        CallError::NotNow(_) => Some(Reason::RolloutPhase),
+        CallError::OtherGeneration { .. } => Some(Reason::OtherGeneration),
+        CallError::SlotConflict { .. } | CallError::RolloutConflict { .. } => {
+            Some(Reason::Conflict)
+        }
+        _ => None,
     }
 }
 
@@ -31,15 +51,29 @@ fn code(error: &CallError) -> ErrorCode {
         CallError::UnknownModel(_)
         | CallError::UnknownVersion { .. }
         | CallError::NoVersion(_)
-        | CallError::UnknownSlot { .. } => ErrorCode::NotFound,
+        | CallError::UnknownSlot { .. }
+        | CallError::UnknownRollout { .. }
+        | CallError::NoRollout { .. }
+        | CallError::UnknownPlan { .. } => ErrorCode::NotFound,
         CallError::ModelDiffers { .. } | CallError::DuplicateVersion { .. } => ErrorCode::Exists,
         CallError::NotApproved { .. }
         | CallError::Held { .. }
         | CallError::OtherGeneration { .. }
+        | CallError::RolloutActive { .. }
+        | CallError::Frozen { .. }
+        | CallError::ChangePending { .. }
+        | CallError::NoStable { .. }
+        | CallError::StableAlready { .. }
+        | CallError::NothingBefore { .. }
+        | CallError::NoTeacher { .. }
+        | CallError::ChecksFailed { .. }
+        | CallError::NotNow(_)
+        | CallError::Astray { .. }
         | CallError::ScorerAhead { .. }
         | CallError::StoreOlder(_)
         | CallError::NotEmpty(_) => ErrorCode::Precondition,
         CallError::SlotConflict { .. }
+        | CallError::RolloutConflict { .. }
         | CallError::Contended { .. }
         | CallError::Store(StoreError::Conflict(_)) => ErrorCode::Conflict,
         CallError::Busy { .. } => ErrorCode::Busy,

@@ -3,6 +3,7 @@
 mod admin;
 mod registry;
 mod rollout;
+mod rollouts;
 
 use std::time::{Duration, SystemTime};
 
@@ -16,6 +17,10 @@ pub(super) use registry::{
     cut, gates, lineage_node, model, part, signers, version, version_with_manifest,
 };
 pub(super) use rollout::{moment, place, prepare_slot, scorer, set_slot, slot, slot_status};
+pub(super) use rollouts::{
+    freezing, given_plan, named_plan, named_rollout, rollback, rollout, rollout_status, start,
+    steering, stored_plan,
+};
 
 pub(super) fn model_name(field: &'static str, name: &str) -> Result<ModelName, CallError> {
     name.parse().map_err(CallError::name(field))

@@ -127,7 +127,8 @@ pub struct RolloutRecord {
     /// The version that a sample of the requests is scored by, to compare with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub teacher: Option<Prepared>,
-    /// The slot's generation that the rollout wrote last; the one that it began from, before it wrote any.
+    /// The slot's generation that belongs to where the rollout stands: the one that it wrote last. Its first gives it the slot
+    /// and changes nothing else.
     pub generation: Generation,
     /// What was checked before it began.
     pub checks: Vec<CheckRecord>,
@@ -144,6 +145,9 @@ pub struct RolloutRecord {
     pub moved_at_millis: u64,
     /// Who moved it there: an operator, or the leader.
     pub moved_by: String,
+    /// The epoch of the leader that moved it there; 0 when an operator did.
+    #[serde(default)]
+    pub epoch: u64,
 }
 
 /// A condition on a version that holds or not before any traffic.

@@ -110,14 +110,24 @@ pub(in crate::service) fn slot(
             .map(slot_version)
             .collect(),
         epoch: desired.epoch,
+        rollout: desired
+            .rollout
+            .map_or_else(String::new, |rollout| rollout.to_string()),
+        frozen: desired.frozen.map(|freeze| proto::Freeze {
+            issued_by: freeze.by,
+            reason: freeze.reason,
+            since: timestamp(freeze.since_millis),
+        }),
+        compare_basis_points: desired.compare_basis_points,
     }
 }
 
-fn slot_version(active: Active) -> proto::SlotVersion {
+pub(super) fn slot_version(active: Active) -> proto::SlotVersion {
     let arm = match active.arm {
         Arm::Stable => proto::Arm::Stable,
         Arm::Canary => proto::Arm::Canary,
         Arm::Shadow => proto::Arm::Shadow,
+        Arm::Teacher => proto::Arm::Teacher,
     };
     proto::SlotVersion {
         version: active.version.get(),
