@@ -1,5 +1,6 @@
 //! Errors as gRPC statuses. Each constructor says what the code means to a caller; nothing else in Decant picks codes.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use tonic::{Code, Status};
@@ -60,6 +61,23 @@ impl ErrorCode {
         }
         Status::new(self.into(), message)
     }
+}
+
+/// The reason, in `google.rpc.ErrorInfo`, of a call that expects another generation of a slot than it has.
+pub const OTHER_GENERATION: &str = "OTHER_GENERATION";
+/// Who names the reasons.
+const DOMAIN: &str = "decant";
+
+/// FAILED_PRECONDITION with the reason [`OTHER_GENERATION`], so that programs tell it from other states that forbid a call.
+pub fn other_generation(message: impl Into<String>) -> Status {
+    let mut message: String = message.into();
+    // The message travels twice: as itself and, in base 64, in the details.
+    message.truncate(message.floor_char_boundary(HEADER_BYTES / 5));
+    Status::with_error_details(
+        ErrorCode::Precondition.into(),
+        message,
+        ErrorDetails::with_error_info(OTHER_GENERATION, DOMAIN, HashMap::new()),
+    )
 }
 
 /// What words may take of an answer's headers. Clients that are built on gRPC's C core, such as Python's, refuse answers
@@ -164,6 +182,17 @@ mod tests {
             let long = ErrorCode::NotFound.status(word.repeat(1 << 20));
             assert!(long.message().ends_with("..."));
             assert!(headers(&long) <= 8 << 10, "{}", headers(&long));
+        }
+    }
+
+    #[test]
+    fn another_generation_has_a_reason_and_fits_into_headers() {
+        for message in ["slot `main` is at generation 5, not 3".to_owned(), "é".repeat(1 << 20)] {
+            let status = other_generation(message);
+            assert_eq!(status.code(), Code::FailedPrecondition);
+            let details = status.get_details_error_info();
+            assert_eq!(details.map(|info| info.reason).as_deref(), Some(OTHER_GENERATION));
+            assert!(headers(&status) <= 8 << 10, "{}", headers(&status));
         }
     }
 

@@ -3,7 +3,7 @@
 use decant_artifact::{ReadError, SweepError};
 use decant_coordination::StoreError;
 use decant_coordination::keys::RecordError;
-use decant_proto::status::{ErrorCode, bad_request, busy};
+use decant_proto::status::{ErrorCode, bad_request, busy, other_generation};
 use tonic::Status;
 
 use crate::error::CallError;
@@ -18,6 +18,7 @@ impl From<CallError> for Status {
         match error {
             CallError::Field { field, reason } => bad_request([(field, reason)]),
             CallError::Busy { retry_after, .. } => busy(message, retry_after),
+            CallError::OtherGeneration { .. } => other_generation(message),
             _ => code.status(message),
         }
     }
