@@ -6,8 +6,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::arguments::duration;
 use crate::commands::{
-    admin, audit, completion, context, generate, key, model, rank, recommend, score, scorer, slot, train,
-    version, wait,
+    admin, audit, completion, context, generate, key, model, plan, rank, recommend, rollout, score,
+    scorer, slot, train, version, wait,
 };
 use crate::failure::Exit;
 use crate::settings::context_name;
@@ -125,6 +125,14 @@ pub(crate) enum Command {
     /// See and choose which version serves.
     #[command(subcommand)]
     Slot(slot::Command),
+    /// Release a version step by step, judged by gates.
+    #[command(subcommand)]
+    Rollout(rollout::Command),
+    /// Let an earlier version serve again, at once and unasked.
+    Rollback(slot::RollbackArguments),
+    /// Store and show how versions are released.
+    #[command(subcommand)]
+    Plan(plan::Command),
     /// Score rows of features.
     Score(score::Arguments),
     /// Order candidate items for one user, best first.

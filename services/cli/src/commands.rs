@@ -4,6 +4,8 @@ pub(crate) mod train;
 pub(crate) mod model;
 pub(crate) mod version;
 pub(crate) mod slot;
+pub(crate) mod rollout;
+pub(crate) mod plan;
 pub(crate) mod score;
 pub(crate) mod rank;
 pub(crate) mod recommend;
@@ -32,6 +34,9 @@ pub(crate) async fn execute(context: &Context, command: Command) -> Result<Exit,
         Command::Model(command) => model::execute(context, command).await,
         Command::Version(command) => version::execute(context, command).await,
         Command::Slot(command) => slot::execute(context, command).await,
+        Command::Rollout(command) => rollout::execute(context, command).await,
+        Command::Rollback(arguments) => slot::roll_back(context, arguments).await,
+        Command::Plan(command) => plan::execute(context, command).await,
         Command::Score(arguments) => score::execute(context, arguments).await,
         Command::Rank(arguments) => rank::execute(context, arguments).await,
         Command::Recommend(arguments) => recommend::execute(context, arguments).await,

@@ -1,6 +1,7 @@
 //! What is printed, and where: results to standard output, talk to standard error.
 
 pub(crate) mod table;
+pub(crate) mod screen;
 pub(crate) mod tone;
 pub(crate) mod units;
 pub(crate) mod names;

@@ -5,11 +5,14 @@ mod pages;
 mod trainer;
 mod registry;
 mod rollout;
+mod rollouts;
 mod admin;
 mod scorer;
 
 pub(crate) use pages::Paged;
 pub(crate) use registry::Registry;
+pub(crate) use rollout::RolledBack;
+pub(crate) use rollouts::{Started, Steered};
 pub(crate) use scorer::Scorer;
 pub(crate) use trainer::Trainer;
 

@@ -9,6 +9,8 @@
 mod fakes;
 #[path = "cli/running.rs"]
 mod running;
+#[path = "cli/states.rs"]
+mod states;
 
 #[path = "cli/train.rs"]
 mod train;
@@ -18,6 +20,14 @@ mod models;
 mod fetch;
 #[path = "cli/slots.rs"]
 mod slots;
+#[path = "cli/rollouts.rs"]
+mod rollouts;
+#[path = "cli/releasing.rs"]
+mod releasing;
+#[path = "cli/rollbacks.rs"]
+mod rollbacks;
+#[path = "cli/plans.rs"]
+mod plans;
 #[path = "cli/scoring.rs"]
 mod scoring;
 #[path = "cli/replicas.rs"]

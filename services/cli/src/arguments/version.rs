@@ -30,6 +30,14 @@ pub(crate) fn parse(text: &str) -> Result<VersionArgument, String> {
     }
 }
 
+/// Reads the number of one certain version: `3` or `v3`.
+pub(crate) fn number(text: &str) -> Result<u64, String> {
+    match parse(text) {
+        Ok(VersionArgument::Number(number)) => Ok(number),
+        _ => Err("a number from 1 is expected".to_owned()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -41,6 +49,13 @@ mod tests {
         assert_eq!(parse("v12"), Ok(VersionArgument::Number(12)));
         for bad in ["", "0", "-1", "v", "newest", "1.0", "99999999999999999999"] {
             assert!(parse(bad).is_err(), "{bad:?}");
+        }
+    }
+    #[test]
+    fn one_certain_version_is_not_whatever_is_the_newest() {
+        assert_eq!(number("v3"), Ok(3));
+        for bad in ["latest", "0", ""] {
+            assert!(number(bad).is_err(), "{bad:?}");
         }
     }
 }

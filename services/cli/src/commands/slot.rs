@@ -3,9 +3,13 @@
 mod set;
 mod convergence;
 mod feed;
-mod observed;
+pub(super) mod observed;
 mod status;
 mod history;
+mod freeze;
+mod rollback;
+
+pub(crate) use rollback::{Arguments as RollbackArguments, roll_back};
 
 use clap::{Args, Subcommand};
 use decant_model::{ModelName, SlotName};
@@ -49,6 +53,10 @@ pub(crate) enum Command {
         #[arg(long, value_name = "N", default_value_t = 50, value_parser = limit)]
         limit: usize,
     },
+    /// Keep the slot as it is: until it is unfrozen, only a rollback or an abort changes it.
+    Freeze(freeze::Arguments),
+    /// Let a frozen slot change again.
+    Unfreeze(freeze::Arguments),
 }
 
 /// A slot.
@@ -102,6 +110,8 @@ pub(crate) async fn execute(context: &Context, command: Command) -> Result<Exit,
         Command::Status { slot, watch: false } => status::show(context, &slot).await,
         Command::Status { slot, watch: true } => status::watch(context, &slot).await,
         Command::History { slot, at, limit } => history::show(context, &slot, at, limit).await,
+        Command::Freeze(arguments) => freeze::change(context, arguments, true).await,
+        Command::Unfreeze(arguments) => freeze::change(context, arguments, false).await,
     }
 }
 
@@ -113,7 +123,10 @@ fn render(slot: &Slot, palette: Palette) -> String {
         .with_some("prepared", &names::slot_versions(&slot.prepare))
         .with_some("set by", &slot.issued_by)
         .with_some("reason", &slot.reason)
-        .with_some("set", &units::time(slot.issue_time.as_ref()));
+        .with_some("set", &units::time(slot.issue_time.as_ref()))
+        .with_some("rollout", &slot.rollout)
+        .with_some("frozen", &frozen(slot))
+        .with_some("compared", &compared(slot));
     let mut table = Table::new(["VERSION", "ARM", ">WEIGHT", "DIGEST"]);
     for version in &slot.active {
         table.row([
@@ -126,8 +139,25 @@ fn render(slot: &Slot, palette: Palette) -> String {
     format!("{}\n{}", facts.render(palette), table.render(palette))
 }
 
+/// Who keeps the slot as it is, since when and why; empty when nobody does.
+fn frozen(slot: &Slot) -> String {
+    let Some(freeze) = &slot.frozen else {
+        return String::new();
+    };
+    let since = units::time(freeze.since.as_ref());
+    format!("since {since} by {}: {}", freeze.issued_by, freeze.reason)
+}
+
+/// How many requests are scored by the other versions too; empty when none is.
+fn compared(slot: &Slot) -> String {
+    match slot.compare_basis_points {
+        0 => String::new(),
+        points => format!("{} of the requests", names::weight_share(points)),
+    }
+}
+
 /// The number of the version that is meant now.
-async fn number(
+pub(super) async fn number(
     context: &Context,
     model: &ModelName,
     version: VersionArgument,
@@ -178,11 +208,34 @@ fn status_command(slot: &Slot) -> String {
     format!("decant slot status {}", addressed(slot))
 }
 
+/// From which versions to which, on one line.
+pub(super) fn movement(before: &Slot, after: &Slot) -> String {
+    let state = |slot: &Slot| {
+        let versions = names::slot_versions(&slot.active);
+        format!("{versions} (generation {})", slot.generation)
+    };
+    if before.generation == after.generation {
+        format!("{}: stays {}", names::slot(after), state(after))
+    } else {
+        format!(
+            "{}: {} -> {}",
+            names::slot(after),
+            state(before),
+            state(after)
+        )
+    }
+}
+
 /// A slot as the arguments of a command.
 fn addressed(slot: &Slot) -> String {
-    if slot.slot == SlotName::default().as_str() {
-        slot.model.clone()
+    address(&slot.model, &slot.slot)
+}
+
+/// The same, of its parts.
+pub(super) fn address(model: &str, slot: &str) -> String {
+    if slot == SlotName::default().as_str() {
+        model.to_owned()
     } else {
-        format!("{} --slot {}", slot.model, slot.slot)
+        format!("{model} --slot {slot}")
     }
 }

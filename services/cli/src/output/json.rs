@@ -2,10 +2,12 @@
 //! by name without prefix, `null` for what is not set. Fields are only ever added.
 
 mod rollout;
+mod rollouts;
 mod admin;
 
 pub(crate) use admin::{audit_entry, cluster, garbage, rebuilt, verified};
 pub(crate) use rollout::{scorer, slot, slot_status};
+pub(crate) use rollouts::{rollout, rollout_status, stored_plan};
 
 use std::collections::BTreeMap;
 

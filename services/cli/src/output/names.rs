@@ -1,5 +1,12 @@
 //! The protocol's enums in words, and what the words mean to the reader.
 
+mod rollouts;
+
+pub(crate) use rollouts::{
+    gate_verdict, gate_verdict_cell, on_fail, paused_by, rollout_phase, rollout_phase_cell,
+    rollout_slot, rollout_step, rollout_version,
+};
+
 use decant_proto::registry::v1::{Version, VersionState};
 use decant_proto::rollout::v1::{Arm, ObservedState, Slot, SlotVersion};
 use decant_proto::scorer::v1::{Servable, ServableState, ServedBy};
@@ -112,14 +119,21 @@ pub(crate) fn version(number: u64) -> String {
 
 /// A slot's name, such as `movies/main`.
 pub(crate) fn slot(slot: &Slot) -> String {
-    format!("{}/{}", slot.model, slot.slot)
+    slot_name(&slot.model, &slot.slot)
 }
 
-/// Versions of a slot on one line, such as `v3` or `v3 90.00 %, v4 10.00 %`.
+/// The same, of its parts.
+pub(crate) fn slot_name(model: &str, slot: &str) -> String {
+    format!("{model}/{slot}")
+}
+
+/// Versions of a slot on one line, such as `v3`, `v3 90.00 %, v4 10.00 %` or `v3, v4 shadow`.
 pub(crate) fn slot_versions(versions: &[SlotVersion]) -> String {
-    let name = |one: &SlotVersion| match one.weight_basis_points {
-        0 | 10_000 => version(one.version),
-        weight => format!("{} {}", version(one.version), weight_share(weight)),
+    let name = |one: &SlotVersion| match (one.arm(), one.weight_basis_points) {
+        (Arm::Shadow, _) => format!("{} shadow", version(one.version)),
+        (Arm::Teacher, _) => format!("{} teacher", version(one.version)),
+        (_, 0 | 10_000) => version(one.version),
+        (_, weight) => format!("{} {}", version(one.version), weight_share(weight)),
     };
     versions.iter().map(name).collect::<Vec<_>>().join(", ")
 }
@@ -168,6 +182,24 @@ mod tests {
         assert_eq!(arm(Arm::Canary.into()), "CANARY");
         assert_eq!(servable_state(0), "UNSPECIFIED");
         assert_eq!(servable_state(99), "UNKNOWN_99");
+    }
+
+    #[test]
+    fn versions_that_answer_nothing_say_what_they_are_for() {
+        let one = |version, arm: Arm, weight_basis_points| SlotVersion {
+            version,
+            arm: arm.into(),
+            weight_basis_points,
+            ..SlotVersion::default()
+        };
+        let all = [
+            one(1, Arm::Stable, 9_000),
+            one(2, Arm::Canary, 1_000),
+            one(7, Arm::Teacher, 0),
+        ];
+        assert_eq!(slot_versions(&all), "v1 90.00 %, v2 10.00 %, v7 teacher");
+        let shadowed = [one(1, Arm::Stable, 10_000), one(2, Arm::Shadow, 0)];
+        assert_eq!(slot_versions(&shadowed), "v1, v2 shadow");
     }
 
     #[test]

@@ -1,16 +1,25 @@
-//! Calls of `decant.rollout.v1`, which the registry serves.
+//! Calls of `decant.rollout.v1` about slots and scorers, which the registry serves.
 
 use decant_proto::rollout::v1::rollout_service_client::RolloutServiceClient;
 use decant_proto::rollout::v1::{
-    GetSlotRequest, GetSlotStatusRequest, ListScorersRequest, ListSlotHistoryRequest,
-    PrepareSlotRequest, Scorer, SetSlotRequest, Slot, SlotStatus, WatchSlotStatusRequest,
-    WatchSlotStatusResponse,
+    FreezeSlotRequest, GetSlotRequest, GetSlotStatusRequest, ListScorersRequest,
+    ListSlotHistoryRequest, PrepareSlotRequest, RollbackRequest, Scorer, SetSlotRequest, Slot,
+    SlotStatus, WatchSlotStatusRequest, WatchSlotStatusResponse,
 };
 use prost_types::Timestamp;
 
 use super::attempts::Repeat;
 use super::{Answers, Paged, Registry, pages};
 use crate::failure::Failure;
+
+/// A slot after it went back to an earlier version, or as it would be.
+pub(crate) struct RolledBack {
+    pub(crate) slot: Slot,
+    /// The slot as it was.
+    pub(crate) before: Slot,
+    /// The rollout that ended with it; empty when none did.
+    pub(crate) rollout: String,
+}
 
 impl Registry {
     /// Points a slot at a version.
@@ -37,6 +46,36 @@ impl Registry {
             })
             .await?;
         self.0.require(answer.slot, "slot")
+    }
+
+    /// Keeps a slot as it is, or lets it change again.
+    pub(crate) async fn freeze_slot(&self, change: FreezeSlotRequest) -> Result<Slot, Failure> {
+        let id = change.request_id.clone();
+        let answer = self
+            .0
+            .change(&id, change, async |channel, request| {
+                RolloutServiceClient::new(channel)
+                    .freeze_slot(request)
+                    .await
+            })
+            .await?;
+        self.0.require(answer.slot, "slot")
+    }
+
+    /// Makes an earlier version the stable one, or says what would be done.
+    pub(crate) async fn roll_back(&self, change: RollbackRequest) -> Result<RolledBack, Failure> {
+        let id = change.request_id.clone();
+        let answer = self
+            .0
+            .change(&id, change, async |channel, request| {
+                RolloutServiceClient::new(channel).rollback(request).await
+            })
+            .await?;
+        Ok(RolledBack {
+            slot: self.0.require(answer.slot, "slot")?,
+            before: self.0.require(answer.before, "slot of before")?,
+            rollout: answer.rollout,
+        })
     }
 
     /// A slot as intended.

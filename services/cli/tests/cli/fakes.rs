@@ -40,6 +40,12 @@ pub(crate) struct Fake {
     /// What a watcher is told, one after the other; then nothing comes any more.
     pub(crate) statuses: Vec<SlotStatus>,
     pub(crate) history: Vec<Slot>,
+    /// What a watcher of a rollout is told, one after the other; then nothing comes any more. The first is what a rollout
+    /// is that begins or is asked for, and the last what it is once it is steered.
+    pub(crate) releases: Vec<RolloutStatus>,
+    pub(crate) rollouts: Vec<Rollout>,
+    pub(crate) course: Vec<Slot>,
+    pub(crate) plans: Vec<StoredPlan>,
     pub(crate) scorers: Vec<Scorer>,
     /// So many changes of a slot are not answered for, and made only by the one that comes then.
     pub(crate) unanswered: usize,
@@ -71,6 +77,12 @@ pub(crate) struct Asked {
     pub(crate) set_slot: Vec<SetSlotRequest>,
     pub(crate) prepare_slot: Option<PrepareSlotRequest>,
     pub(crate) slot_history: Option<ListSlotHistoryRequest>,
+    pub(crate) freeze_slot: Option<FreezeSlotRequest>,
+    pub(crate) rollback: Option<RollbackRequest>,
+    pub(crate) start_rollout: Option<StartRolloutRequest>,
+    pub(crate) steer_rollout: Option<SteerRolloutRequest>,
+    pub(crate) get_rollout: Option<GetRolloutRequest>,
+    pub(crate) put_plan: Option<PutPlanRequest>,
     pub(crate) list_audit: Option<ListAuditRequest>,
     pub(crate) collect_garbage: Option<CollectGarbageRequest>,
     pub(crate) rebuild: Option<RebuildMetadataRequest>,
@@ -372,5 +384,11 @@ impl ScorerService for Fake {
         self.answer(ListServablesResponse {
             servables: servables.cloned().unwrap_or_default(),
         })
+    }
+    async fn get_evidence(
+        &self,
+        _: Request<GetEvidenceRequest>,
+    ) -> Result<Response<GetEvidenceResponse>, Status> {
+        Err(Status::unimplemented("the command line asks the registry"))
     }
 }

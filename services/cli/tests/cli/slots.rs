@@ -96,7 +96,8 @@ v2       STABLE  100.00 %  cdcdcdcdcdcd
         "active": [{
             "version": 2, "digest": format!("sha256:{}", "cd".repeat(32)), "arm": "STABLE", "weight_basis_points": 10_000,
         }],
-        "prepare": [], "pending": [], "min_ready_percent": 0, "epoch": 0,
+        "prepare": [], "pending": [], "min_ready_percent": 0, "epoch": 0, "rollout": "", "frozen": null,
+        "compare_basis_points": 0,
     });
     assert_eq!(server.json(&["slot", "get", "movies"]).await, expected);
 }

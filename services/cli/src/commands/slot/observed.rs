@@ -7,7 +7,7 @@ use crate::output::table::Cell;
 use crate::output::tone::Tone;
 
 /// The scorer's name.
-pub(super) fn name(status: &ScorerStatus) -> &str {
+pub(in crate::commands) fn name(status: &ScorerStatus) -> &str {
     status
         .scorer
         .as_ref()
@@ -15,12 +15,17 @@ pub(super) fn name(status: &ScorerStatus) -> &str {
 }
 
 /// What the scorer has of a version.
-pub(super) fn version(status: &ScorerStatus, number: u64) -> Option<&ObservedVersion> {
+pub(in crate::commands) fn version(status: &ScorerStatus, number: u64) -> Option<&ObservedVersion> {
     status.versions.iter().find(|one| one.version == number)
 }
 
+/// Whether the scorer answers with a version, or can at once.
+pub(in crate::commands) fn is_ready(status: &ScorerStatus, number: u64) -> bool {
+    version(status, number).is_some_and(|one| one.state() == ObservedState::Ready)
+}
+
 /// Where the scorer stands, painted.
-pub(super) fn state(status: &ScorerStatus, slot: &Slot) -> Cell {
+pub(in crate::commands) fn state(status: &ScorerStatus, slot: &Slot) -> Cell {
     let is_pending = |one: &&ObservedVersion| {
         slot.pending
             .iter()
@@ -46,7 +51,7 @@ pub(super) fn state(status: &ScorerStatus, slot: &Slot) -> Cell {
 }
 
 /// The scorer's versions and their states.
-pub(super) fn versions(status: &ScorerStatus) -> String {
+pub(in crate::commands) fn versions(status: &ScorerStatus) -> String {
     let one = |one: &ObservedVersion| {
         format!(
             "{} {}",
@@ -63,7 +68,7 @@ pub(super) fn versions(status: &ScorerStatus) -> String {
 }
 
 /// What keeps the scorer back, if it said.
-pub(super) fn error(status: &ScorerStatus) -> String {
+pub(in crate::commands) fn error(status: &ScorerStatus) -> String {
     if !status.frozen.is_empty() {
         return status.frozen.clone();
     }

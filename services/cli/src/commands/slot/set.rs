@@ -18,7 +18,7 @@ use crate::failure::{Exit, Failure};
 use crate::output::{json, names};
 
 /// How long scorers are waited for, unless the user says otherwise.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What `slot set` takes.
 #[derive(Args)]
@@ -208,7 +208,7 @@ async fn wait(
 }
 
 /// Tells what comes, until every live scorer serves the version.
-async fn follow(
+pub(super) async fn follow(
     context: &Context,
     feed: &mut Feed<'_>,
     convergence: &mut Convergence,

@@ -4,7 +4,7 @@ use decant_chassis::signal::Signals;
 use decant_proto::rollout::v1::SlotStatus;
 
 use super::feed::Feed;
-use super::{SlotArguments, observed};
+use super::{SlotArguments, frozen, observed};
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
 use crate::output::table::{Cell, Facts, Table};
@@ -75,6 +75,8 @@ fn render(status: &SlotStatus, palette: Palette) -> String {
         .with_some("active", &names::slot_versions(&slot.active))
         .with_some("pending", &pending)
         .with_some("prepared", &names::slot_versions(&slot.prepare))
+        .with_some("rollout", &slot.rollout)
+        .with_some("frozen", &frozen(&slot))
         .with("converged", converged);
     if !status.blocked.is_empty() {
         facts = facts.with("blocked", Cell::new(&status.blocked, Tone::Bad));

@@ -1,7 +1,7 @@
 //! Slots, and what scorers make of them.
 
 use decant_proto::rollout::v1::{
-    ObservedVersion, Scorer, ScorerStatus, Slot, SlotStatus, SlotVersion,
+    Freeze, ObservedVersion, Scorer, ScorerStatus, Slot, SlotStatus, SlotVersion,
 };
 use serde_json::{Value, json};
 
@@ -22,10 +22,21 @@ pub(crate) fn slot(slot: &Slot) -> Value {
         "pending": list(&slot.pending, slot_version),
         "min_ready_percent": slot.min_ready_percent,
         "epoch": slot.epoch,
+        "rollout": slot.rollout,
+        "frozen": slot.frozen.as_ref().map(freeze),
+        "compare_basis_points": slot.compare_basis_points,
     })
 }
 
-fn slot_version(version: &SlotVersion) -> Value {
+fn freeze(freeze: &Freeze) -> Value {
+    json!({
+        "issued_by": freeze.issued_by,
+        "reason": freeze.reason,
+        "since": time(freeze.since.as_ref()),
+    })
+}
+
+pub(super) fn slot_version(version: &SlotVersion) -> Value {
     json!({
         "version": version.version,
         "digest": version.digest,

@@ -1,12 +1,14 @@
-//! Slots and scorers.
+//! Slots, scorers and rollouts.
 
+use decant_model::rollout::Plan as ModelPlan;
+use decant_proto::rollout::plan::to_wire;
 use decant_proto::rollout::v1::rollout_service_server::RolloutService;
 use decant_proto::rollout::v1::*;
 use tokio_stream::StreamExt as _;
 use tonic::codegen::BoxStream;
 use tonic::{Request, Response, Status};
 
-use super::{Fake, page};
+use super::{Fake, noon, page};
 
 #[tonic::async_trait]
 impl RolloutService for Fake {
@@ -105,6 +107,143 @@ impl RolloutService for Fake {
     ) -> Result<Response<ListScorersResponse>, Status> {
         self.answer(ListScorersResponse {
             scorers: self.scorers.clone(),
+        })
+    }
+    async fn freeze_slot(
+        &self,
+        request: Request<FreezeSlotRequest>,
+    ) -> Result<Response<FreezeSlotResponse>, Status> {
+        self.asked.lock().unwrap().freeze_slot = Some(request.into_inner());
+        self.answer(FreezeSlotResponse {
+            slot: self.slot.clone(),
+        })
+    }
+
+    async fn rollback(
+        &self,
+        request: Request<RollbackRequest>,
+    ) -> Result<Response<RollbackResponse>, Status> {
+        self.asked.lock().unwrap().rollback = Some(request.into_inner());
+        let ended = self.releases.first().and_then(|one| one.rollout.as_ref());
+        self.answer(RollbackResponse {
+            slot: self.slot.clone(),
+            before: self.slot_before.clone().or(self.slot.clone()),
+            rollout: ended.map(|rollout| rollout.id.clone()).unwrap_or_default(),
+        })
+    }
+
+    async fn start_rollout(
+        &self,
+        request: Request<StartRolloutRequest>,
+    ) -> Result<Response<StartRolloutResponse>, Status> {
+        self.asked.lock().unwrap().start_rollout = Some(request.into_inner());
+        self.answer(StartRolloutResponse {
+            rollout: self.releases.first().and_then(|one| one.rollout.clone()),
+            slot: self.slot.clone(),
+            course: self.course.clone(),
+        })
+    }
+
+    async fn steer_rollout(
+        &self,
+        request: Request<SteerRolloutRequest>,
+    ) -> Result<Response<SteerRolloutResponse>, Status> {
+        self.asked.lock().unwrap().steer_rollout = Some(request.into_inner());
+        self.answer(SteerRolloutResponse {
+            rollout: self.releases.last().and_then(|one| one.rollout.clone()),
+            slot: self.slot.clone(),
+            before: self.slot_before.clone().or(self.slot.clone()),
+        })
+    }
+
+    async fn get_rollout(
+        &self,
+        request: Request<GetRolloutRequest>,
+    ) -> Result<Response<GetRolloutResponse>, Status> {
+        self.asked.lock().unwrap().get_rollout = Some(request.into_inner());
+        self.answer(GetRolloutResponse {
+            status: self.releases.first().cloned(),
+        })
+    }
+
+    type WatchRolloutStream = BoxStream<WatchRolloutResponse>;
+
+    async fn watch_rollout(
+        &self,
+        _: Request<WatchRolloutRequest>,
+    ) -> Result<Response<Self::WatchRolloutStream>, Status> {
+        let statuses: Vec<_> = self
+            .releases
+            .iter()
+            .cloned()
+            .map(|status| {
+                Ok(WatchRolloutResponse {
+                    status: Some(status),
+                })
+            })
+            .collect();
+        let forever = tokio_stream::iter(statuses).chain(tokio_stream::pending());
+        self.answer(Box::pin(forever))
+    }
+
+    async fn list_rollouts(
+        &self,
+        request: Request<ListRolloutsRequest>,
+    ) -> Result<Response<ListRolloutsResponse>, Status> {
+        let request = request.get_ref();
+        let (rollouts, next_page_token) =
+            page(&self.rollouts, request.page_size, &request.page_token);
+        self.answer(ListRolloutsResponse {
+            rollouts,
+            next_page_token,
+        })
+    }
+
+    async fn put_plan(
+        &self,
+        request: Request<PutPlanRequest>,
+    ) -> Result<Response<PutPlanResponse>, Status> {
+        let request = request.into_inner();
+        let stored = StoredPlan {
+            model: request.model.clone(),
+            name: request.name.clone(),
+            plan: request.plan.clone(),
+            issued_by: request.issued_by.clone(),
+            issue_time: noon(0),
+        };
+        self.asked.lock().unwrap().put_plan = Some(request);
+        self.answer(PutPlanResponse { plan: Some(stored) })
+    }
+
+    async fn get_plan(
+        &self,
+        request: Request<GetPlanRequest>,
+    ) -> Result<Response<GetPlanResponse>, Status> {
+        let request = request.into_inner();
+        let name = match request.name.as_str() {
+            "" => "default",
+            name => name,
+        };
+        let stored = self.plans.iter().find(|plan| plan.name == name);
+        let built_in = || StoredPlan {
+            model: request.model.clone(),
+            name: name.into(),
+            plan: Some(to_wire(&ModelPlan::default())),
+            ..StoredPlan::default()
+        };
+        let plan = stored
+            .cloned()
+            .or_else(|| (name == "default").then(built_in))
+            .ok_or_else(|| Status::not_found(format!("model movies has no plan `{name}`")))?;
+        self.answer(GetPlanResponse { plan: Some(plan) })
+    }
+
+    async fn list_plans(
+        &self,
+        _: Request<ListPlansRequest>,
+    ) -> Result<Response<ListPlansResponse>, Status> {
+        self.answer(ListPlansResponse {
+            plans: self.plans.clone(),
         })
     }
 }
