@@ -187,11 +187,17 @@ mod tests {
 
     #[test]
     fn another_generation_has_a_reason_and_fits_into_headers() {
-        for message in ["slot `main` is at generation 5, not 3".to_owned(), "é".repeat(1 << 20)] {
+        for message in [
+            "slot `main` is at generation 5, not 3".to_owned(),
+            "é".repeat(1 << 20),
+        ] {
             let status = other_generation(message);
             assert_eq!(status.code(), Code::FailedPrecondition);
             let details = status.get_details_error_info();
-            assert_eq!(details.map(|info| info.reason).as_deref(), Some(OTHER_GENERATION));
+            assert_eq!(
+                details.map(|info| info.reason).as_deref(),
+                Some(OTHER_GENERATION)
+            );
             assert!(headers(&status) <= 8 << 10, "{}", headers(&status));
         }
     }

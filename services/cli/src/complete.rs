@@ -167,7 +167,15 @@ mod tests {
 
     #[test]
     fn what_is_not_whole_yet_is_understood_as_far_as_it_goes() {
-        let line = typed(&["decant", "--registry", "http://r:1", "slot", "set", "movies", ""]);
+        let line = typed(&[
+            "decant",
+            "--registry",
+            "http://r:1",
+            "slot",
+            "set",
+            "movies",
+            "",
+        ]);
         assert_eq!(line.argument("model").as_deref(), Some("movies"));
         let registry = line.global().and_then(|global| global.registry);
         assert_eq!(registry.as_deref(), Some("http://r:1"));
@@ -179,7 +187,10 @@ mod tests {
     fn every_shell_has_a_script() {
         for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
             let script = script(shell).unwrap();
-            assert!(script.contains(VARIABLE) && script.contains(NAME), "{script}");
+            assert!(
+                script.contains(VARIABLE) && script.contains(NAME),
+                "{script}"
+            );
         }
         assert!(script("tcsh").is_err());
     }

@@ -116,8 +116,9 @@ impl Contexts {
     fn read(path: &Path) -> Result<Self, Failure> {
         match fs::read_to_string(path) {
             Ok(text) => Self::parse(&text).map_err(|reason| {
-                Failure::usage(format!("{}: {reason}", path.display()))
-                    .hint("`decant context` reads and writes this file; DECANT_CONFIG names another")
+                Failure::usage(format!("{}: {reason}", path.display())).hint(
+                    "`decant context` reads and writes this file; DECANT_CONFIG names another",
+                )
             }),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Self::default()),
             Err(error) => Err(Failure::new(format!(
@@ -151,17 +152,17 @@ impl Contexts {
     /// Replaces the user's file, and says where it is.
     pub(crate) fn save(&self) -> Result<PathBuf, Failure> {
         let path = path().ok_or_else(|| {
-            Failure::usage("nobody knows where your configuration is")
-                .hint("DECANT_CONFIG names the file; without it, HOME or XDG_CONFIG_HOME must be set")
+            Failure::usage("nobody knows where your configuration is").hint(
+                "DECANT_CONFIG names the file; without it, HOME or XDG_CONFIG_HOME must be set",
+            )
         })?;
         self.write(&path)?;
         Ok(path)
     }
 
     fn write(&self, path: &Path) -> Result<(), Failure> {
-        let cannot = |error: io::Error| {
-            Failure::new(format!("cannot write {}: {error}", path.display()))
-        };
+        let cannot =
+            |error: io::Error| Failure::new(format!("cannot write {}: {error}", path.display()));
         let text = toml::to_string_pretty(self)
             .map_err(|error| Failure::new(format!("cannot write {}: {error}", path.display())))?;
         // Where the file is a link, what it points to is replaced, and not the link.
@@ -297,7 +298,11 @@ timeout = \"30s\"
         let mode = fs::metadata(&path).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
         let folder = path.parent().unwrap();
-        assert_eq!(fs::read_dir(folder).unwrap().count(), 1, "nothing else is left");
+        assert_eq!(
+            fs::read_dir(folder).unwrap().count(),
+            1,
+            "nothing else is left"
+        );
     }
 
     #[test]

@@ -126,9 +126,7 @@ impl Failure {
             "" => "the service gave no reason",
             message => message,
         };
-        let reason = details
-            .error_info()
-            .map_or("", |info| info.reason.as_str());
+        let reason = details.error_info().map_or("", |info| info.reason.as_str());
         let mut failure = Self {
             code: Some(name(status.code())),
             exit: Exit::of(status.code(), reason),
@@ -310,10 +308,12 @@ mod tests {
 
     #[test]
     fn another_generation_is_a_conflict_and_other_states_are_not() {
-        let exit = |status: &Status| {
-            Failure::from_status(Service::Registry, "http://x", status).exit()
-        };
-        assert_eq!(exit(&status::other_generation("it is at 5")), Exit::Conflict);
+        let exit =
+            |status: &Status| Failure::from_status(Service::Registry, "http://x", status).exit();
+        assert_eq!(
+            exit(&status::other_generation("it is at 5")),
+            Exit::Conflict
+        );
         let state = Status::failed_precondition("version 2 is rejected");
         assert_eq!(exit(&state), Exit::Failed);
     }

@@ -68,7 +68,12 @@ pub(crate) fn execute(context: &Context, command: Command) -> Result<Exit, Failu
         Command::Use { name } => {
             contexts.get(&name)?;
             contexts.current = Some(name.clone());
-            save(context, &contexts, &name, &format!("{name} is used from now on"))?;
+            save(
+                context,
+                &contexts,
+                &name,
+                &format!("{name} is used from now on"),
+            )?;
         }
         Command::Set { name, changes } => set(context, contexts, &name, changes)?,
         Command::Remove { name } => {
@@ -148,9 +153,9 @@ fn list(context: &Context, contexts: &Contexts) -> Result<(), Failure> {
         },
     )?;
     if contexts.contexts.is_empty() {
-        context.output.advise(
-            "there is no context yet; `decant context set NAME registry=URL` makes one",
-        );
+        context
+            .output
+            .advise("there is no context yet; `decant context set NAME registry=URL` makes one");
     }
     Ok(())
 }

@@ -112,7 +112,10 @@ async fn examine(context: &Context, report: &mut Report) -> Result<(), Failure> 
     // The slots that scorers know, and each model's main one: the registry lists none.
     for model in context.registry.list_models().await? {
         slots.insert((model.name.clone(), SlotName::default().as_str().to_owned()));
-        let versions = context.registry.list_versions(&model.name, VERSIONS).await?;
+        let versions = context
+            .registry
+            .list_versions(&model.name, VERSIONS)
+            .await?;
         report.add(judge::versions(&versions.items, now));
     }
     let mut told = Vec::new();
@@ -141,7 +144,10 @@ async fn visit(scorer: &Scorer) -> (Finding, Vec<(String, String)>) {
     let subject = format!("scorer {} at {}", scorer.name, scorer.address);
     if scorer.address.is_empty() {
         let words = "it says nowhere where it serves: set `advertise` in its configuration";
-        return (Finding::warn(&subject, "it has no address", words), Vec::new());
+        return (
+            Finding::warn(&subject, "it has no address", words),
+            Vec::new(),
+        );
     }
     let address = format!("http://{}", scorer.address);
     let remote = match Remote::new(Service::Scorer, &address, Some(PATIENCE)) {

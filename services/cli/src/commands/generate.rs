@@ -34,7 +34,9 @@ pub(crate) fn execute(context: &Context, command: Command) -> Result<Exit, Failu
                 .output
                 .note(&format!("the manual pages are in {}", folder.display()));
         }
-        Command::Reference => context.output.verbatim(&reference::render(Cli::command()))?,
+        Command::Reference => context
+            .output
+            .verbatim(&reference::render(Cli::command()))?,
     }
     Ok(Exit::Ok)
 }

@@ -86,7 +86,11 @@ fn unfinished(goal: &Goal, last: &str, patience: Duration) -> Failure {
 /// Returns once the goal is reached, and fails once it cannot be any more. What was seen last stays in `last`.
 async fn reach(context: &Context, goal: &Goal, last: &mut String) -> Result<(), Failure> {
     match goal {
-        Goal::Slot { model, slot, wanted } => {
+        Goal::Slot {
+            model,
+            slot,
+            wanted,
+        } => {
             let (model, slot) = (model.as_str(), slot.as_str());
             let mut follow = Follow::new(context, async || {
                 context.registry.watch_slot_status(model, slot).await

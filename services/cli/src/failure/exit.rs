@@ -36,7 +36,10 @@ pub(crate) enum Exit {
 /// All of them, with what they mean: as `decant --help` prints it.
 pub(crate) const TABLE: &[(Exit, &str)] = &[
     (Exit::Ok, "done"),
-    (Exit::Failed, "failed, for a reason that has no code of its own"),
+    (
+        Exit::Failed,
+        "failed, for a reason that has no code of its own",
+    ),
     (Exit::Usage, "wrong usage, or not confirmed"),
     (Exit::NotFound, "what was named is not there"),
     (Exit::Denied, "not logged in, or not allowed"),

@@ -4,8 +4,9 @@ use decant_proto::admin::v1::admin_service_client::AdminServiceClient;
 use decant_proto::admin::v1::{
     AdoptStoreRequest, AdoptStoreResponse, AuditEntry, CollectGarbageRequest,
     CollectGarbageResponse, ExportMetadataRequest, ExportMetadataResponse, GetClusterRequest,
-    GetClusterResponse, GetDiagnosisRequest, GetDiagnosisResponse, ImportMetadataRequest, ListAuditRequest, RebuildMetadataRequest,
-    RebuildMetadataResponse, VerifyAuditRequest, VerifyAuditResponse,
+    GetClusterResponse, GetDiagnosisRequest, GetDiagnosisResponse, ImportMetadataRequest,
+    ListAuditRequest, RebuildMetadataRequest, RebuildMetadataResponse, VerifyAuditRequest,
+    VerifyAuditResponse,
 };
 
 use super::attempts::Repeat;

@@ -17,8 +17,8 @@ use tokio::sync::watch;
 use self::disk::Disk;
 use self::leases::Expiry;
 use crate::{
-    Entry, Key, Lease, LeaseId, Listing, MetaStore, Order, Page, Prefix, Revision, StoreError,
-    StoreCondition, StoreIdentity, Txn, Watch,
+    Entry, Key, Lease, LeaseId, Listing, MetaStore, Order, Page, Prefix, Revision, StoreCondition,
+    StoreError, StoreIdentity, Txn, Watch,
 };
 
 /// What can be chosen about an embedded store.

@@ -125,7 +125,10 @@ impl Report {
         let bad = self.findings.iter().filter(|one| !one.remedy.is_empty());
         let remedies: Vec<&Finding> = bad.collect();
         if !remedies.is_empty() {
-            text.push_str(&format!("\n{}\n", palette.paint(Tone::Heading, "WHAT TO DO")));
+            text.push_str(&format!(
+                "\n{}\n",
+                palette.paint(Tone::Heading, "WHAT TO DO")
+            ));
         }
         for finding in remedies {
             let subject = Cell::from(&finding.subject).render(palette);

@@ -28,7 +28,11 @@ pub(super) fn links(addresses: &[String]) -> Finding {
             .iter()
             .any(|local| host.starts_with(local))
     };
-    let far: Vec<&str> = addresses.iter().filter(is_far).map(String::as_str).collect();
+    let far: Vec<&str> = addresses
+        .iter()
+        .filter(is_far)
+        .map(String::as_str)
+        .collect();
     if far.is_empty() {
         return Finding::ok("links", "in clear, and all on this machine");
     }
@@ -52,7 +56,10 @@ pub(super) fn health(
     match health {
         Ok(ServingStatus::Serving) => {
             let took = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-            Finding::ok(subject, &format!("serving, answers in {}", units::micros(took)))
+            Finding::ok(
+                subject,
+                &format!("serving, answers in {}", units::micros(took)),
+            )
         }
         Ok(ServingStatus::NotServing) => Finding::fail(
             subject,
@@ -82,9 +89,14 @@ pub(super) fn clock(
     // Both were set, so there is a difference.
     let apart = units::seconds_between(Some(&here), Some(there)).unwrap_or_default();
     let uncertain = took.as_secs_f64() / 2.0;
-    let words = format!("its clock is {apart:+.3} s from the one here, give or take {uncertain:.3} s");
+    let words =
+        format!("its clock is {apart:+.3} s from the one here, give or take {uncertain:.3} s");
     if apart.abs() - uncertain > CLOCKS {
-        Finding::warn(subject, &words, "synchronise both with the same time server")
+        Finding::warn(
+            subject,
+            &words,
+            "synchronise both with the same time server",
+        )
     } else {
         Finding::ok(subject, &words)
     }
@@ -93,7 +105,10 @@ pub(super) fn clock(
 /// How a registry's store is.
 pub(super) fn store(subject: &str, store: &StoreDiagnosis) -> Vec<Finding> {
     if store.kind.is_empty() && store.errors.is_empty() {
-        return vec![Finding::skipped(subject, "its store does not tell how it is")];
+        return vec![Finding::skipped(
+            subject,
+            "its store does not tell how it is",
+        )];
     }
     let mut findings: Vec<Finding> = store
         .errors
@@ -143,7 +158,10 @@ pub(super) fn audit(diagnosis: &GetDiagnosisResponse) -> Finding {
 pub(super) fn clusters(clusters: &[(String, String)]) -> Option<Finding> {
     let (_, first) = clusters.first()?;
     if clusters.iter().all(|(_, cluster)| cluster == first) {
-        return Some(Finding::ok("cluster", &format!("all registries are of {first}")));
+        return Some(Finding::ok(
+            "cluster",
+            &format!("all registries are of {first}"),
+        ));
     }
     let each = clusters
         .iter()

@@ -6,7 +6,6 @@ use decant_proto::trainer::v1::JobState;
 use decant_proto::trainer::v1::watch_job_response::News;
 
 use crate::arguments::version;
-use crate::arguments::version::VersionArgument;
 use crate::failure::Failure;
 use crate::output::names;
 
@@ -74,8 +73,7 @@ pub(super) enum Sighting {
 
 /// Reads a target.
 pub(super) fn target(text: &str) -> Result<Target, String> {
-    const EXPECTED: &str =
-        "slot/MODEL[/SLOT], rollout/MODEL[/SLOT], scorers or job/ID is expected";
+    const EXPECTED: &str = "slot/MODEL[/SLOT], rollout/MODEL[/SLOT], scorers or job/ID is expected";
     if text == "scorers" {
         return Ok(Target::Scorers);
     }
@@ -112,10 +110,7 @@ pub(super) fn condition(text: &str) -> Result<Condition, String> {
         None if text == "converged" => Ok(Condition::Converged),
         None if text == "done" => Ok(Condition::Done),
         Some(("generation", value)) => number(value).map(Condition::Generation),
-        Some(("version", value)) => match version::parse(value)? {
-            VersionArgument::Number(number) => Ok(Condition::Version(number)),
-            VersionArgument::Latest => Err("a number from 1 is expected".to_owned()),
-        },
+        Some(("version", value)) => version::number(value).map(Condition::Version),
         Some(("live", value)) => {
             let live = number(value)?;
             usize::try_from(live)
@@ -124,7 +119,8 @@ pub(super) fn condition(text: &str) -> Result<Condition, String> {
         }
         Some(("phase", value)) => phase(value).map(Condition::Phase),
         _ => Err(
-            "converged, generation=N, version=N, phase=PHASE, live=N or done is expected".to_owned(),
+            "converged, generation=N, version=N, phase=PHASE, live=N or done is expected"
+                .to_owned(),
         ),
     }
 }
@@ -152,9 +148,15 @@ const PHASES: [RolloutPhase; 10] = [
 
 fn phase(text: &str) -> Result<Phase, String> {
     let wanted = text.to_ascii_lowercase().replace('_', "-");
-    let found = PHASES.into_iter().map(Phase).find(|phase| phase.name() == wanted);
+    let found = PHASES
+        .into_iter()
+        .map(Phase)
+        .find(|phase| phase.name() == wanted);
     found.ok_or_else(|| {
-        let all: Vec<String> = PHASES.into_iter().map(|phase| Phase(phase).name()).collect();
+        let all: Vec<String> = PHASES
+            .into_iter()
+            .map(|phase| Phase(phase).name())
+            .collect();
         format!("`{text}` is none of {}", all.join(", "))
     })
 }
@@ -214,7 +216,9 @@ impl Target {
     /// What can be waited for, in words.
     fn conditions(&self) -> String {
         match self {
-            Target::Slot(..) => "a slot is waited for with --for=converged, generation=N or version=N",
+            Target::Slot(..) => {
+                "a slot is waited for with --for=converged, generation=N or version=N"
+            }
             Target::Rollout(..) => "a rollout is waited for with --for=phase=PHASE",
             Target::Scorers => "scorers are waited for with --for=live=N",
             Target::Job(_) => "a job is waited for with --for=done",
@@ -230,7 +234,9 @@ impl Wanted {
         let all = status.scorers.len();
         let serve = |generation: u64| {
             let serving = status.scorers.iter();
-            serving.filter(|scorer| scorer.serving >= generation).count()
+            serving
+                .filter(|scorer| scorer.serving >= generation)
+                .count()
         };
         let is_answering = |number: u64| {
             let mut answering = slot.active.iter().filter(|one| one.weight_basis_points > 0);
@@ -255,7 +261,10 @@ impl Wanted {
             names::slot_versions(&slot.active)
         );
         if !slot.pending.is_empty() {
-            words.push_str(&format!(", {} is pending", names::slot_versions(&slot.pending)));
+            words.push_str(&format!(
+                ", {} is pending",
+                names::slot_versions(&slot.pending)
+            ));
         }
         if !status.blocked.is_empty() {
             words.push_str(&format!(", blocked: {}", status.blocked));

@@ -49,7 +49,10 @@ fn a_store_says_what_is_wrong_with_it() {
     };
     assert_eq!(
         store("r", &etcd),
-        [Finding::ok("r", "its store: etcd 3.5.21, revision 42, 4.80 MB")]
+        [Finding::ok(
+            "r",
+            "its store: etcd 3.5.21, revision 42, 4.80 MB"
+        )]
     );
     let full = StoreDiagnosis {
         has_leader: Some(false),
@@ -158,7 +161,10 @@ fn rollouts_that_need_somebody_are_told() {
     };
     let nobody = PausedBy::Unspecified;
     assert_eq!(look(RolloutPhase::Degraded, nobody, &[]), [Level::Fail]);
-    assert_eq!(look(RolloutPhase::Paused, PausedBy::Gate, &[]), [Level::Warn]);
+    assert_eq!(
+        look(RolloutPhase::Paused, PausedBy::Gate, &[]),
+        [Level::Warn]
+    );
     assert_eq!(look(RolloutPhase::Paused, PausedBy::Plan, &[]), [Level::Ok]);
     assert_eq!(
         look(RolloutPhase::Progressing, nobody, &["scorer-1"]),

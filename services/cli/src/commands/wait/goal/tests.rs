@@ -15,7 +15,11 @@ fn goals_are_read_and_written_alike() {
         ("slot/movies/eu", "generation=42", "slot/movies/eu"),
         ("slot/movies", "version=3", "slot/movies/main"),
         ("rollout/movies", "phase=promoted", "rollout/movies/main"),
-        ("rollout/movies/eu", "phase=rolled-back", "rollout/movies/eu"),
+        (
+            "rollout/movies/eu",
+            "phase=rolled-back",
+            "rollout/movies/eu",
+        ),
         ("scorers", "live=3", "scorers"),
         ("job/01J", "done", "job/01J"),
     ] {
@@ -32,12 +36,28 @@ fn goals_are_read_and_written_alike() {
 
 #[test]
 fn what_makes_no_sense_is_refused() {
-    for text in ["", "slot", "slot/", "slot/No Name", "slot/movies/", "job/", "model/movies"] {
+    for text in [
+        "",
+        "slot",
+        "slot/",
+        "slot/No Name",
+        "slot/movies/",
+        "job/",
+        "model/movies",
+    ] {
         assert!(target(text).is_err(), "{text:?}");
     }
     for text in [
-        "", "live", "live=0", "live=-1", "version=latest", "phase=", "phase=done", "generation=0",
-        "converged=1", "state=x",
+        "",
+        "live",
+        "live=0",
+        "live=-1",
+        "version=latest",
+        "phase=",
+        "phase=done",
+        "generation=0",
+        "converged=1",
+        "state=x",
     ] {
         assert!(condition(text).is_err(), "{text:?}");
     }
@@ -118,8 +138,15 @@ fn a_rollout_that_ended_otherwise_is_not_waited_for() {
     use RolloutPhase::{Aborted, Aborting, Degraded, Paused, Progressing, Promoted, RolledBack};
     assert!(is_reached(&look(Promoted, Promoted)));
     assert!(is_reached(&look(Paused, Paused)));
-    for (wanted, phase) in [(Promoted, Progressing), (Promoted, Paused), (Aborted, Aborting)] {
-        assert!(matches!(look(wanted, phase), Sighting::NotYet(_)), "{phase:?}");
+    for (wanted, phase) in [
+        (Promoted, Progressing),
+        (Promoted, Paused),
+        (Aborted, Aborting),
+    ] {
+        assert!(
+            matches!(look(wanted, phase), Sighting::NotYet(_)),
+            "{phase:?}"
+        );
     }
     for (wanted, phase) in [
         (Promoted, Aborted),
