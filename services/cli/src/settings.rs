@@ -70,7 +70,6 @@ pub(crate) struct Settings {
 impl Settings {
     /// Reads the user's contexts, and looks for the one that is meant.
     pub(crate) fn load(global: &Global) -> Result<Self, Failure> {
-        // Without a context in the environment or on the command line, the file says which.
         Self::resolve(global, &Contexts::load()?)
     }
 
