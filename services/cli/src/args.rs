@@ -6,8 +6,11 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::arguments::duration;
 use crate::commands::{
-    admin, audit, key, model, plan, rank, recommend, rollout, score, scorer, slot, train, version,
+    admin, audit, completion, context, generate, key, model, plan, rank, recommend, rollout, score,
+    scorer, slot, train, version, wait,
 };
+use crate::failure::Exit;
+use crate::settings::context_name;
 
 /// Trains, distils, rolls out and asks recommendation models.
 #[derive(Parser)]
@@ -17,10 +20,7 @@ use crate::commands::{
     subcommand_required = true,
     arg_required_else_help = true
 )]
-#[command(
-    after_help = "Exit codes: 0 done, 1 failed, 2 wrong usage or not confirmed, 7 not finished in time, 69 a service cannot \
-                  be reached, 130 interrupted."
-)]
+#[command(after_help = Exit::help())]
 pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) global: Global,
@@ -28,11 +28,22 @@ pub(crate) struct Cli {
     pub(crate) command: Command,
 }
 
-/// Options of every command.
-#[derive(Args)]
+/// Options of every command, as they were given; [`Settings`](crate::settings::Settings) are what follows from them.
+#[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Global options")]
 pub(crate) struct Global {
-    /// Address of the trainer.
+    /// The cluster to talk to, as `decant context list` names it; the one that was chosen with `decant context use` unless
+    /// given.
+    #[arg(
+        long,
+        global = true,
+        value_name = "NAME",
+        env = "DECANT_CONTEXT",
+        hide_env_values = true,
+        value_parser = context_name
+    )]
+    pub(crate) context: Option<String>,
+    /// Address of the trainer; the context's unless given, or http://127.0.0.1:7410.
     #[arg(
         long,
         global = true,
@@ -40,9 +51,9 @@ pub(crate) struct Global {
         env = "DECANT_TRAINER",
         hide_env_values = true
     )]
-    #[arg(default_value = "http://127.0.0.1:7410")]
-    pub(crate) trainer: String,
-    /// Address of the registry; of several replicas, separated by commas.
+    pub(crate) trainer: Option<String>,
+    /// Address of the registry, of several replicas separated by commas; the context's unless given, or
+    /// http://127.0.0.1:7420.
     #[arg(
         long,
         global = true,
@@ -50,9 +61,8 @@ pub(crate) struct Global {
         env = "DECANT_REGISTRY",
         hide_env_values = true
     )]
-    #[arg(default_value = "http://127.0.0.1:7420")]
-    pub(crate) registry: String,
-    /// Address of the scorer.
+    pub(crate) registry: Option<String>,
+    /// Address of the scorer; the context's unless given, or http://127.0.0.1:7430.
     #[arg(
         long,
         global = true,
@@ -60,24 +70,44 @@ pub(crate) struct Global {
         env = "DECANT_SCORER",
         hide_env_values = true
     )]
-    #[arg(default_value = "http://127.0.0.1:7430")]
-    pub(crate) scorer: String,
+    pub(crate) scorer: Option<String>,
     /// How long to wait, such as 500ms, 10s or 2m: for an answer (10s unless given; 10m where everything is looked at, as in
-    /// `admin gc` or `audit verify`), and in `slot set` for the scorers (60s unless given).
+    /// `admin gc` or `audit verify`), and for what is waited for, as in `slot set` or `wait` (60s unless given).
     #[arg(long, global = true, value_name = "DURATION", value_parser = duration::deadline)]
     pub(crate) timeout: Option<Duration>,
-    /// How results are printed; json is stable and complete, for scripts.
-    #[arg(short, long, global = true, value_enum, default_value_t = Format::Table)]
-    pub(crate) output: Format,
+    /// How results are printed: as a table, unless given here or by the context. json and yaml are stable and complete, for
+    /// scripts.
+    #[arg(short, long, global = true, value_enum)]
+    pub(crate) output: Option<Format>,
+    /// Whether words are coloured. NO_COLOR, set to anything, turns colours off where this is not given.
+    #[arg(long, global = true, value_enum, value_name = "WHEN", default_value_t = Color::Auto)]
+    pub(crate) color: Color,
 }
 
 /// How results are printed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {
+    /// For people: what counts most.
+    #[default]
     Table,
+    /// For people: all columns, and digests in full.
+    Wide,
+    /// For scripts.
     Json,
+    /// The same as YAML.
+    Yaml,
     /// Names alone, one a line, such as movies/main or movies/3.
     Name,
+}
+
+/// Whether words are coloured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Color {
+    /// On a terminal, unless NO_COLOR is set.
+    Auto,
+    /// Also into files and pipes.
+    Always,
+    Never,
 }
 
 /// The commands, in the order of a model's life.
@@ -114,6 +144,10 @@ pub(crate) enum Command {
     Scorer(scorer::Command),
     /// See at one glance whether all is well.
     Status,
+    /// Wait until something holds, for scripts.
+    Wait(wait::Arguments),
+    /// Look for what is wrong, or will be, and say what to do about it.
+    Doctor,
     /// See who did what, and check that nobody rewrote it.
     #[command(subcommand)]
     Audit(audit::Command),
@@ -123,6 +157,24 @@ pub(crate) enum Command {
     /// Back up, restore and tidy the cluster.
     #[command(subcommand)]
     Admin(admin::Command),
+    /// Name clusters, and choose the one to talk to.
+    #[command(subcommand)]
+    Context(context::Command),
+    /// Print what makes a shell complete commands and the names of models, versions, slots, scorers and jobs.
+    Completion(completion::Arguments),
+    /// Write manual pages and the command reference.
+    #[command(subcommand, hide = true)]
+    Generate(generate::Command),
+}
+
+impl Command {
+    /// Whether it works without any service, and so must work although the file of contexts is broken.
+    pub(crate) fn is_local(&self) -> bool {
+        matches!(
+            self,
+            Command::Context(_) | Command::Completion(_) | Command::Generate(_) | Command::Key(_)
+        )
+    }
 }
 
 #[cfg(test)]

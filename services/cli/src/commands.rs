@@ -11,9 +11,14 @@ pub(crate) mod rank;
 pub(crate) mod recommend;
 pub(crate) mod scorer;
 pub(crate) mod status;
+pub(crate) mod wait;
+pub(crate) mod doctor;
 pub(crate) mod audit;
 pub(crate) mod key;
 pub(crate) mod admin;
+pub(crate) mod context;
+pub(crate) mod completion;
+pub(crate) mod generate;
 mod confirm;
 
 use std::io::{self, Read as _};
@@ -37,9 +42,14 @@ pub(crate) async fn execute(context: &Context, command: Command) -> Result<Exit,
         Command::Recommend(arguments) => recommend::execute(context, arguments).await,
         Command::Scorer(command) => scorer::execute(context, command).await,
         Command::Status => status::execute(context).await,
+        Command::Wait(arguments) => wait::execute(context, arguments).await,
+        Command::Doctor => doctor::execute(context).await,
         Command::Audit(command) => audit::execute(context, command).await,
         Command::Key(command) => key::execute(context, command),
         Command::Admin(command) => admin::execute(context, command).await,
+        Command::Context(command) => context::execute(context, command),
+        Command::Completion(arguments) => completion::execute(context, &arguments),
+        Command::Generate(command) => generate::execute(context, command),
     }
 }
 

@@ -6,8 +6,9 @@ use crate::args::Global;
 use crate::failure::Failure;
 use crate::output::Output;
 use crate::remote::{Registry, Remote, Scorer, Service, Trainer};
+use crate::settings::Settings;
 
-/// The services at the addresses that the user gave, and the output. Nothing is connected before the first call.
+/// The services at the addresses that hold for this call, and the output. Nothing is connected before the first call.
 pub(crate) struct Context {
     pub(crate) trainer: Trainer,
     pub(crate) registry: Registry,
@@ -15,18 +16,26 @@ pub(crate) struct Context {
     pub(crate) output: Output,
     /// How long the user is ready to wait, if they said so.
     pub(crate) timeout: Option<Duration>,
+    /// What was given, for `decant context show`.
+    pub(crate) global: Global,
 }
 
 impl Context {
-    /// Resolves the global options. Must be called inside a Tokio runtime.
-    pub(crate) fn new(global: &Global, output: Output) -> Result<Self, Failure> {
-        let remote = |service, address: &String| Remote::new(service, address, global.timeout);
+    /// Must be called inside a Tokio runtime.
+    pub(crate) fn new(
+        global: Global,
+        settings: &Settings,
+        output: Output,
+    ) -> Result<Self, Failure> {
+        let timeout = settings.timeout.value;
+        let remote = |service, address: &String| Remote::new(service, address, timeout);
         Ok(Self {
-            trainer: Trainer(remote(Service::Trainer, &global.trainer)?),
-            registry: Registry(remote(Service::Registry, &global.registry)?),
-            scorer: Scorer(remote(Service::Scorer, &global.scorer)?),
+            trainer: Trainer(remote(Service::Trainer, &settings.trainer.value)?),
+            registry: Registry(remote(Service::Registry, &settings.registry.value)?),
+            scorer: Scorer(remote(Service::Scorer, &settings.scorer.value)?),
             output,
-            timeout: global.timeout,
+            timeout,
+            global,
         })
     }
 }

@@ -1,44 +1,17 @@
 //! How a command ends, and what the user is told when it ends badly.
 
+mod exit;
+
 use std::error::Error;
 use std::io;
-use std::process::ExitCode;
 use std::time::Duration;
 
+use decant_proto::status::Reason;
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
+pub(crate) use self::exit::{Exit, TABLE as EXITS};
 use crate::remote::Service;
-
-/// How a command ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Exit {
-    /// What was asked for is done.
-    Ok,
-    /// It is not.
-    Failed,
-    /// The arguments make no sense.
-    Usage,
-    /// What was asked for is under way, and took longer than the user waits.
-    TimedOut,
-    /// A service cannot be reached: `EX_UNAVAILABLE` of sysexits.h.
-    Unavailable,
-    /// The user interrupted; as shells have it, 128 and the number of SIGINT.
-    Interrupted,
-}
-
-impl From<Exit> for ExitCode {
-    fn from(exit: Exit) -> ExitCode {
-        ExitCode::from(match exit {
-            Exit::Ok => 0,
-            Exit::Failed => 1,
-            Exit::Usage => 2,
-            Exit::TimedOut => 7,
-            Exit::Unavailable => 69,
-            Exit::Interrupted => 130,
-        })
-    }
-}
 
 /// Why a command failed: one sentence, and what may help.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,6 +43,30 @@ impl Failure {
         }
     }
 
+    /// Somebody else was faster.
+    pub(crate) fn conflict(what: impl Into<String>) -> Self {
+        Self {
+            exit: Exit::Conflict,
+            ..Self::new(what)
+        }
+    }
+
+    /// What was waited for cannot come any more, since something else came.
+    pub(crate) fn otherwise(what: impl Into<String>) -> Self {
+        Self {
+            exit: Exit::GateFailed,
+            ..Self::new(what)
+        }
+    }
+
+    /// What was named on this side of the wire is not there.
+    pub(crate) fn not_there(what: impl Into<String>) -> Self {
+        Self {
+            exit: Exit::NotFound,
+            ..Self::new(what)
+        }
+    }
+
     /// What was asked for is under way, but not done in the time that the user gave.
     pub(crate) fn unfinished(what: impl Into<String>) -> Self {
         Self {
@@ -78,13 +75,12 @@ impl Failure {
         }
     }
 
-    /// No answer in time: the service may be stuck, or hidden behind something that drops packets. Nobody can tell from
-    /// here, so it counts as unreachable.
+    /// No answer in time: the service may be stuck, or hidden behind something that drops packets.
     pub(crate) fn timed_out(service: Service, address: &str, timeout: Duration) -> Self {
         let seconds = timeout.as_millis() as f64 / 1e3;
         Self {
             code: Some(name(Code::DeadlineExceeded)),
-            exit: Exit::Unavailable,
+            exit: Exit::TimedOut,
             ..Self::new(format!(
                 "the {} at {address} did not answer within {seconds} s",
                 service.name()
@@ -133,6 +129,7 @@ impl Failure {
         };
         let mut failure = Self {
             code: Some(name(status.code())),
+            exit: Exit::of(status.code(), Reason::of(&status)),
             details: violations,
             ..Self::new(what)
         };
@@ -188,9 +185,16 @@ impl Failure {
         self.code == Some(name(Code::NotFound))
     }
 
+    /// Whether the service does not know the call: it is older than this command.
+    pub(crate) fn is_unimplemented(&self) -> bool {
+        self.code == Some(name(Code::Unimplemented))
+    }
+
     /// Whether there was no answer, or one that says to come again.
     pub(crate) fn is_unanswered(&self) -> bool {
-        self.exit == Exit::Unavailable || self.code == Some(name(Code::Unavailable))
+        [Code::Unavailable, Code::DeadlineExceeded]
+            .map(|code| Some(name(code)))
+            .contains(&self.code)
     }
 
     /// What is printed: the reason, the violations one a line, the hint.
@@ -289,17 +293,29 @@ mod tests {
     }
 
     #[test]
-    fn unavailable_from_the_service_itself_is_no_unreachable_service() {
+    fn unavailable_from_the_service_itself_keeps_its_words() {
         let failure = Failure::from_status(
             Service::Scorer,
             "http://x",
             &Status::unavailable("no version is ready"),
         );
-        assert_eq!(failure.exit(), Exit::Failed);
+        assert_eq!(failure.exit(), Exit::Unavailable);
         assert_eq!(
             failure.lines(),
             ["error: no version is ready (UNAVAILABLE)"]
         );
+    }
+
+    #[test]
+    fn another_generation_is_a_conflict_and_other_states_are_not() {
+        let exit =
+            |status: &Status| Failure::from_status(Service::Registry, "http://x", status).exit();
+        assert_eq!(
+            exit(&status::Reason::OtherGeneration.status("it is at 5")),
+            Exit::Conflict
+        );
+        let state = Status::failed_precondition("version 2 is rejected");
+        assert_eq!(exit(&state), Exit::Failed);
     }
 
     #[test]

@@ -3,6 +3,8 @@
 
 mod args;
 mod arguments;
+mod contexts;
+mod settings;
 mod context;
 mod remote;
 mod failure;
@@ -10,6 +12,7 @@ mod commands;
 mod columns;
 mod output;
 mod partial;
+mod complete;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -20,9 +23,15 @@ use crate::args::Cli;
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
 use crate::output::Output;
+use crate::settings::Settings;
 
 /// Runs the command that the arguments (the program's name first) ask for, and says how it ended.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    // A shell that asks what may come next is no call.
+    if let Some(exit) = complete::answer(&arguments) {
+        return exit.into();
+    }
     let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
         Err(usage) => {
@@ -36,8 +45,17 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             };
         }
     };
-    let output = Output::new(cli.global.output);
-    let exit = match execute(cli, output) {
+    let settings = if cli.command.is_local() {
+        Ok(Settings::without_contexts(&cli.global))
+    } else {
+        Settings::load(&cli.global)
+    };
+    let format = match &settings {
+        Ok(settings) => settings.output.value,
+        Err(_) => cli.global.output.unwrap_or_default(),
+    };
+    let output = Output::new(format, cli.global.color);
+    let exit = match settings.and_then(|settings| execute(cli, &settings, output)) {
         Ok(exit) => exit,
         Err(failure) => {
             output.failure(&failure);
@@ -47,14 +65,14 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     exit.into()
 }
 
-fn execute(cli: Cli, output: Output) -> Result<Exit, Failure> {
+fn execute(cli: Cli, settings: &Settings, output: Output) -> Result<Exit, Failure> {
     // One connection and little work: a thread pool would only cost start-up time.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| Failure::new(format!("cannot start: {error}")))?;
     runtime.block_on(async {
-        let context = Context::new(&cli.global, output)?;
+        let context = Context::new(cli.global, settings, output)?;
         Box::pin(commands::execute(&context, cli.command)).await
     })
 }

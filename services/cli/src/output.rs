@@ -11,7 +11,7 @@ use std::io::{self, IsTerminal as _, Write as _};
 
 use serde_json::Value;
 
-use crate::args::Format;
+use crate::args::{Color, Format};
 use crate::failure::Failure;
 use crate::output::table::one_line;
 use crate::output::tone::{Palette, Tone};
@@ -27,19 +27,28 @@ pub(crate) struct Output {
 
 impl Output {
     /// Looks at the terminal and at `NO_COLOR` once.
-    pub(crate) fn new(format: Format) -> Self {
+    pub(crate) fn new(format: Format, color: Color) -> Self {
         let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         let is_dumb = std::env::var_os("TERM").is_none_or(|terminal| terminal == "dumb");
-        let colours = !no_color && !is_dumb;
+        let colours = |is_terminal: bool| match color {
+            Color::Auto => !no_color && !is_dumb && is_terminal,
+            Color::Always => true,
+            Color::Never => false,
+        };
+        let stdout = Palette::new(colours(io::stdout().is_terminal()));
         Self {
             format,
-            stdout: Palette::new(colours && io::stdout().is_terminal()),
-            stderr: Palette::new(colours && io::stderr().is_terminal()),
+            stdout: if format == Format::Wide {
+                stdout.wide()
+            } else {
+                stdout
+            },
+            stderr: Palette::new(colours(io::stderr().is_terminal())),
             redraws: !is_dumb && io::stderr().is_terminal(),
         }
     }
 
-    /// Prints a result that has no name, either as JSON or as a text for people.
+    /// Prints a result that has no name, either as JSON or YAML or as a text for people.
     pub(crate) fn result(
         &self,
         json: impl FnOnce() -> Value,
@@ -47,7 +56,8 @@ impl Output {
     ) -> Result<(), Failure> {
         match self.format {
             Format::Json => self.print(&format!("{:#}\n", json())),
-            Format::Table => self.print(&text(self.stdout)),
+            Format::Yaml => self.print(&yaml(&json())?),
+            Format::Table | Format::Wide => self.print(&text(self.stdout)),
             Format::Name => Err(Failure::usage(
                 "there is nothing here that has a name: use `-o table` or `-o json`",
             )),
@@ -70,7 +80,7 @@ impl Output {
         self.print(&lines.collect::<String>())
     }
 
-    /// Prints one of many results that come one after the other: JSON on one line each.
+    /// Prints one of many results that come one after the other: JSON on one line each, YAML as a document each.
     pub(crate) fn item(
         &self,
         name: &str,
@@ -79,7 +89,8 @@ impl Output {
     ) -> Result<(), Failure> {
         match self.format {
             Format::Json => self.print(&format!("{}\n", json())),
-            Format::Table => self.print(&text(self.stdout)),
+            Format::Yaml => self.print(&format!("---\n{}", yaml(&json())?)),
+            Format::Table | Format::Wide => self.print(&text(self.stdout)),
             Format::Name => self.print(&format!("{}\n", one_line(name))),
         }
     }
@@ -97,9 +108,14 @@ impl Output {
         self.talk(&format!("{text}\n"));
     }
 
+    /// Prints a text as it is, whatever the format: a script or a page that has only one.
+    pub(crate) fn verbatim(&self, text: &str) -> Result<(), Failure> {
+        self.print(text)
+    }
+
     /// Tells what to do next; scripts, which read JSON, have no use for it.
     pub(crate) fn advise(&self, text: &str) {
-        if self.format == Format::Table {
+        if matches!(self.format, Format::Table | Format::Wide) {
             self.note(text);
         }
     }
@@ -136,5 +152,47 @@ impl Output {
         let _ = stderr
             .write_all(text.as_bytes())
             .and_then(|()| stderr.flush());
+    }
+}
+
+/// The value as YAML, without the styles that fold long texts over several lines.
+fn yaml(value: &Value) -> Result<String, Failure> {
+    let options = serde_saphyr::ser_options! { prefer_block_scalars: false };
+    let mut text = serde_saphyr::to_string_with_options(value, options)
+        .map_err(|error| Failure::new(format!("cannot write the answer as YAML: {error}")))?;
+    if !text.ends_with('\n') {
+        text.push('\n');
+    }
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn yaml_is_golden() {
+        let value = json!({
+            "active": [{ "version": 2, "weight": 0.5 }],
+            "converged": true,
+            "error": null,
+            "model": "movies",
+            "pending": [],
+        });
+        assert_eq!(
+            yaml(&value).unwrap(),
+            "active:\n- version: 2\n  weight: 0.5\nconverged: true\nerror: null\nmodel: movies\npending: []\n"
+        );
+    }
+
+    #[test]
+    fn texts_that_look_like_something_else_stay_texts() {
+        let quoted = yaml(&json!({ "a": "true", "b": "1", "c": "", "d": "null" })).unwrap();
+        for line in quoted.lines() {
+            let value = line.split_once(": ").unwrap().1;
+            assert!(value.starts_with(['"', '\'']), "{quoted}");
+        }
     }
 }

@@ -145,6 +145,13 @@ impl Remote {
         addresses.join(",")
     }
 
+    /// The same service at each of its addresses alone, with so much time for a call unless the user said otherwise.
+    pub(crate) fn alone(&self, patience: Duration) -> Result<Vec<Self>, Failure> {
+        let allowed = self.allowed.or(Some(patience));
+        let one = |replica: &Replica| Self::new(self.service, &replica.address, allowed);
+        self.replicas.iter().map(one).collect()
+    }
+
     /// Asks for the health of the server as a whole.
     pub(crate) async fn health(&self) -> Result<ServingStatus, Failure> {
         let answer = self

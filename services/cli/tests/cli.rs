@@ -40,5 +40,17 @@ mod keys;
 mod admin;
 #[path = "cli/health.rs"]
 mod health;
+#[path = "cli/waiting.rs"]
+mod waiting;
+#[path = "cli/doctor.rs"]
+mod doctor;
+#[path = "cli/contexts.rs"]
+mod contexts;
+#[path = "cli/completion.rs"]
+mod completion;
+#[path = "cli/generate.rs"]
+mod generate;
+#[path = "cli/formats.rs"]
+mod formats;
 #[path = "cli/errors.rs"]
 mod errors;

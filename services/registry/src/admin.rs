@@ -1,6 +1,7 @@
 //! The care of a cluster: what stands in its way, garbage, backups, and a store that was put back.
 
 mod backup;
+mod diagnosis;
 mod garbage;
 mod rebuild;
 

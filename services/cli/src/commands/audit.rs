@@ -53,6 +53,8 @@ fn table(entries: &[AuditEntry], palette: Palette) -> String {
         "ACTION",
         "SUBJECT",
         "REASON",
+        "+REQUEST",
+        "+HASH",
     ]);
     for entry in entries {
         table.row([
@@ -62,6 +64,8 @@ fn table(entries: &[AuditEntry], palette: Palette) -> String {
             Cell::from(&entry.action),
             Cell::from(&entry.subject),
             Cell::from(&entry.reason),
+            Cell::from(&entry.request_id),
+            Cell::from(&entry.hash),
         ]);
     }
     table.render(palette)

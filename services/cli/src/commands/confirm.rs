@@ -32,7 +32,7 @@ impl Confirmation {
             .map_err(|error| Failure::new(format!("cannot ask for a confirmation: {error}")))?;
         match answer.trim().to_ascii_lowercase().as_str() {
             "y" | "yes" => Ok(()),
-            _ => Err(Failure::new("not confirmed; nothing was done")),
+            _ => Err(Failure::usage("not confirmed; nothing was done")),
         }
     }
 }

@@ -41,7 +41,7 @@ async fn list(context: &Context) -> Result<Exit, Failure> {
 }
 
 fn live(scorers: &[Scorer], palette: Palette) -> String {
-    let mut table = Table::new(["NAME", "ZONE", "ADDRESS", "STARTED (UTC)", "BUILD"]);
+    let mut table = Table::new(["NAME", "ZONE", "ADDRESS", "STARTED (UTC)", "BUILD", "+BOOT"]);
     for scorer in scorers {
         table.row([
             Cell::from(&scorer.name),
@@ -49,6 +49,7 @@ fn live(scorers: &[Scorer], palette: Palette) -> String {
             Cell::from(&scorer.address),
             Cell::from(units::time(scorer.start_time.as_ref())),
             Cell::from(&scorer.build),
+            Cell::from(&scorer.boot_id),
         ]);
     }
     table.render(palette)
@@ -101,7 +102,7 @@ fn table(servables: &[Servable], palette: Palette) -> String {
             Cell::from(&by.model),
             Cell::from(&by.slot),
             Cell::from(names::version(by.version)),
-            Cell::from(names::digest(&by.digest)),
+            names::digest_cell(&by.digest, palette),
             Cell::from(names::arm(by.arm)),
             Cell::from(by.generation.to_string()),
             names::servable_state_cell(servable),

@@ -133,7 +133,7 @@ fn render(slot: &Slot, palette: Palette) -> String {
             Cell::from(names::version(version.version)),
             Cell::from(names::arm(version.arm)),
             Cell::from(names::weight_share(version.weight_basis_points)),
-            Cell::from(names::digest(&version.digest)),
+            names::digest_cell(&version.digest, palette),
         ]);
     }
     format!("{}\n{}", facts.render(palette), table.render(palette))

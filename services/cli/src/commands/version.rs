@@ -12,6 +12,7 @@ use decant_proto::registry::v1::{RetireVersionRequest, Version};
 
 use crate::arguments::request::RequestArguments;
 use crate::arguments::version::{VersionArgument, parse};
+use crate::commands::confirm::Confirmation;
 use crate::commands::{limit, note_more};
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
@@ -74,6 +75,8 @@ pub(crate) struct RetireArguments {
     reason: String,
     #[command(flatten)]
     request: RequestArguments,
+    #[command(flatten)]
+    confirmation: Confirmation,
 }
 
 /// Reads the number of one certain version.
@@ -115,6 +118,11 @@ async fn list(context: &Context, model: &ModelName, limit: usize) -> Result<Exit
 }
 
 async fn retire(context: &Context, arguments: RetireArguments) -> Result<Exit, Failure> {
+    arguments.confirmation.ask(&format!(
+        "{} {} will be taken out of use, and cannot be taken back into it.",
+        arguments.model,
+        names::version(arguments.version)
+    ))?;
     let stamp = arguments.request.stamp();
     let request = RetireVersionRequest {
         model: arguments.model.into(),
@@ -148,6 +156,8 @@ fn table(versions: &[Version], palette: Palette) -> String {
         "DIGEST",
         ">SIZE",
         "CREATED (UTC)",
+        "+SINCE (UTC)",
+        "+REASON",
     ]);
     for version in versions {
         let passed = version
@@ -160,9 +170,11 @@ fn table(versions: &[Version], palette: Palette) -> String {
             names::version_state_cell(version.state),
             Cell::from(format!("{passed}/{}", version.gate_results.len())),
             Cell::from(names::signer(&version.signature)),
-            Cell::from(names::digest(&version.digest)),
+            names::digest_cell(&version.digest, palette),
             Cell::from(units::bytes(version.size_bytes)),
             Cell::from(units::time(version.create_time.as_ref())),
+            Cell::from(units::time(version.state_time.as_ref())),
+            Cell::from(&version.state_reason),
         ]);
     }
     table.render(palette)

@@ -13,7 +13,7 @@ use decant_proto::scorer::v1::{Servable, ServableState, ServedBy};
 use decant_proto::trainer::v1::JobState;
 
 use crate::output::table::Cell;
-use crate::output::tone::Tone;
+use crate::output::tone::{Palette, Tone};
 
 /// A job's state, such as `RUNNING`.
 pub(crate) fn job_state(raw: i32) -> String {
@@ -101,6 +101,15 @@ pub(crate) fn servable_state_cell(servable: &Servable) -> Cell {
 pub(crate) fn digest(text: &str) -> String {
     text.parse::<decant_model::Digest>()
         .map_or_else(|_| text.to_owned(), |digest| digest.short())
+}
+
+/// A digest in a table: in full where all is shown.
+pub(crate) fn digest_cell(text: &str, palette: Palette) -> Cell {
+    if palette.is_wide() {
+        Cell::from(text)
+    } else {
+        Cell::from(digest(text))
+    }
 }
 
 /// A version's number, such as `v3`.
@@ -198,5 +207,8 @@ mod tests {
         let text = decant_model::Digest::of(b"abc").to_string();
         assert_eq!(digest(&text), "ba7816bf8f01");
         assert_eq!(digest("?"), "?");
+        let palette = Palette::new(false);
+        assert_eq!(digest_cell(&text, palette), Cell::from("ba7816bf8f01"));
+        assert_eq!(digest_cell(&text, palette.wide()), Cell::from(&text));
     }
 }

@@ -49,23 +49,46 @@ pub(crate) fn one_line(text: &str) -> String {
         .collect()
 }
 
+/// A column.
+struct Column {
+    heading: String,
+    align: Align,
+    /// Shown only where all is.
+    is_extra: bool,
+}
+
+impl Column {
+    fn new(text: &str) -> Self {
+        let (text, is_extra) = match text.strip_prefix('+') {
+            Some(text) => (text, true),
+            None => (text, false),
+        };
+        let (text, align) = match text.strip_prefix('>') {
+            Some(text) => (text, Align::Right),
+            None => (text, Align::Left),
+        };
+        Self {
+            heading: one_line(text),
+            align,
+            is_extra,
+        }
+    }
+}
+
 /// Rows of cells under headings. An empty cell shows as `-`, so that columns can be counted.
 pub(crate) struct Table {
-    headings: Vec<(String, Align)>,
+    columns: Vec<Column>,
     rows: Vec<Vec<Cell>>,
     /// A column that gives way so that lines have at most this width.
     fit: Option<(usize, usize)>,
 }
 
 impl Table {
-    /// A table with these headings; a heading that begins with `>` aligns its column to the right.
+    /// A table with these headings; one that begins with `>` aligns its column to the right, and one that begins with `+`
+    /// is of a column that is shown only where all columns are.
     pub(crate) fn new<'a>(headings: impl IntoIterator<Item = &'a str>) -> Self {
-        let heading = |text: &str| match text.strip_prefix('>') {
-            Some(text) => (one_line(text), Align::Right),
-            None => (one_line(text), Align::Left),
-        };
         Self {
-            headings: headings.into_iter().map(heading).collect(),
+            columns: headings.into_iter().map(Column::new).collect(),
             rows: Vec::new(),
             fit: None,
         }
@@ -81,7 +104,7 @@ impl Table {
     /// Adds a row. Cells that are missing are empty; cells without a heading are dropped.
     pub(crate) fn row(&mut self, cells: impl IntoIterator<Item = Cell>) {
         let mut cells: Vec<Cell> = cells.into_iter().collect();
-        cells.resize(self.headings.len(), Cell::from(""));
+        cells.resize(self.columns.len(), Cell::from(""));
         for cell in cells.iter_mut().filter(|cell| cell.text.is_empty()) {
             *cell = Cell::from("-");
         }
@@ -95,41 +118,58 @@ impl Table {
 
     /// The table as text, without spaces at the ends of lines.
     pub(crate) fn render(&self, palette: Palette) -> String {
-        let mut widths: Vec<usize> = self.headings.iter().map(|(text, _)| width(text)).collect();
-        for row in &self.rows {
-            for (widest, cell) in widths.iter_mut().zip(row) {
-                *widest = (*widest).max(width(&cell.text));
-            }
-        }
-        if let Some((column, limit)) = self.fit
-            && let Some(&natural) = widths.get(column)
-        {
-            let total = widths.iter().sum::<usize>() + GAP.len() * (widths.len() - 1);
-            widths[column] = natural
-                .saturating_sub(total.saturating_sub(limit))
-                .max(natural.min(8));
-        }
-        let mut text = String::new();
         let headings: Vec<Cell> = self
-            .headings
+            .columns
             .iter()
-            .map(|(text, _)| Cell::new(text, Tone::Heading))
+            .map(|column| Cell::new(&column.heading, Tone::Heading))
             .collect();
-        for row in std::iter::once(&headings).chain(&self.rows) {
+        let rows: Vec<&Vec<Cell>> = std::iter::once(&headings).chain(&self.rows).collect();
+        let widths = self.widths(&rows, palette);
+        let mut text = String::new();
+        for row in rows {
             text.push_str(&self.line(row, &widths, palette));
             text.push('\n');
         }
         text
     }
 
-    fn line(&self, cells: &[Cell], widths: &[usize], palette: Palette) -> String {
+    /// How wide each column is; `None` for one that is not shown.
+    fn widths(&self, rows: &[&Vec<Cell>], palette: Palette) -> Vec<Option<usize>> {
+        let widest = |place: usize| {
+            let texts = rows.iter().filter_map(|row| row.get(place));
+            texts.map(|cell| width(&cell.text)).max().unwrap_or(0)
+        };
+        let mut widths: Vec<Option<usize>> = self
+            .columns
+            .iter()
+            .enumerate()
+            .map(|(place, column)| (!column.is_extra || palette.is_wide()).then(|| widest(place)))
+            .collect();
+        let shown: Vec<usize> = widths.iter().copied().flatten().collect();
+        if let Some((column, limit)) = self.fit
+            && !palette.is_wide()
+            && let Some(Some(natural)) = widths.get(column).copied()
+        {
+            let total = shown.iter().sum::<usize>() + GAP.len() * shown.len().saturating_sub(1);
+            let fitting = natural
+                .saturating_sub(total.saturating_sub(limit))
+                .max(natural.min(8));
+            widths[column] = Some(fitting);
+        }
+        widths
+    }
+
+    fn line(&self, cells: &[Cell], widths: &[Option<usize>], palette: Palette) -> String {
         let mut line = String::new();
         // Spaces are held back until something follows them.
         let mut owed = 0;
-        for (column, cell) in cells.iter().enumerate() {
-            let text = shorten(&cell.text, widths[column]);
-            let padding = widths[column] - width(&text);
-            let (before, after) = match self.headings[column].1 {
+        for (place, cell) in cells.iter().enumerate() {
+            let Some(wanted) = widths[place] else {
+                continue;
+            };
+            let text = shorten(&cell.text, wanted);
+            let padding = wanted - width(&text);
+            let (before, after) = match self.columns[place].align {
                 Align::Left => (0, padding),
                 Align::Right => (padding, 0),
             };
@@ -238,6 +278,18 @@ mod tests {
             .render(Palette::new(false));
         assert_eq!(text, "NAME          VALUE  NOTE\na-very-long…      1  x\n");
         assert!(text.lines().all(|line| width(line) <= 25), "{text}");
+    }
+
+    #[test]
+    fn what_is_extra_shows_only_where_all_does() {
+        let mut table = Table::new(["NAME", "+>BYTES", "NOTE"]).fit(0, 10);
+        table.row(["a-long-name", "7", "x"].map(Cell::from));
+        let narrow = Palette::new(false);
+        assert_eq!(table.render(narrow), "NAME      NOTE\na-long-…  x\n");
+        assert_eq!(
+            table.render(narrow.wide()),
+            "NAME         BYTES  NOTE\na-long-name      7  x\n"
+        );
     }
 
     #[test]

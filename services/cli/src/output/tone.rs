@@ -10,16 +10,31 @@ pub(crate) enum Tone {
     Bad,
 }
 
-/// Paints, or does not.
+/// Paints, or does not; and shows what counts most, or all there is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Palette {
     colours: bool,
+    wide: bool,
 }
 
 impl Palette {
     /// A palette with or without colours.
     pub(crate) fn new(colours: bool) -> Self {
-        Self { colours }
+        Self {
+            colours,
+            wide: false,
+        }
+    }
+
+    /// The same, for whoever wants to see all columns and nothing cut.
+    #[must_use]
+    pub(crate) fn wide(self) -> Self {
+        Self { wide: true, ..self }
+    }
+
+    /// Whether all columns are shown and nothing is cut.
+    pub(crate) fn is_wide(self) -> bool {
+        self.wide
     }
 
     /// The text in its colour.

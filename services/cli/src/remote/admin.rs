@@ -4,8 +4,9 @@ use decant_proto::admin::v1::admin_service_client::AdminServiceClient;
 use decant_proto::admin::v1::{
     AdoptStoreRequest, AdoptStoreResponse, AuditEntry, CollectGarbageRequest,
     CollectGarbageResponse, ExportMetadataRequest, ExportMetadataResponse, GetClusterRequest,
-    GetClusterResponse, ImportMetadataRequest, ListAuditRequest, RebuildMetadataRequest,
-    RebuildMetadataResponse, VerifyAuditRequest, VerifyAuditResponse,
+    GetClusterResponse, GetDiagnosisRequest, GetDiagnosisResponse, ImportMetadataRequest,
+    ListAuditRequest, RebuildMetadataRequest, RebuildMetadataResponse, VerifyAuditRequest,
+    VerifyAuditResponse,
 };
 
 use super::attempts::Repeat;
@@ -21,6 +22,21 @@ impl Registry {
                 GetClusterRequest {},
                 async |channel, request| {
                     AdminServiceClient::new(channel).get_cluster(request).await
+                },
+            )
+            .await
+    }
+
+    /// The registry and its store, for whoever looks for what is wrong.
+    pub(crate) async fn get_diagnosis(&self) -> Result<GetDiagnosisResponse, Failure> {
+        self.0
+            .ask(
+                Repeat::Freely,
+                GetDiagnosisRequest {},
+                async |channel, request| {
+                    AdminServiceClient::new(channel)
+                        .get_diagnosis(request)
+                        .await
                 },
             )
             .await

@@ -18,7 +18,7 @@ async fn a_service_that_is_not_there_has_its_own_exit_code_and_a_hint() {
         "http://127.0.0.1:1",
     ]))
     .await;
-    assert_eq!((ran.code, ran.stdout.as_str()), (Some(69), ""));
+    assert_eq!((ran.code, ran.stdout.as_str()), (Some(8), ""));
     assert_eq!(
         ran.stderr,
         "error: the trainer at http://127.0.0.1:1 cannot be reached: Connection refused (os error 111) (UNAVAILABLE)\n\
@@ -53,7 +53,7 @@ async fn a_service_that_does_not_answer_is_given_up() {
             "error: the registry at {address} did not answer within 0.3 s (DEADLINE_EXCEEDED)\n\
              hint: a change that was asked for may still be made; --timeout waits longer\n"
         );
-        assert_eq!((ran.code, ran.stderr), (Some(69), error));
+        assert_eq!((ran.code, ran.stderr), (Some(7), error));
     }
 }
 
@@ -74,20 +74,39 @@ async fn violations_stand_one_a_line() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn errors_of_services_keep_their_words_and_codes() {
-    for (refusal, error) in [
+    for (code, refusal, error) in [
         (
+            3,
             Status::not_found("there is no model `movies`"),
             "error: there is no model `movies` (NOT_FOUND)\n",
         ),
         (
+            1,
             Status::internal("two\nlines \u{1b}[2J"),
             "error: two lines  [2J (INTERNAL)\n",
         ),
         (
+            8,
             Status::unavailable("no version is ready"),
             "error: no version is ready (UNAVAILABLE)\n",
         ),
         (
+            4,
+            Status::permission_denied("ada may not read models"),
+            "error: ada may not read models (PERMISSION_DENIED)\n",
+        ),
+        (
+            6,
+            status::Reason::OtherGeneration.status("slot movies/main is at generation 5, not 3"),
+            "error: slot movies/main is at generation 5, not 3 (FAILED_PRECONDITION)\n",
+        ),
+        (
+            6,
+            Status::already_exists("model `movies` exists already with other gates"),
+            "error: model `movies` exists already with other gates (ALREADY_EXISTS)\n",
+        ),
+        (
+            8,
             status::busy("the queue is full", Duration::from_millis(500)),
             "error: the queue is full (RESOURCE_EXHAUSTED)\nhint: try again in 0.5 s\n",
         ),
@@ -98,7 +117,7 @@ async fn errors_of_services_keep_their_words_and_codes() {
             .await;
         assert_eq!(
             (ran.code, ran.stdout.as_str(), ran.stderr.as_str()),
-            (Some(1), "", error)
+            (Some(code), "", error)
         );
     }
 }
@@ -141,7 +160,14 @@ async fn wrong_usage_exits_2() {
         &["score", "movies"],
         &["recommend", "movies", "--query", "a=1", "--top", "0"],
         &["status", "--trainer", "ftp://elsewhere"],
-        &["status", "-o", "yaml"],
+        &["status", "-o", "xml"],
+        &["status", "--color", "sometimes"],
+        &["context", "set", "prod", "registri=http://10.0.0.1:7420"],
+        &["context", "use", "no such"],
+        &["wait", "slot/movies"],
+        &["wait", "slot/movies", "--for=done"],
+        &["wait", "movies", "--for=converged"],
+        &["completion", "tcsh"],
         &[],
     ] {
         let ran = run(decant(arguments)).await;
@@ -172,7 +198,12 @@ async fn help_and_version_go_to_standard_output() {
         "audit",
         "key",
         "admin",
+        "wait",
+        "doctor",
+        "context",
+        "completion",
         "DECANT_TRAINER",
+        "Exit codes:",
     ] {
         assert!(help.stdout.contains(word), "{word}");
     }
@@ -210,4 +241,19 @@ async fn the_environment_names_the_services_and_flags_win() {
     let mut command = decant(&["model", "list", "--registry", &server.url()]);
     command.env("DECANT_REGISTRY", "http://127.0.0.1:1");
     assert_eq!(run(command).await.code, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_exit_codes_are_golden() {
+    let help = run(decant(&["--help"])).await;
+    let (_, codes) = help.stdout.split_once("Exit codes:\n").unwrap();
+    let numbers: Vec<&str> = codes
+        .lines()
+        .filter_map(|line| line.split_whitespace().next())
+        .filter(|word| word.parse::<u8>().is_ok())
+        .collect();
+    assert_eq!(
+        numbers,
+        ["0", "1", "2", "3", "4", "5", "6", "7", "8", "130"]
+    );
 }

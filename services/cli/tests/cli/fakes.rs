@@ -50,6 +50,8 @@ pub(crate) struct Fake {
     /// So many changes of a slot are not answered for, and made only by the one that comes then.
     pub(crate) unanswered: usize,
     pub(crate) cluster: GetClusterResponse,
+    /// The clock is right, whatever this says.
+    pub(crate) diagnosis: GetDiagnosisResponse,
     pub(crate) audit: Vec<AuditEntry>,
     pub(crate) verified: VerifyAuditResponse,
     pub(crate) records: Vec<MetadataRecord>,

@@ -392,7 +392,7 @@ v1       RETIRED      0/0  -             abababababab  12.3 kB  2026-05-01 12:00
 #[tokio::test(flavor = "multi_thread")]
 async fn a_version_is_retired() {
     let server = Server::start(Fake::default()).await;
-    let arguments = "version retire movies v3 --reason broken --request-id ci-7";
+    let arguments = "version retire movies v3 --reason broken --request-id ci-7 --yes";
     let arguments: Vec<&str> = arguments.split(' ').collect();
     assert_eq!(server.table(&arguments).await, "movies v3 is RETIRED\n");
     let expected = RetireVersionRequest {

@@ -81,7 +81,7 @@ async fn an_answer_ends_the_search() {
     .await;
     assert_eq!(
         (ran.code, ran.stderr.as_str()),
-        (Some(1), "error: there is no model `movies` (NOT_FOUND)\n")
+        (Some(3), "error: there is no model `movies` (NOT_FOUND)\n")
     );
 }
 
@@ -93,7 +93,7 @@ async fn what_has_no_request_id_goes_to_one_replica_only() {
     let ran = run(decant(&["admin", "rebuild", "--yes", "--registry", &both])).await;
     assert_eq!(
         (ran.code, ran.stderr.as_str()),
-        (Some(1), "error: draining (UNAVAILABLE)\n")
+        (Some(8), "error: draining (UNAVAILABLE)\n")
     );
     assert!(healthy.fake.asked.lock().unwrap().rebuild.is_none());
 
@@ -108,7 +108,7 @@ async fn what_has_no_request_id_goes_to_one_replica_only() {
 async fn when_none_can_be_reached_each_is_named() {
     let both = format!("{NOBODY},http://127.0.0.1:2");
     let ran = run(decant(&["model", "list", "--registry", &both])).await;
-    assert_eq!(ran.code, Some(69));
+    assert_eq!(ran.code, Some(8));
     assert_eq!(
         ran.stderr,
         "error: the registry at http://127.0.0.1:2 cannot be reached: Connection refused (os error 111) (UNAVAILABLE)\n  \

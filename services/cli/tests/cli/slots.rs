@@ -5,8 +5,8 @@ use decant_proto::rollout::v1::{
     Arm, ObservedState, ObservedVersion, Scorer, ScorerStatus, SetSlotRequest, Slot, SlotStatus,
     SlotVersion,
 };
+use decant_proto::status::Reason;
 use serde_json::json;
-use tonic::Status;
 
 use crate::fakes::{Fake, noon};
 use crate::running::{Server, interrupt_after, interrupt_after_stdout};
@@ -258,7 +258,7 @@ async fn a_change_that_is_never_answered_for_is_given_up() {
     assert_eq!(
         (ran.code, ran.stderr.as_str()),
         (
-            Some(1),
+            Some(8),
             "error: the store did not answer (UNAVAILABLE)\n\
              hint: whether the change was made is not known; the same command with --request-id ci-7 tells, and changes \
              nothing twice\n"
@@ -323,7 +323,7 @@ async fn a_later_change_ends_the_waiting() {
     })
     .await;
     let ran = server.run(&["slot", "set", "movies", "2"]).await;
-    assert_eq!(ran.code, Some(1));
+    assert_eq!(ran.code, Some(6));
     assert!(
         ran.stderr.ends_with(
             "error: movies/main was set again by bob, to generation 5, before every scorer served this change\n\
@@ -497,12 +497,12 @@ scorer-2  eu-1  10.0.0.1:7430  2026-05-01 12:00:00  0.1.0
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lost_race_is_told() {
-    let lost = Status::failed_precondition("slot movies/main is at generation 5, not 3");
+    let lost = Reason::OtherGeneration.status("slot movies/main is at generation 5, not 3");
     let server = Server::start(Fake::refusing(lost)).await;
     let ran = server
         .run(&["slot", "set", "movies", "2", "--expect-generation", "3"])
         .await;
-    assert_eq!(ran.code, Some(1));
+    assert_eq!(ran.code, Some(6));
     assert_eq!(
         ran.stderr,
         "error: slot movies/main is at generation 5, not 3 (FAILED_PRECONDITION)\n"

@@ -17,8 +17,8 @@ use tokio::sync::watch;
 use self::disk::Disk;
 use self::leases::Expiry;
 use crate::{
-    Entry, Key, Lease, LeaseId, Listing, MetaStore, Order, Page, Prefix, Revision, StoreError,
-    StoreIdentity, Txn, Watch,
+    Entry, Key, Lease, LeaseId, Listing, MetaStore, Order, Page, Prefix, Revision, StoreCondition,
+    StoreError, StoreIdentity, Txn, Watch,
 };
 
 /// What can be chosen about an embedded store.
@@ -141,6 +141,13 @@ impl MetaStore for EmbeddedStore {
     async fn identity(&self) -> Result<StoreIdentity, StoreError> {
         let disk = self.disk();
         off_runtime("read the store's identity", move || disk.identity()).await
+    }
+
+    async fn condition(&self) -> Result<StoreCondition, StoreError> {
+        Ok(StoreCondition {
+            kind: "embedded",
+            ..StoreCondition::default()
+        })
     }
 
     async fn grant(&self, ttl: Duration) -> Result<Lease, StoreError> {

@@ -20,7 +20,7 @@ use self::fault::Fault;
 use self::watch::Cancelled;
 use crate::{
     Entry, Key, Lease, LeaseId, Listing, MAX_BYTES, MetaStore, Order, Page, Prefix, Revision,
-    StoreError, StoreIdentity, Txn, Watch, Write,
+    StoreCondition, StoreError, StoreIdentity, Txn, Watch, Write,
 };
 
 /// Entries that are read at once. A listing of more is put together from several answers of one revision.
@@ -294,6 +294,22 @@ impl MetaStore for EtcdStore {
         Ok(StoreIdentity {
             id: header.cluster_id(),
             revision: answer::revision(header.revision()),
+        })
+    }
+
+    async fn condition(&self) -> Result<StoreCondition, StoreError> {
+        let status = self
+            .call("read a member's status", |mut client| async move {
+                client.status().await
+            })
+            .await?;
+        Ok(StoreCondition {
+            kind: "etcd",
+            version: status.version().to_owned(),
+            bytes: u64::try_from(status.db_size()).ok(),
+            // A member that knows of none says 0.
+            has_leader: Some(status.leader() != 0),
+            errors: status.errors().to_vec(),
         })
     }
 

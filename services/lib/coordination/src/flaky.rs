@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 use crate::{
     Changes, EmbeddedStore, Entry, Event, Key, Lease, LeaseId, Listing, MetaStore, Options, Order,
-    Page, Prefix, Revision, StoreError, StoreIdentity, Txn, Watch,
+    Page, Prefix, Revision, StoreCondition, StoreError, StoreIdentity, Txn, Watch,
 };
 
 /// A store that fails when told to.
@@ -87,6 +87,10 @@ impl MetaStore for Flaky {
 
     async fn identity(&self) -> Result<StoreIdentity, StoreError> {
         self.reach()?.identity().await
+    }
+
+    async fn condition(&self) -> Result<StoreCondition, StoreError> {
+        self.reach()?.condition().await
     }
 
     async fn grant(&self, ttl: Duration) -> Result<Lease, StoreError> {

@@ -29,6 +29,6 @@ pub use keys::Keyspace;
 pub use lease::LeaseKeeper;
 pub use store::{
     Changes, Entry, Event, Key, Lease, LeaseId, Listing, MetaStore, Order, Page, Prefix, Revision,
-    StoreIdentity, Watch,
+    StoreCondition, StoreIdentity, Watch,
 };
 pub use txn::{Conflict, Expect, MAX_BYTES, MAX_OPERATIONS, Txn, Write};

@@ -143,6 +143,21 @@ pub struct StoreIdentity {
     pub revision: Revision,
 }
 
+/// How a store is, for people: nothing is decided by it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StoreCondition {
+    /// What kind of store it is; empty when it does not tell.
+    pub kind: &'static str,
+    /// Its own version; empty when it has none.
+    pub version: String,
+    /// How large it is on disk, in bytes.
+    pub bytes: Option<u64>,
+    /// Whether it has a leader, where it needs one.
+    pub has_leader: Option<bool>,
+    /// What is wrong with it.
+    pub errors: Vec<String>,
+}
+
 /// Some entries of a prefix, in the order that was asked for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Page {
@@ -193,6 +208,11 @@ pub trait MetaStore: Send + Sync + 'static {
 
     /// Which store answers, and its revision.
     async fn identity(&self) -> Result<StoreIdentity, StoreError>;
+
+    /// How the store is. One that does not tell says so by an empty kind.
+    async fn condition(&self) -> Result<StoreCondition, StoreError> {
+        Ok(StoreCondition::default())
+    }
 
     /// A new lease, which lives at least so long.
     async fn grant(&self, ttl: Duration) -> Result<Lease, StoreError>;

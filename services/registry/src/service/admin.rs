@@ -8,6 +8,7 @@ use tonic::{Request, Response, Status, Streaming, async_trait};
 
 use super::wire;
 use crate::admin::{Care, Collect, Metadatum};
+use crate::clock::now_millis;
 use crate::error::CallError;
 use crate::ledger::{Ask, audit};
 
@@ -44,6 +45,23 @@ impl AdminService for AdminApi {
             epoch,
             scorers: u32::try_from(overview.scorers).unwrap_or(u32::MAX),
             alarms: overview.alarms,
+        }))
+    }
+
+    async fn get_diagnosis(
+        &self,
+        _request: Request<proto::GetDiagnosisRequest>,
+    ) -> Result<Response<proto::GetDiagnosisResponse>, Status> {
+        let diagnosis = self.care.diagnosis().await?;
+        let (audit_entries, head) = diagnosis.audit;
+        Ok(Response::new(proto::GetDiagnosisResponse {
+            // Read last: whoever compares it with their own clock wants the answer's time.
+            time: wire::timestamp(now_millis()),
+            build: format!("decant {}", env!("CARGO_PKG_VERSION")),
+            cluster: diagnosis.cluster.uuid,
+            store: Some(wire::store(diagnosis.store, diagnosis.revision)),
+            audit_entries,
+            audit_head_hash: wire::hash(head),
         }))
     }
 

@@ -12,7 +12,7 @@ use prost_types::Timestamp;
 
 use crate::error::CallError;
 
-pub(super) use admin::{audit_entry, hash};
+pub(super) use admin::{audit_entry, hash, store};
 pub(super) use registry::{
     cut, gates, lineage_node, model, part, signers, version, version_with_manifest,
 };
@@ -33,7 +33,7 @@ pub(super) fn given_version(number: u64) -> Result<ModelVersion, CallError> {
 }
 
 /// None for a time that no calendar has.
-fn timestamp(millis: u64) -> Option<Timestamp> {
+pub(super) fn timestamp(millis: u64) -> Option<Timestamp> {
     SystemTime::UNIX_EPOCH
         .checked_add(Duration::from_millis(millis))
         .map(Timestamp::from)

@@ -47,6 +47,24 @@ async fn slot(registry: &Registry) -> Slot {
     response.into_inner().slot.unwrap()
 }
 
+#[tokio::test]
+async fn a_registry_says_how_it_and_its_store_are() {
+    let registry = filled().await;
+    let response = registry.admin().get_diagnosis(GetDiagnosisRequest {}).await;
+    let diagnosis = response.unwrap().into_inner();
+    let cluster = registry.cluster().await;
+    assert_eq!(diagnosis.cluster, cluster.uuid);
+    let store = diagnosis.store.unwrap();
+    assert_eq!(store.kind, "embedded");
+    assert!(store.revision > 0 && store.errors.is_empty(), "{store:?}");
+    let log = registry.admin().verify_audit(VerifyAuditRequest {}).await;
+    // The leader may have added some meanwhile.
+    let entries = log.unwrap().into_inner().entries;
+    assert!(diagnosis.audit_entries > 0 && diagnosis.audit_entries <= entries);
+    assert!(diagnosis.audit_head_hash.starts_with("sha256:"));
+    assert!(diagnosis.time.is_some() && !diagnosis.build.is_empty());
+}
+
 async fn export(registry: &Registry) -> Vec<MetadataRecord> {
     let response = registry
         .admin()

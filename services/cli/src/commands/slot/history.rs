@@ -43,6 +43,15 @@ pub(super) async fn show(
     Ok(Exit::Ok)
 }
 
+/// Empty for a change that an operator made.
+fn epoch(epoch: u64) -> String {
+    if epoch == 0 {
+        String::new()
+    } else {
+        epoch.to_string()
+    }
+}
+
 fn table(history: &[Slot], palette: Palette) -> String {
     let mut table = Table::new([
         ">GENERATION",
@@ -52,6 +61,7 @@ fn table(history: &[Slot], palette: Palette) -> String {
         "PREPARED",
         "BY",
         "REASON",
+        "+>EPOCH",
     ]);
     for slot in history {
         table.row([
@@ -62,6 +72,7 @@ fn table(history: &[Slot], palette: Palette) -> String {
             Cell::from(names::slot_versions(&slot.prepare)),
             Cell::from(&slot.issued_by),
             Cell::from(&slot.reason),
+            Cell::from(epoch(slot.epoch)),
         ]);
     }
     table.render(palette)

@@ -229,7 +229,7 @@ pub(super) async fn follow(
                     "" => String::new(),
                     name => format!(" by {name}"),
                 };
-                return Err(Failure::new(format!(
+                return Err(Failure::conflict(format!(
                     "{} was set again{words}, to generation {}, before every scorer served this change",
                     names::slot(by),
                     by.generation

@@ -88,7 +88,7 @@ fn versions(versions: &[PushedVersion], palette: Palette) -> String {
             Cell::from(&version.student),
             Cell::from(&version.model),
             Cell::from(names::version(version.version)),
-            Cell::from(names::digest(&version.digest)),
+            names::digest_cell(&version.digest, palette),
             state,
         ]);
     }

@@ -16,6 +16,17 @@ impl AdminService for Fake {
         self.answer(self.cluster.clone())
     }
 
+    async fn get_diagnosis(
+        &self,
+        _: Request<GetDiagnosisRequest>,
+    ) -> Result<Response<GetDiagnosisResponse>, Status> {
+        let diagnosis = GetDiagnosisResponse {
+            time: Some(std::time::SystemTime::now().into()),
+            ..self.diagnosis.clone()
+        };
+        self.answer(diagnosis)
+    }
+
     async fn list_audit(
         &self,
         request: Request<ListAuditRequest>,

@@ -1,5 +1,6 @@
 //! The audit log.
 
+use decant_coordination::{Revision, StoreCondition};
 use decant_model::Digest;
 use decant_proto::admin::v1 as proto;
 use serde_json::Value;
@@ -21,6 +22,20 @@ pub(in crate::service) fn audit_entry(audited: Audited) -> proto::AuditEntry {
         request_id: record.request_id,
         hash: audited.hash.to_string(),
         previous_hash: hash(record.previous),
+    }
+}
+
+pub(in crate::service) fn store(
+    condition: StoreCondition,
+    revision: Revision,
+) -> proto::StoreDiagnosis {
+    proto::StoreDiagnosis {
+        kind: condition.kind.to_owned(),
+        revision: revision.0,
+        version: condition.version,
+        bytes: condition.bytes,
+        has_leader: condition.has_leader,
+        errors: condition.errors,
     }
 }
 
