@@ -194,6 +194,7 @@ fn served_by(handle: &Handle, scored: &Scored) -> HashMap<String, wire::InferPar
         Arm::Stable => "stable",
         Arm::Canary => "canary",
         Arm::Shadow => "shadow",
+        Arm::Teacher => "teacher",
     };
     let text = |value: String| ParameterChoice::StringParam(value);
     let count = |value: u64| ParameterChoice::Int64Param(i64::try_from(value).unwrap_or(i64::MAX));

@@ -5,8 +5,10 @@ use std::sync::Arc;
 
 use decant_model::{Active, Arm, Generation, ModelVersion};
 
+use super::release::Release;
 use super::{Place, Servable};
 use crate::error::CallError;
+use crate::service::caller::Routing;
 
 /// Which versions are in service, by place. Replaced as a whole, never changed.
 #[derive(Default)]
@@ -20,6 +22,8 @@ pub(crate) struct Table {
 #[derive(Clone, Default)]
 pub(crate) struct Entry {
     handles: Arc<[Handle]>,
+    /// The release under way, if there is one.
+    release: Option<Arc<Release>>,
     /// Why there is none, for callers.
     reason: Arc<str>,
 }
@@ -37,6 +41,8 @@ pub(crate) struct Part {
     pub(crate) place: Place,
     pub(crate) active: Active,
     pub(crate) generation: Generation,
+    /// The release that the version is in, if it is in one.
+    pub(crate) release: Option<Arc<Release>>,
 }
 
 impl Table {
@@ -67,9 +73,10 @@ impl Table {
 }
 
 impl Entry {
-    pub(super) fn ready(handles: Vec<Handle>) -> Self {
+    pub(super) fn ready(handles: Vec<Handle>, release: Option<Arc<Release>>) -> Self {
         Self {
             handles: handles.into(),
+            release,
             reason: "none of its versions is the stable one".into(),
         }
     }
@@ -77,19 +84,39 @@ impl Entry {
     pub(super) fn not_ready(reason: String) -> Self {
         Self {
             handles: Arc::default(),
+            release: None,
             reason: reason.into(),
         }
     }
 
-    /// The version that answers. All traffic is the stable version's as long as slots hold one version each.
+    /// The version that answers a request that is routed like this: the stable one, unless a release gives a share of the
+    /// traffic to another.
     ///
     /// # Errors
     /// Why there is none.
-    pub(crate) fn route(&self) -> Result<&Handle, &str> {
-        self.handles
-            .iter()
-            .find(|handle| handle.part.active.arm == Arm::Stable)
-            .ok_or(&self.reason)
+    pub(crate) fn route(&self, routing: &Routing) -> Result<&Handle, &str> {
+        let split = self.release.as_ref().filter(|release| release.is_split());
+        let routed = match split {
+            Some(release) => release.route(routing).and_then(|at| self.handles.get(at)),
+            None => self.in_arm(Arm::Stable),
+        };
+        routed.ok_or(&self.reason)
+    }
+
+    /// The version that plays a part.
+    pub(crate) fn in_arm(&self, arm: Arm) -> Option<&Handle> {
+        let mut handles = self.handles.iter();
+        handles.find(|handle| handle.part.active.arm == arm)
+    }
+
+    /// The release under way.
+    pub(crate) fn release(&self) -> Option<&Arc<Release>> {
+        self.release.as_ref()
+    }
+
+    /// The generation that answers; none while nothing does.
+    pub(crate) fn generation(&self) -> Option<Generation> {
+        Some(self.handles.first()?.part.generation)
     }
 
     /// The version of this number, whichever part it plays.
@@ -109,7 +136,7 @@ impl Entry {
     }
 
     pub(super) fn is_ready(&self) -> bool {
-        self.route().is_ok()
+        self.in_arm(Arm::Stable).is_some()
     }
 }
 
@@ -127,6 +154,13 @@ impl Handle {
 
     pub(crate) fn part(&self) -> &Part {
         &self.part
+    }
+
+    /// Counts a call that the version did not answer, if it is being released.
+    pub(crate) fn count_failure(&self, error: &CallError) {
+        if let Some(release) = &self.part.release {
+            release.tally().failed(self.part.active.digest, error.code());
+        }
     }
 }
 
@@ -156,6 +190,7 @@ impl Handle {
                 place,
                 active,
                 generation: Generation(1),
+                release: None,
             },
         )
     }

@@ -11,6 +11,7 @@ use decant_model::{Active, Arm, DesiredSlot, Digest, Generation, Prepared};
 use super::handle::{Entry, Handle, Part};
 use super::load::LoadError;
 use super::manager::{Load, Superseded};
+use super::release::Release;
 use super::{LoadTimes, Place, Servable};
 use crate::config::Retry;
 
@@ -206,10 +207,13 @@ impl PlaceState {
             return;
         };
         let resident = |digest: &Digest| self.versions.get(digest)?.servable().cloned();
+        let known = self.applied.as_ref() == Some(desired);
+        let release = (!known).then(|| Release::of(desired).map(Arc::new)).flatten();
         let part = |active: &Active| Part {
             place: place.clone(),
             active: active.clone(),
             generation: desired.generation,
+            release: release.clone(),
         };
         let handles: Option<Vec<Handle>> = desired
             .active
@@ -222,11 +226,11 @@ impl PlaceState {
             }
             return;
         };
-        if self.applied.as_ref() == Some(desired) {
+        if known {
             return;
         }
         self.entry = if !handles.is_empty() {
-            Entry::ready(handles)
+            Entry::ready(handles, release)
         } else if desired.pending.is_some() {
             Entry::not_ready("its first version is being prepared".to_owned())
         } else {

@@ -169,10 +169,8 @@ fn arm(told: wire::ArmEvidence) -> Option<ArmEvidence> {
     for bucket in &told.latency {
         latency.add(bucket.bucket as usize, bucket.count);
     }
-    let mut scores = Scores {
-        moments: moments(told.score),
-        ..Scores::default()
-    };
+    let mut scores = Scores::default();
+    scores.moments = moments(told.score);
     for bin in &told.score_bins {
         scores.add_to_bin(bin.bucket as usize, bin.count);
     }
