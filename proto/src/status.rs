@@ -143,7 +143,7 @@ impl Reason {
     }
 
     fn details(self) -> ErrorDetails {
-        ErrorDetails::with_error_info(self.as_str(), DOMAIN, HashMap::new())
+        ErrorDetails::with_error_info(self.as_str(), DOMAIN, HashMap::<String, String>::new())
     }
 
     /// A status with this reason; a message that finds no room is cut short.

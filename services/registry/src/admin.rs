@@ -8,8 +8,9 @@ mod rebuild;
 use decant_artifact::BundleStore;
 use decant_coordination::Revision;
 use decant_coordination::keys::{
-    ClusterKey, ClusterRecord, LeaderKey, LeaderRecord, ObservedKey, RefusalKey,
+    ClusterKey, ClusterRecord, LeaderKey, LeaderRecord, ObservedKey, RefusalKey, RolloutKey,
 };
+use decant_model::rollout::Phase;
 use serde_json::json;
 
 use crate::admission::Admission;
@@ -88,6 +89,16 @@ impl Care {
             let blocked = SlotStatus::new(desired, fleet, refusal).blocked;
             if !blocked.is_empty() {
                 alarms.push(format!("{}: {blocked}", subject(&key.model, &key.slot)));
+            }
+        }
+        let rollouts = self.records.keyspace.all::<RolloutKey>();
+        for (key, found) in self.records.list::<RolloutKey>(&rollouts).await? {
+            if found.value.rollout.phase == Phase::Degraded {
+                alarms.push(format!(
+                    "{}: rollout {} was aborted, and some scorers have not taken that in for long",
+                    subject(&key.model, &key.slot),
+                    key.rollout
+                ));
             }
         }
         Ok(Overview {

@@ -5,6 +5,7 @@
 mod registry {
     pub(crate) mod fixture;
     pub(crate) mod scorer;
+    pub(crate) mod fleet;
     mod models;
     mod pushes;
     mod refusals;
@@ -12,6 +13,9 @@ mod registry {
     mod slots;
     mod rollouts;
     mod blocked;
+    mod releases;
+    mod steering;
+    mod checks;
     mod ledger;
     mod outages;
     mod replicas;

@@ -2,8 +2,8 @@
 //! between two of them sees how far it came.
 
 use decant_coordination::keys::{
-    AuditHeadKey, DesiredKey, DigestKey, DigestRecord, ModelKey, StateKey, StateRecord, VersionKey,
-    VersionRecord, VersionState,
+    AuditHeadKey, DesiredKey, DigestKey, DigestRecord, ModelKey, RolloutKey, RolloutRecord,
+    StateKey, StateRecord, VersionKey, VersionRecord, VersionState,
 };
 use decant_model::{DesiredSlot, Gate, Manifest, ModelName, ModelVersion};
 use serde_json::json;
@@ -174,6 +174,19 @@ impl Catalog {
                 slot: key.slot.clone(),
             });
         }
+        // A slot's rollout may have yet to put its version there.
+        let prefix = self.records.keyspace.of_model::<RolloutKey>(model);
+        let rollouts = self.records.list::<RolloutKey>(&prefix).await?;
+        if let Some((key, _)) = rollouts
+            .iter()
+            .find(|(_, found)| needs(&found.value, version))
+        {
+            return Err(CallError::Held {
+                model: model.clone(),
+                version,
+                slot: key.slot.clone(),
+            });
+        }
         let next = StateRecord {
             gates: current.state.gates.clone(),
             ..state(VersionState::Retired, Vec::new(), ask.reason.clone())
@@ -208,6 +221,13 @@ fn judged(gates: &[Gate], manifest: &Manifest) -> StateRecord {
         false => VersionState::Rejected,
     };
     state(next, gates, String::new())
+}
+
+/// Whether a rollout that is not over needs a version.
+fn needs(record: &RolloutRecord, version: ModelVersion) -> bool {
+    let versions = [record.candidate, record.stable];
+    let mut versions = versions.into_iter().chain(record.teacher);
+    record.rollout.phase.holds_slot() && versions.any(|needed| needed.version == version)
 }
 
 /// Whether a slot serves a version, or is to have it ready.

@@ -20,6 +20,11 @@ pub(crate) struct Scorer {
 impl Scorer {
     /// A scorer that is there, and says nothing yet.
     pub(crate) async fn join(registry: &Registry, name: &str) -> Self {
+        Self::join_at(registry, name, &format!("{name}:7430")).await
+    }
+
+    /// The same, serving at an address.
+    pub(crate) async fn join_at(registry: &Registry, name: &str, address: &str) -> Self {
         let store = Arc::clone(registry.store());
         let lease = store.grant(Duration::from_secs(60)).await.unwrap().id;
         let scorer = Self {
@@ -31,7 +36,7 @@ impl Scorer {
             scorer: scorer.name.clone(),
         };
         let record = ScorerRecord {
-            address: format!("{name}:7430"),
+            address: address.into(),
             zone: "a".into(),
             boot_id: "boot".into(),
             build: "test".into(),
@@ -65,6 +70,11 @@ impl Scorer {
             frozen: None,
         };
         self.put(&self.observed(), &record).await;
+    }
+
+    /// Says all of this.
+    pub(crate) async fn observe(&self, record: &ObservedRecord) {
+        self.put(&self.observed(), record).await;
     }
 
     /// Says that it takes in nothing new.

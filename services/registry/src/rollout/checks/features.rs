@@ -5,7 +5,7 @@ use std::fmt;
 
 use decant_artifact::{BundleStore, ReadError};
 use decant_features::{Schema, Side, Transform};
-use decant_model::file;
+use decant_model::{BundlePath, file};
 
 use super::{Found, Subject};
 use crate::catalog::Version;
@@ -55,7 +55,7 @@ async fn columns(
     bundles: &BundleStore,
 ) -> Result<Result<Columns, String>, CallError> {
     let path = file::FEATURES
-        .parse()
+        .parse::<BundlePath>()
         .map_err(|_| CallError::Broken("the name of a bundle's file is no path"))?;
     let read = async {
         let bundle = bundles.open(version.record.digest).await?;

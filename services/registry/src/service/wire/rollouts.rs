@@ -21,7 +21,8 @@ pub(in crate::service) fn named_rollout(
     field: &'static str,
     text: &str,
 ) -> Result<Option<RolloutId>, CallError> {
-    let id = Some(text).filter(|text| !text.is_empty()).map(str::parse);
+    let given = Some(text).filter(|text| !text.is_empty());
+    let id = given.map(str::parse::<RolloutId>);
     id.transpose()
         .map_err(|error| CallError::field(field, error))
 }
@@ -31,7 +32,8 @@ pub(in crate::service) fn named_plan(
     field: &'static str,
     text: &str,
 ) -> Result<Option<SlotName>, CallError> {
-    let name = Some(text).filter(|text| !text.is_empty()).map(str::parse);
+    let given = Some(text).filter(|text| !text.is_empty());
+    let name = given.map(str::parse::<SlotName>);
     name.transpose().map_err(CallError::name(field))
 }
 
