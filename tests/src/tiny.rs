@@ -313,8 +313,8 @@ fn schema() -> Schema {
             "age",
             Role::User,
             Transform::Standard {
-                mean: MEAN_AGE,
-                deviation: AGE_DEVIATION,
+                mean: MEAN_AGE.into(),
+                deviation: AGE_DEVIATION.into(),
             },
         ),
         feature(

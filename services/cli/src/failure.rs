@@ -129,7 +129,7 @@ impl Failure {
         };
         let mut failure = Self {
             code: Some(name(status.code())),
-            exit: Exit::of(status.code(), Reason::of(&status)),
+            exit: Exit::of(status.code(), Reason::of(status)),
             details: violations,
             ..Self::new(what)
         };

@@ -16,6 +16,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tonic::service::Routes;
 use tonic_health::server::HealthReporter;
 
+use crate::compare::Comparer;
 use crate::config::Config;
 use crate::health::Health;
 use crate::membership::{Identity, Membership, keep_lease};
@@ -106,7 +107,15 @@ impl App {
             remembered.map(|snapshot| (snapshot.seen, snapshot.slots)),
         );
         let (max_request_bytes, lease_ttl) = (config.max_request_bytes, config.lease_ttl());
-        let service = Service::new(Arc::clone(&manager), pool.clone(), config);
+        let percent = config.compare_cpu_percent;
+        let comparer = Comparer::start(&tasks, Arc::clone(&manager), pool.clone(), percent);
+        let service = Service::new(
+            Arc::clone(&manager),
+            pool.clone(),
+            comparer,
+            config,
+            identity.boot_id(),
+        );
 
         let (readiness, stop) = (manager.readiness(), tasks.stop_token());
         let reported = Arc::clone(&health);

@@ -46,6 +46,9 @@ pub struct Config {
     pub batch_rows: usize,
     /// How long a batch is to take, at most, microseconds; larger requests are split, and take turns with others.
     pub batch_micros: u64,
+    /// How much of one core's time, in per cent, may go into having several versions score the same requests while one of
+    /// them is released, so that rollouts see how they agree; 0 means that nothing is compared.
+    pub compare_cpu_percent: u32,
     /// Bytes of memory that all loaded versions together may take; 0 means three quarters of what the machine or its
     /// container has. A version that does not fit, judged by the sizes of its files, is not loaded; one that is kept only
     /// for going back makes room for it.
@@ -121,6 +124,7 @@ impl Default for Config {
             client_rows: 0,
             batch_rows: 4_096,
             batch_micros: 1_000,
+            compare_cpu_percent: 10,
             memory_bytes: 0,
             max_request_bytes: 16 << 20,
             max_connection_age_seconds: 300,

@@ -14,6 +14,7 @@ use prost::Message;
 use tokio::runtime::{Builder, Runtime};
 use tonic::{Code, Request, Response, Status};
 
+use crate::compare::Comparer;
 use crate::config::Config;
 use crate::health::Health;
 use crate::oip::Protocol;
@@ -49,11 +50,16 @@ impl Scorer {
             ..Config::default()
         };
         let (tasks, _) = Tasks::new();
-        let pool = {
+        let manager = Arc::new(Manager::for_tests());
+        let (pool, comparer) = {
             let _on_runtime = runtime.enter();
-            Pool::start(&tasks, config.limits())
+            let pool = Pool::start(&tasks, config.limits());
+            (
+                pool.clone(),
+                Comparer::start(&tasks, Arc::clone(&manager), pool, 0),
+            )
         };
-        let service = Service::new(Arc::new(Manager::for_tests()), pool, config);
+        let service = Service::new(manager, pool, comparer, config, "boot");
         let (reporter, _) = tonic_health::server::health_reporter();
         let protocol = Protocol::new(service.clone(), Arc::new(Health::new(reporter)));
         Self {

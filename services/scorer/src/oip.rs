@@ -43,11 +43,12 @@ use decant_proto::inference::grpc_inference_service_server::GrpcInferenceService
 use futures::Stream;
 use tonic::{Request, Response, Status, Streaming};
 
+pub(crate) use self::infer::columns;
 use self::names::{Asked, Fields};
 use crate::error::CallError;
 use crate::health::Health;
 use crate::servable::Place;
-use crate::service::caller::Caller;
+use crate::service::caller::{Caller, Routing};
 use crate::service::{Service, stream};
 
 /// The protocol's extensions that are served, in Triton's words. Of `model_repository` the changes are refused, as by a
@@ -99,7 +100,10 @@ impl GrpcInferenceService for Protocol {
     ) -> Result<Response<wire::ModelReadyResponse>, Status> {
         let request = request.into_inner();
         let asked = Asked::read(Fields::NAME, &request.name, &request.version)?;
-        let ready = match self.service.pin_at(asked.place, asked.version) {
+        let ready = match self
+            .service
+            .pin_at(asked.place, asked.version, &Routing::default())
+        {
             Err(CallError::Draining) => return Err(CallError::Draining.into()),
             pinned => pinned.is_ok(),
         };
@@ -124,7 +128,9 @@ impl GrpcInferenceService for Protocol {
         let request = request.into_inner();
         let asked = Asked::read(Fields::NAME, &request.name, &request.version)?;
         let versions = self.versions(&asked.place);
-        let handle = self.service.pin_at(asked.place, asked.version)?;
+        let handle = self
+            .service
+            .pin_at(asked.place, asked.version, &Routing::default())?;
         let schema = handle.servable().schema();
         Ok(Response::new(metadata::model(
             request.name,
@@ -152,7 +158,7 @@ impl GrpcInferenceService for Protocol {
         let caller = Caller::read(request.metadata())?;
         let service = self.service.clone();
         let answer = move |message: wire::ModelInferRequest| {
-            let service = service.clone();
+            let (service, caller) = (service.clone(), caller.clone());
             async move {
                 let id = message.id.clone();
                 infer::outcome(id, infer::infer(&service, message, caller).await)
@@ -170,7 +176,9 @@ impl GrpcInferenceService for Protocol {
         let request = request.into_inner();
         let asked = Asked::read(Fields::NAME, &request.name, &request.version)?;
         let versions = self.versions(&asked.place);
-        let handle = self.service.pin_at(asked.place, asked.version)?;
+        let handle = self
+            .service
+            .pin_at(asked.place, asked.version, &Routing::default())?;
         let (schema, max_rows) = (handle.servable().schema(), self.service.config().max_rows);
         let config = metadata::config(request.name, schema, &versions, max_rows);
         Ok(Response::new(wire::ModelConfigResponse {

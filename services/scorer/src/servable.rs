@@ -26,7 +26,7 @@ use std::fmt;
 use decant_model::{ModelName, SlotName};
 use serde::{Deserialize, Serialize};
 
-pub(crate) use handle::{Handle, Table};
+pub(crate) use handle::{Entry, Handle, Table};
 pub(crate) use manager::{Manager, Observed, ObservedPlace, Readiness, State, Status};
 pub(crate) use release::Release;
 pub(crate) use version::{LoadTimes, Servable};

@@ -1,8 +1,9 @@
 //! `decant.scorer.v1.ScorerService`: each call is a request read, a version pinned, a job queued, an answer written.
 //!
-//! Reading order: [`early`] refuses calls under overload before they are read; [`caller`] is what a call says of itself; [`request`] turns messages into work and lists what is wrong
-//! with them; [`stream`] answers the messages of a stream; [`answer`] turns what was found into messages; [`status`] turns
-//! errors into gRPC's. What any protocol needs is `pub(crate)`: [`oip`](crate::oip) is the other one.
+//! Reading order: [`early`] refuses calls under overload before they are read; [`caller`] is what a call says of itself;
+//! [`request`] turns messages into work and lists what is wrong with them; [`stream`] answers the messages of a stream;
+//! [`answer`] turns what was found into messages; [`evidence`] tells what was counted of a release; [`status`] turns errors
+//! into gRPC's. What any protocol needs is `pub(crate)`: [`oip`](crate::oip) is the other one.
 
 mod early;
 pub(crate) mod caller;
@@ -10,6 +11,7 @@ mod deadline;
 pub(crate) mod request;
 pub(crate) mod stream;
 mod answer;
+mod evidence;
 mod status;
 
 use std::pin::Pin;
@@ -24,8 +26,9 @@ use decant_proto::scorer::v1::scorer_service_server::ScorerService;
 use futures::Stream;
 use tonic::{Request, Response, Status, Streaming};
 
-use self::caller::Caller;
+use self::caller::{Caller, Routing};
 pub(crate) use self::early::Early;
+use crate::compare::{Asked, Comparer, Sample};
 use crate::config::Config;
 use crate::error::CallError;
 use crate::scoring::{Call, Pool, Scored, Work};
@@ -36,17 +39,28 @@ use crate::servable::{Handle, Manager, Place};
 pub(crate) struct Service {
     manager: Arc<Manager>,
     pool: Pool,
+    comparer: Comparer,
     draining: Arc<AtomicBool>,
     config: Config,
+    boot_id: Arc<str>,
 }
 
 impl Service {
-    pub(crate) fn new(manager: Arc<Manager>, pool: Pool, config: Config) -> Self {
+    /// A service of the process that drew this boot id.
+    pub(crate) fn new(
+        manager: Arc<Manager>,
+        pool: Pool,
+        comparer: Comparer,
+        config: Config,
+        boot_id: &str,
+    ) -> Self {
         Self {
             manager,
             pool,
+            comparer,
             draining: Arc::default(),
             config,
+            boot_id: boot_id.into(),
         }
     }
 
@@ -68,8 +82,8 @@ impl Service {
     }
 
     /// The version that is to answer.
-    fn pin(&self, model: Option<wire::ModelRef>) -> Result<Handle, CallError> {
-        self.pin_at(request::place(model)?, None)
+    fn pin(&self, model: Option<wire::ModelRef>, routing: &Routing) -> Result<Handle, CallError> {
+        self.pin_at(request::place(model)?, None, routing)
     }
 
     /// The version that is to answer: the one of this number if one is given, in whichever part, and else the one that the
@@ -78,6 +92,7 @@ impl Service {
         &self,
         place: Place,
         version: Option<ModelVersion>,
+        routing: &Routing,
     ) -> Result<Handle, CallError> {
         if self.draining.load(Ordering::Acquire) {
             return Err(CallError::Draining);
@@ -94,7 +109,7 @@ impl Service {
                 };
                 Ok(entry.numbered(version).ok_or_else(unknown)?)
             }
-            _ => entry.route(),
+            _ => entry.route(routing),
         };
         match pinned {
             Ok(handle) => Ok(handle.clone()),
@@ -118,10 +133,39 @@ impl Service {
         let outcome = self.scored(handle, work, rows, caller).await;
         let (statistics, total) = (handle.servable().statistics(), began.elapsed());
         match &outcome {
-            Ok(scored) => statistics.record_success(rows, scored.queue, scored.compute, total),
-            Err(_) => statistics.record_failure(total),
+            Ok(scored) => {
+                statistics.record_success(rows, scored.queue, scored.compute, total);
+                if let Some(release) = &handle.part().release {
+                    let digest = handle.part().active.digest;
+                    release
+                        .tally()
+                        .succeeded(digest, total, scored.answer.first());
+                }
+            }
+            Err(error) => {
+                statistics.record_failure(total);
+                handle.count_failure(error);
+            }
         }
         outcome
+    }
+
+    /// A copy of a request, if its answer is to be compared.
+    pub(crate) fn sample(&self, handle: &Handle, asked: impl FnOnce() -> Asked) -> Option<Sample> {
+        let release = handle.part().release.as_ref()?;
+        release.is_compared().then(|| Sample {
+            asked: asked(),
+            release: Arc::clone(release),
+            place: handle.part().place.clone(),
+            max_rows: self.config.max_rows,
+        })
+    }
+
+    /// Has an answered request compared, when there is time.
+    pub(crate) fn compare(&self, sample: Option<Sample>) {
+        if let Some(sample) = sample {
+            self.comparer.offer(sample);
+        }
     }
 
     /// Has the work done, and waits for it until the deadline.
@@ -153,10 +197,13 @@ impl Service {
         request: wire::ScoreRequest,
         caller: Caller,
     ) -> Result<wire::ScoreResponse, CallError> {
-        let handle = self.pin(request.model)?;
+        let handle = self.pin(request.model, &caller.routing)?;
+        let sample = self.sample(&handle, || Asked::Score(request.columns.clone()));
         let schema = handle.servable().schema();
-        let columns = request::score(request.columns, schema, self.config.max_rows)?;
+        let columns = request::score(request.columns, schema, self.config.max_rows)
+            .inspect_err(|error| handle.count_failure(error))?;
         let scored = self.score_columns(&handle, columns, caller).await?;
+        self.compare(sample);
         answer::score(&handle, scored)
     }
 
@@ -177,9 +224,12 @@ impl Service {
         request: wire::RankRequest,
         caller: Caller,
     ) -> Result<wire::RankResponse, CallError> {
-        let handle = self.pin(request.model.clone())?;
-        let rank = request::rank(request, handle.servable(), self.config.max_rows)?;
+        let handle = self.pin(request.model.clone(), &caller.routing)?;
+        let sample = self.sample(&handle, || Asked::Rank(Box::new(request.clone())));
+        let rank = request::rank(request, handle.servable(), self.config.max_rows)
+            .inspect_err(|error| handle.count_failure(error))?;
         let scored = self.run(&handle, rank.work, rank.rows, caller).await?;
+        self.compare(sample);
         answer::rank(&handle, scored, &rank.ids)
     }
 
@@ -188,10 +238,15 @@ impl Service {
         request: wire::RecommendRequest,
         caller: Caller,
     ) -> Result<wire::RecommendResponse, CallError> {
-        let handle = self.pin(request.model.clone())?;
-        let recommend = request::recommend(request, handle.servable(), self.config.max_rows)?;
-        let scored = self.run(&handle, recommend.work, recommend.rows, caller);
-        answer::recommend(&handle, scored.await?, &recommend.return_columns)
+        let handle = self.pin(request.model.clone(), &caller.routing)?;
+        let sample = self.sample(&handle, || Asked::Recommend(request.query.clone()));
+        let recommend = request::recommend(request, handle.servable(), self.config.max_rows)
+            .inspect_err(|error| handle.count_failure(error))?;
+        let scored = self
+            .run(&handle, recommend.work, recommend.rows, caller)
+            .await?;
+        self.compare(sample);
+        answer::recommend(&handle, scored, &recommend.return_columns)
     }
 }
 
@@ -217,7 +272,7 @@ impl ScorerService for Service {
         let caller = Caller::read(request.metadata())?;
         let service = self.clone();
         let answer = move |message: wire::ScoreStreamRequest| {
-            let service = service.clone();
+            let (service, caller) = (service.clone(), caller.clone());
             async move {
                 let outcome = service
                     .answer_score(message.request.unwrap_or_default(), caller)
@@ -258,5 +313,15 @@ impl ScorerService for Service {
             .map(answer::servable)
             .collect();
         Ok(Response::new(wire::ListServablesResponse { servables }))
+    }
+
+    async fn get_evidence(
+        &self,
+        request: Request<wire::GetEvidenceRequest>,
+    ) -> Result<Response<wire::GetEvidenceResponse>, Status> {
+        let place = request::place(request.into_inner().model)?;
+        let table = self.manager.table();
+        let entry = table.find(&place)?;
+        Ok(Response::new(evidence::told(entry, &self.boot_id)))
     }
 }

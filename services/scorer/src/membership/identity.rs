@@ -53,6 +53,13 @@ impl Identity {
     }
 }
 
+impl Identity {
+    /// The process, drawn anew at each start.
+    pub(crate) fn boot_id(&self) -> &str {
+        &self.record.boot_id
+    }
+}
+
 /// A name of a host and a port, by the rule of names: the same at each start.
 fn derived(host: &str, port: u16) -> String {
     let spelt = |letter: char| match letter.to_ascii_lowercase() {

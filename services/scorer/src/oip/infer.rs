@@ -6,16 +6,19 @@ mod tensor;
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
+use decant_features::{Columns, Schema};
 use decant_model::Arm;
 use decant_proto::inference as wire;
 use tonic::Status;
 use wire::infer_parameter::ParameterChoice;
-use wire::model_infer_request::InferRequestedOutputTensor;
+use wire::model_infer_request::{InferInputTensor, InferRequestedOutputTensor};
 use wire::model_infer_response::InferOutputTensor;
 
 use super::datatype::Datatype;
 use super::names::{Asked, Fields};
 use super::signature::SCORE;
+use crate::compare::Asked as Sampled;
 use crate::error::CallError;
 use crate::scoring::{Priority, Scored};
 use crate::servable::Handle;
@@ -38,7 +41,7 @@ pub(super) async fn infer(
         &request.model_name,
         &request.model_version,
     )?;
-    let handle = service.pin_at(asked.place, asked.version)?;
+    let handle = service.pin_at(asked.place, asked.version, &caller.routing)?;
     let (schema, max_rows) = (handle.servable().schema(), service.config().max_rows);
 
     let mut problems = Problems::new(schema);
@@ -47,8 +50,13 @@ pub(super) async fn infer(
     let priority = priority(&request.parameters, &mut problems);
     check_outputs(&request.outputs, &mut problems);
     let buffers = request.raw_input_contents;
+    let sample = service.sample(&handle, || {
+        Sampled::Infer(request.inputs.clone(), buffers.clone())
+    });
     let columns = inputs::read(request.inputs, buffers, schema, max_rows, &mut problems);
-    let columns = problems.or(columns)?;
+    let columns = problems
+        .or(columns)
+        .inspect_err(|error| handle.count_failure(error))?;
 
     let own_deadline = timeout.and_then(|timeout| began.checked_add(timeout));
     let caller = Caller {
@@ -57,6 +65,7 @@ pub(super) async fn infer(
         ..caller
     };
     let scored = service.score_columns(&handle, columns, caller).await?;
+    service.compare(sample);
     let parameters = served_by(&handle, &scored);
     let version = handle.part().active.version;
     Ok(wire::ModelInferResponse {
@@ -66,6 +75,18 @@ pub(super) async fn infer(
         parameters,
         ..answer(scored.into_scores()?, is_raw)
     })
+}
+
+/// The columns of a request that was read before, by another version.
+pub(crate) fn columns(
+    inputs: Vec<InferInputTensor>,
+    buffers: Vec<Bytes>,
+    schema: &Schema,
+    max_rows: usize,
+) -> Result<Columns, CallError> {
+    let mut problems = Problems::new(schema);
+    let columns = inputs::read(inputs, buffers, schema, max_rows, &mut problems);
+    problems.or(columns)
 }
 
 /// An answer within a stream, in which an error is one of them.

@@ -51,6 +51,30 @@ pub(crate) enum Answer {
     Ranked(Vec<Ranked>),
 }
 
+impl Answer {
+    /// The first row's score, or the best one's; none when nothing was left to rank.
+    pub(crate) fn first(&self) -> Option<f32> {
+        match self {
+            Self::Scores(scores) => scores.first().copied(),
+            Self::Ranked(ranked) => ranked.first().map(|best| best.score),
+        }
+    }
+
+    /// The scores in the order of the rows, of which all so many were wanted.
+    pub(crate) fn into_rows(self, rows: usize) -> Vec<f32> {
+        match self {
+            Self::Scores(scores) => scores,
+            Self::Ranked(ranked) => {
+                let mut scores = vec![0.0; rows];
+                for Ranked { row, score } in ranked {
+                    scores[row] = score;
+                }
+                scores
+            }
+        }
+    }
+}
+
 /// What was found, and at what price.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Scored {

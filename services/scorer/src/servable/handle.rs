@@ -159,7 +159,9 @@ impl Handle {
     /// Counts a call that the version did not answer, if it is being released.
     pub(crate) fn count_failure(&self, error: &CallError) {
         if let Some(release) = &self.part.release {
-            release.tally().failed(self.part.active.digest, error.code());
+            release
+                .tally()
+                .failed(self.part.active.digest, error.code());
         }
     }
 }

@@ -208,7 +208,9 @@ impl PlaceState {
         };
         let resident = |digest: &Digest| self.versions.get(digest)?.servable().cloned();
         let known = self.applied.as_ref() == Some(desired);
-        let release = (!known).then(|| Release::of(desired).map(Arc::new)).flatten();
+        let release = (!known)
+            .then(|| Release::of(desired).map(Arc::new))
+            .flatten();
         let part = |active: &Active| Part {
             place: place.clone(),
             active: active.clone(),

@@ -74,7 +74,8 @@ impl Routing {
             // What does not decode is the same key each time all the same.
             Self::Binary(key) => {
                 let bytes = key.to_bytes();
-                let bytes = bytes.unwrap_or_else(|_| Bytes::copy_from_slice(key.as_encoded_bytes()));
+                let bytes =
+                    bytes.unwrap_or_else(|_| Bytes::copy_from_slice(key.as_encoded_bytes()));
                 split::bucket(salt, &bytes)
             }
         }

@@ -130,7 +130,7 @@ impl Service {
         else {
             return Ok(());
         };
-        let Ok(handle) = self.pin(addressed.model) else {
+        let Ok(handle) = self.pin(addressed.model, &caller.routing) else {
             return Ok(());
         };
         let servable = handle.servable();
@@ -148,7 +148,10 @@ impl Service {
             priority: caller.priority,
             client: caller.client,
         });
-        admitted.inspect_err(|_| servable.statistics().record_failure(Duration::ZERO))
+        admitted.inspect_err(|error| {
+            servable.statistics().record_failure(Duration::ZERO);
+            handle.count_failure(error);
+        })
     }
 }
 

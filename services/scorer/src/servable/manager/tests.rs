@@ -89,7 +89,11 @@ fn failure() -> LoadError {
 /// The version that answers, and its generation.
 fn answering(manager: &Manager) -> Option<(u64, u64)> {
     let table = manager.table();
-    let part = table.get(&place())?.route().ok()?.part();
+    let part = table
+        .get(&place())?
+        .route(&crate::service::caller::Routing::default())
+        .ok()?
+        .part();
     Some((part.active.version.get(), part.generation.0))
 }
 
@@ -241,12 +245,11 @@ fn a_removed_slot_is_unknown_and_an_empty_one_is_not_ready() {
     want(&manager, 1, &[1]);
     load_next(&manager);
     want(&manager, 2, &[]);
-    assert!(
-        manager
-            .table()
-            .get(&place())
-            .is_some_and(|entry| entry.route().is_err())
-    );
+    assert!(manager.table().get(&place()).is_some_and(|entry| {
+        entry
+            .route(&crate::service::caller::Routing::default())
+            .is_err()
+    }));
     manager.aspire(BTreeMap::new());
     assert!(matches!(
         manager.table().find(&place()),
@@ -313,7 +316,7 @@ fn a_pinned_version_outlives_its_time_in_service() {
         .table()
         .get(&place())
         .unwrap()
-        .route()
+        .route(&crate::service::caller::Routing::default())
         .unwrap()
         .clone();
     for generation in 2..=3 {

@@ -8,6 +8,7 @@ use wire::column::Values;
 use wire::scorer_service_server::ScorerService;
 
 use super::*;
+use crate::compare::Comparer;
 use crate::config::Config;
 use crate::scoring::Pool;
 use crate::servable::Manager;
@@ -88,7 +89,9 @@ async fn under_pressure_a_call_is_refused_before_it_is_read() {
     };
     let (tasks, _failures) = Tasks::new();
     let pool = Pool::start(&tasks, config.limits());
-    let service = Service::new(Arc::new(Manager::for_tests()), pool, config);
+    let manager = Arc::new(Manager::for_tests());
+    let comparer = Comparer::start(&tasks, Arc::clone(&manager), pool.clone(), 0);
+    let service = Service::new(manager, pool, comparer, config, "boot");
     let mut early = Early::new(service.clone(), 1 << 20);
     assert_eq!(code(&mut early).await, Code::Internal, "it is read");
 
