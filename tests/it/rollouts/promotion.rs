@@ -22,7 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 fn users(client: usize, number: u64) -> Question {
     let user = (number * STRIDES[client % STRIDES.len()]) % USERS;
     Question {
-        key: (number % 5 > 0).then(|| format!("user-{user}")),
+        key: (!number.is_multiple_of(5)).then(|| format!("user-{user}")),
         old: false,
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use decant_proto::scorer::v1 as wire;
 use tokio::task::JoinSet;
-use tonic::metadata::{Ascii, MetadataValue};
+use tonic::metadata::{Ascii, Binary, MetadataValue};
 use tonic::transport::Channel;
 use tonic::{Code, Request, Response, Status};
 use wire::scorer_service_client::ScorerServiceClient;
@@ -26,6 +26,8 @@ const LONGEST: Duration = Duration::from_secs(3600);
 const LARGEST_ANSWER: usize = 64 << 20;
 /// Says how much a request matters.
 const PRIORITY: &str = "decant-priority";
+/// Says which requests belong together.
+const ROUTING_KEY: &str = "decant-routing-key-bin";
 /// Says who asks.
 const CLIENT: &str = "decant-client";
 
@@ -60,10 +62,11 @@ impl Priority {
 }
 
 /// What can be said for each call.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Options {
     pub(crate) deadline: Duration,
     pub(crate) priority: Priority,
+    pub(crate) routing_key: Option<MetadataValue<Binary>>,
 }
 
 /// What all clones share.
@@ -101,6 +104,15 @@ impl Scorers {
     pub fn with_priority(&self, priority: Priority) -> Self {
         let mut changed = self.clone();
         changed.options.priority = priority;
+        changed
+    }
+
+    /// The same scorers, asked for one of those who are to see the same version all the time, such as a user by its id: while
+    /// a release splits the traffic, all requests of one key are answered by the same version. At most 1 KiB.
+    #[must_use]
+    pub fn with_routing_key(&self, key: impl AsRef<[u8]>) -> Self {
+        let mut changed = self.clone();
+        changed.options.routing_key = Some(MetadataValue::from_bytes(key.as_ref()));
         changed
     }
 
@@ -170,6 +182,9 @@ impl Scorers {
         request.set_timeout(left);
         let headers = request.metadata_mut();
         headers.insert(PRIORITY, self.options.priority.header());
+        if let Some(key) = &self.options.routing_key {
+            headers.insert_bin(ROUTING_KEY, key.clone());
+        }
         if let Some(client) = &self.shared.client {
             headers.insert(CLIENT, client.clone());
         }

@@ -76,9 +76,16 @@ async fn scorers_are_told_who_asks_and_how_much_it_matters() {
         .with_priority(Priority::Critical)
         .with_deadline(Duration::from_secs(5));
     hurried.rank(&page()).await.unwrap();
-    let later = scorers.with_priority(Priority::Sheddable);
+    let later = scorers
+        .with_priority(Priority::Sheddable)
+        .with_routing_key("user 42 é");
     later.rank(&page()).await.unwrap();
     let asked = server.asked();
+    let keys = asked
+        .iter()
+        .map(|asked| asked.headers.get("decant-routing-key-bin"));
+    let keys: Vec<_> = keys.map(|key| key.map(String::as_str)).collect();
+    assert_eq!(keys, [None, None, Some("user 42 é")]);
     let priorities = asked.iter().map(|asked| &asked.headers["decant-priority"]);
     assert!(priorities.eq(["normal", "critical", "sheddable"]));
     assert!(

@@ -166,9 +166,12 @@ fn asked<T>(request: &Request<T>, columns: &[Column], items: usize) -> Asked {
         Some((name.to_owned(), value.to_owned()))
     };
     let names = ["grpc-timeout", "decant-priority", "decant-client"];
+    let key = request.metadata().get_bin("decant-routing-key-bin");
+    let key = key.and_then(|key| String::from_utf8(key.to_bytes().ok()?.to_vec()).ok());
+    let key = key.map(|key| ("decant-routing-key-bin".to_owned(), key));
     Asked {
         at: Instant::now(),
-        headers: names.into_iter().filter_map(header).collect(),
+        headers: names.into_iter().filter_map(header).chain(key).collect(),
         columns: columns.to_vec(),
         items,
     }
@@ -245,6 +248,13 @@ impl ScorerService for Fake {
         _request: Request<ListServablesRequest>,
     ) -> Result<Response<ListServablesResponse>, Status> {
         Err(Status::unimplemented("servables"))
+    }
+
+    async fn get_evidence(
+        &self,
+        _: Request<GetEvidenceRequest>,
+    ) -> Result<Response<GetEvidenceResponse>, Status> {
+        Err(Status::unimplemented("no release"))
     }
 }
 
