@@ -89,6 +89,8 @@ pub enum Arm {
     Canary,
     /// What is compared, and answers nobody.
     Shadow,
+    /// What a version that is released was taught by; it is compared with, and answers nobody.
+    Teacher,
     /// One that this client does not know.
     Unknown,
 }
@@ -99,6 +101,7 @@ impl fmt::Display for Arm {
             Self::Stable => "stable",
             Self::Canary => "canary",
             Self::Shadow => "shadow",
+            Self::Teacher => "teacher",
             Self::Unknown => "unknown",
         })
     }
@@ -204,6 +207,7 @@ fn served_by(served_by: Option<wire::ServedBy>) -> Result<(ServedBy, Times), Str
         WireArm::Stable => Arm::Stable,
         WireArm::Canary => Arm::Canary,
         WireArm::Shadow => Arm::Shadow,
+        WireArm::Teacher => Arm::Teacher,
         WireArm::Unspecified => Arm::Unknown,
     };
     let times = Times {

@@ -202,6 +202,7 @@ impl Builder {
         let options = Options {
             deadline: self.deadline,
             priority: self.priority,
+            routing_key: None,
         };
         Ok(Scorers::new(shared, options))
     }

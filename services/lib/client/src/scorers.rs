@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use decant_proto::scorer::v1 as wire;
 use tokio::task::JoinSet;
-use tonic::metadata::{Ascii, MetadataValue};
+use tonic::metadata::{Ascii, Binary, MetadataValue};
 use tonic::transport::Channel;
 use tonic::{Code, Request, Response, Status};
 use wire::scorer_service_client::ScorerServiceClient;
@@ -28,6 +28,8 @@ const LARGEST_ANSWER: usize = 64 << 20;
 const PRIORITY: &str = "decant-priority";
 /// Says who asks.
 const CLIENT: &str = "decant-client";
+/// Says which requests belong together.
+const ROUTING_KEY: &str = "decant-routing-key-bin";
 
 /// The scorers of one model's slot. Clones share connections and what is known of the scorers; the last one that is
 /// dropped ends the tasks that look after them.
@@ -60,10 +62,11 @@ impl Priority {
 }
 
 /// What can be said for each call.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Options {
     pub(crate) deadline: Duration,
     pub(crate) priority: Priority,
+    pub(crate) routing_key: Option<MetadataValue<Binary>>,
 }
 
 /// What all clones share.
@@ -101,6 +104,16 @@ impl Scorers {
     pub fn with_priority(&self, priority: Priority) -> Self {
         let mut changed = self.clone();
         changed.options.priority = priority;
+        changed
+    }
+
+    /// The same scorers, asked with this routing key, such as the id of the user for whom they are asked: while a slot's
+    /// traffic is split between versions, all requests of one key are answered by the same version, whichever scorer is
+    /// asked. Requests without a key, or with an empty one, are shared out by chance. Scorers refuse keys of more than 1 KiB.
+    #[must_use]
+    pub fn with_routing_key(&self, key: impl AsRef<[u8]>) -> Self {
+        let mut changed = self.clone();
+        changed.options.routing_key = Some(MetadataValue::from_bytes(key.as_ref()));
         changed
     }
 
@@ -172,6 +185,9 @@ impl Scorers {
         headers.insert(PRIORITY, self.options.priority.header());
         if let Some(client) = &self.shared.client {
             headers.insert(CLIENT, client.clone());
+        }
+        if let Some(key) = &self.options.routing_key {
+            headers.insert_bin(ROUTING_KEY, key.clone());
         }
         request
     }

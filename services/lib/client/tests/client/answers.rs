@@ -103,6 +103,24 @@ async fn scorers_are_told_who_asks_and_how_much_it_matters() {
 }
 
 #[tokio::test]
+async fn a_routing_key_goes_with_its_requests_and_no_others() {
+    let server = Running::start(1).await;
+    let scorers = builder([&server]).build().unwrap();
+    let of_user = scorers.with_routing_key("user 13, \u{1f3ac}");
+    of_user.rank(&page()).await.unwrap();
+    let hurried = of_user.with_priority(Priority::Critical);
+    let rows = Columns::new().ints("age", [47, 11]);
+    hurried.score(&rows).await.unwrap();
+    let of_bytes = of_user.with_routing_key([0_u8, 255]);
+    of_bytes.rank(&page()).await.unwrap();
+    scorers.rank(&page()).await.unwrap();
+    let asked = server.asked().into_iter();
+    let keys: Vec<Option<Vec<u8>>> = asked.map(|asked| asked.routing_key).collect();
+    let of_user = Some("user 13, \u{1f3ac}".as_bytes().to_vec());
+    assert_eq!(keys, [of_user.clone(), of_user, Some(vec![0, 255]), None]);
+}
+
+#[tokio::test]
 async fn what_is_wrong_whoever_is_asked_is_not_sent() {
     let server = Running::start(1).await;
     let scorers = builder([&server]).build().unwrap();

@@ -31,6 +31,7 @@ pub(crate) enum Act {
 pub(crate) struct Asked {
     pub(crate) at: Instant,
     pub(crate) headers: HashMap<String, String>,
+    pub(crate) routing_key: Option<Vec<u8>>,
     pub(crate) columns: Vec<Column>,
     pub(crate) items: usize,
 }
@@ -166,9 +167,11 @@ fn asked<T>(request: &Request<T>, columns: &[Column], items: usize) -> Asked {
         Some((name.to_owned(), value.to_owned()))
     };
     let names = ["grpc-timeout", "decant-priority", "decant-client"];
+    let key = request.metadata().get_bin("decant-routing-key-bin");
     Asked {
         at: Instant::now(),
         headers: names.into_iter().filter_map(header).collect(),
+        routing_key: key.map(|key| key.to_bytes().unwrap().to_vec()),
         columns: columns.to_vec(),
         items,
     }
@@ -245,6 +248,13 @@ impl ScorerService for Fake {
         _request: Request<ListServablesRequest>,
     ) -> Result<Response<ListServablesResponse>, Status> {
         Err(Status::unimplemented("servables"))
+    }
+
+    async fn get_evidence(
+        &self,
+        _request: Request<GetEvidenceRequest>,
+    ) -> Result<Response<GetEvidenceResponse>, Status> {
+        Err(Status::unimplemented("evidence"))
     }
 }
 
