@@ -106,7 +106,13 @@ impl App {
             remembered.map(|snapshot| (snapshot.seen, snapshot.slots)),
         );
         let (max_request_bytes, lease_ttl) = (config.max_request_bytes, config.lease_ttl());
-        let service = Service::new(Arc::clone(&manager), pool.clone(), config);
+        let service = Service::new(
+            &tasks,
+            Arc::clone(&manager),
+            pool.clone(),
+            identity.boot_id().to_owned(),
+            config,
+        );
 
         let (readiness, stop) = (manager.readiness(), tasks.stop_token());
         let reported = Arc::clone(&health);

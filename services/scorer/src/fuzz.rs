@@ -49,11 +49,12 @@ impl Scorer {
             ..Config::default()
         };
         let (tasks, _) = Tasks::new();
-        let pool = {
+        let service = {
             let _on_runtime = runtime.enter();
-            Pool::start(&tasks, config.limits())
+            let (manager, boot_id) = (Arc::new(Manager::for_tests()), String::new());
+            let pool = Pool::start(&tasks, config.limits());
+            Service::new(&tasks, manager, pool, boot_id, config)
         };
-        let service = Service::new(Arc::new(Manager::for_tests()), pool, config);
         let (reporter, _) = tonic_health::server::health_reporter();
         let protocol = Protocol::new(service.clone(), Arc::new(Health::new(reporter)));
         Self {

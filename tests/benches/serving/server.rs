@@ -141,6 +141,13 @@ impl ScorerService for Echoing {
     ) -> Result<Response<wire::ListServablesResponse>, Status> {
         Err(Status::unimplemented("an echo of Score"))
     }
+
+    async fn get_evidence(
+        &self,
+        _request: Request<wire::GetEvidenceRequest>,
+    ) -> Result<Response<wire::GetEvidenceResponse>, Status> {
+        Err(Status::unimplemented("an echo of Score"))
+    }
 }
 
 /// What a scorer says of its own answers: to a load that does not look at them, a refusal is a quick one.

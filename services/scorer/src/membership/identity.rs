@@ -51,6 +51,11 @@ impl Identity {
             },
         })
     }
+
+    /// What tells this process from all others.
+    pub(crate) fn boot_id(&self) -> &str {
+        &self.record.boot_id
+    }
 }
 
 /// A name of a host and a port, by the rule of names: the same at each start.

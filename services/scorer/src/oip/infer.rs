@@ -22,6 +22,7 @@ use crate::servable::Handle;
 use crate::service::Service;
 use crate::service::caller::Caller;
 use crate::service::request::columns::Problems;
+use crate::service::routing::Routing;
 
 /// Parameters of tensors that would make the answer another one, and are not there.
 const UNSUPPORTED: [&str; 2] = ["classification", "shared_memory_region"];
@@ -30,6 +31,7 @@ const UNSUPPORTED: [&str; 2] = ["classification", "shared_memory_region"];
 pub(super) async fn infer(
     service: &Service,
     request: wire::ModelInferRequest,
+    routing: Routing<'_>,
     caller: Caller,
 ) -> Result<wire::ModelInferResponse, CallError> {
     let began = Instant::now();
@@ -38,7 +40,7 @@ pub(super) async fn infer(
         &request.model_name,
         &request.model_version,
     )?;
-    let handle = service.pin_at(asked.place, asked.version)?;
+    let handle = service.pin_at(asked.place, asked.version, routing)?;
     let (schema, max_rows) = (handle.servable().schema(), service.config().max_rows);
 
     let mut problems = Problems::new(schema);
@@ -48,7 +50,8 @@ pub(super) async fn infer(
     check_outputs(&request.outputs, &mut problems);
     let buffers = request.raw_input_contents;
     let columns = inputs::read(request.inputs, buffers, schema, max_rows, &mut problems);
-    let columns = problems.or(columns)?;
+    let columns = problems.or(columns);
+    let columns = columns.inspect_err(|error| handle.count_failure(error))?;
 
     let own_deadline = timeout.and_then(|timeout| began.checked_add(timeout));
     let caller = Caller {
@@ -194,6 +197,7 @@ fn served_by(handle: &Handle, scored: &Scored) -> HashMap<String, wire::InferPar
         Arm::Stable => "stable",
         Arm::Canary => "canary",
         Arm::Shadow => "shadow",
+        Arm::Teacher => "teacher",
     };
     let text = |value: String| ParameterChoice::StringParam(value);
     let count = |value: u64| ParameterChoice::Int64Param(i64::try_from(value).unwrap_or(i64::MAX));

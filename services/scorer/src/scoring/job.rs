@@ -14,7 +14,7 @@ use crate::servable::Handle;
 use crate::servable::statistics::ComputeTimes;
 
 /// What is to be done. Columns fit the version's schema.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Work {
     /// Score each row, whose columns hold both sides' features.
     Score { columns: Columns },
@@ -34,7 +34,7 @@ pub(crate) enum Work {
 }
 
 /// What is ranked.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Candidates {
     /// Rows of the catalog.
     Catalog(Vec<usize>),
@@ -64,6 +64,14 @@ pub(crate) struct Scored {
 }
 
 impl Scored {
+    /// The score of the first row, or of the best one.
+    pub(crate) fn first(&self) -> Option<f32> {
+        match &self.answer {
+            Answer::Scores(scores) => scores.first().copied(),
+            Answer::Ranked(ranked) => ranked.first().map(|best| best.score),
+        }
+    }
+
     /// The scores of a request for scores.
     ///
     /// # Errors

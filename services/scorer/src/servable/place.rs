@@ -8,7 +8,7 @@ use std::time::{Instant, SystemTime};
 
 use decant_model::{Active, Arm, DesiredSlot, Digest, Generation, Prepared};
 
-use super::handle::{Entry, Handle, Part};
+use super::handle::Entry;
 use super::load::LoadError;
 use super::manager::{Load, Superseded};
 use super::{LoadTimes, Place, Servable};
@@ -200,23 +200,15 @@ impl PlaceState {
         self.retire(place, &keep)
     }
 
-    /// Moves the pointer, if all of the active versions are here; if not, what answers goes on.
+    /// Moves the pointer, if all of the active versions are here; if not, what answers goes on. A generation that is in
+    /// service already keeps its entry, and so what was counted of it.
     fn activate(&mut self, place: &Place) {
         let Some(desired) = &self.desired else {
             return;
         };
-        let resident = |digest: &Digest| self.versions.get(digest)?.servable().cloned();
-        let part = |active: &Active| Part {
-            place: place.clone(),
-            active: active.clone(),
-            generation: desired.generation,
-        };
-        let handles: Option<Vec<Handle>> = desired
-            .active
-            .iter()
-            .map(|active| Some(Handle::new(resident(&active.digest)?, part(active))))
-            .collect();
-        let Some(handles) = handles else {
+        let resident = |active: &Active| self.versions.get(&active.digest)?.servable().cloned();
+        let servables: Option<Vec<Arc<Servable>>> = desired.active.iter().map(resident).collect();
+        let Some(servables) = servables else {
             if self.current.is_empty() {
                 self.entry = Entry::not_ready("it is being loaded, or failed to load".to_owned());
             }
@@ -225,8 +217,8 @@ impl PlaceState {
         if self.applied.as_ref() == Some(desired) {
             return;
         }
-        self.entry = if !handles.is_empty() {
-            Entry::ready(handles)
+        self.entry = if !servables.is_empty() {
+            Entry::ready(place, desired, servables)
         } else if desired.pending.is_some() {
             Entry::not_ready("its first version is being prepared".to_owned())
         } else {

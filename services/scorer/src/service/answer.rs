@@ -128,12 +128,7 @@ fn part(
     arm: Option<Arm>,
     generation: Generation,
 ) -> wire::ServedBy {
-    let arm = match arm {
-        None => WireArm::Unspecified,
-        Some(Arm::Stable) => WireArm::Stable,
-        Some(Arm::Canary) => WireArm::Canary,
-        Some(Arm::Shadow) => WireArm::Shadow,
-    };
+    let arm = arm.map_or(WireArm::Unspecified, wire_arm);
     wire::ServedBy {
         model: place.model.to_string(),
         slot: place.slot.to_string(),
@@ -142,6 +137,15 @@ fn part(
         arm: arm.into(),
         generation: generation.0,
         ..wire::ServedBy::default()
+    }
+}
+
+pub(super) fn wire_arm(arm: Arm) -> WireArm {
+    match arm {
+        Arm::Stable => WireArm::Stable,
+        Arm::Canary => WireArm::Canary,
+        Arm::Shadow => WireArm::Shadow,
+        Arm::Teacher => WireArm::Teacher,
     }
 }
 

@@ -5,9 +5,10 @@ use tonic::Status;
 
 use crate::error::CallError;
 
-impl From<CallError> for Status {
-    fn from(error: CallError) -> Status {
-        let code = match &error {
+impl CallError {
+    /// Which code a caller is told.
+    pub(crate) fn code(&self) -> ErrorCode {
+        match self {
             CallError::Invalid(_) => ErrorCode::Invalid,
             CallError::UnknownSlot { .. }
             | CallError::UnknownVersion { .. }
@@ -19,7 +20,13 @@ impl From<CallError> for Status {
             CallError::Busy { .. } => ErrorCode::Busy,
             CallError::Expired => ErrorCode::Expired,
             CallError::Model(_) | CallError::Broken => ErrorCode::Internal,
-        };
+        }
+    }
+}
+
+impl From<CallError> for Status {
+    fn from(error: CallError) -> Status {
+        let code = error.code();
         let message = error.to_string();
         match error {
             CallError::Invalid(violations) => bad_request(
