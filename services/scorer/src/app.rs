@@ -16,7 +16,6 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tonic::service::Routes;
 use tonic_health::server::HealthReporter;
 
-use crate::compare::Comparer;
 use crate::config::Config;
 use crate::health::Health;
 use crate::membership::{Identity, Membership, keep_lease};
@@ -107,14 +106,12 @@ impl App {
             remembered.map(|snapshot| (snapshot.seen, snapshot.slots)),
         );
         let (max_request_bytes, lease_ttl) = (config.max_request_bytes, config.lease_ttl());
-        let percent = config.compare_cpu_percent;
-        let comparer = Comparer::start(&tasks, Arc::clone(&manager), pool.clone(), percent);
         let service = Service::new(
+            &tasks,
             Arc::clone(&manager),
             pool.clone(),
-            comparer,
+            identity.boot_id().to_owned(),
             config,
-            identity.boot_id(),
         );
 
         let (readiness, stop) = (manager.readiness(), tasks.stop_token());

@@ -1,12 +1,13 @@
-//! How versions agree on the same requests, while one of them is released. None of this is on the path of a request: an
-//! answered request leaves a copy behind, and a task of its own has all versions of the slot score it, row by row, at the
-//! lowest priority and within a share of a core's time. What there is no time for is counted and let go.
+//! How versions agree on the same requests. A sample of the requests that were answered is scored again by the versions of
+//! the slot: off the request path, behind everything else that waits, and within a budget of time. What finds no time is
+//! left out and counted.
 //!
-//! Reading order: a [`Sample`] is a request's copy; [`asked`] turns it into work for any version; [`agreement`] compares two
-//! versions' scores; [`budget`] keeps the time.
+//! Reading order: [`Comparer`] is the request path's end; [`Comparisons`] is the task that does the work; [`asked`] is what
+//! was asked, so that each version can be asked the same; [`agreement`] compares scores; the [`budget`] says when it is
+//! enough.
 
-mod agreement;
 mod asked;
+mod agreement;
 mod budget;
 
 use std::sync::Arc;
@@ -17,43 +18,37 @@ use decant_model::Arm;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-pub(crate) use asked::Asked;
-
+pub(crate) use self::agreement::Agreement;
+use self::asked::{Asked, Rows};
+use self::budget::Budget;
 use crate::error::CallError;
-use crate::scoring::{Call, Client, Pool, Priority};
-use crate::servable::{Entry, Handle, Manager, Place, Release};
-use budget::Budget;
+use crate::evidence::{CANDIDATES, Counters, REFERENCES};
+use crate::scoring::{Call, Client, Pool, Priority, Scored, Work};
+use crate::servable::{Handle, Manager};
+use crate::service::routing::random;
 
-/// Copies that wait, at most.
-const WAITING: usize = 64;
-/// The name that the pool knows these calls by, where limits count by client.
-const CLIENT: &[u8] = b"decant-comparisons";
+/// Samples that wait, at most: each holds a request's columns, and pins a version.
+const WAITING: usize = 8;
 
-/// A copy of a request that was answered while a version is being released.
-pub(crate) struct Sample {
-    pub(crate) asked: Asked,
-    pub(crate) place: Place,
-    /// The release that it belongs to: once that is over, nobody wants to know.
-    pub(crate) release: Arc<Release>,
-    /// Rows of one request, at most.
-    pub(crate) max_rows: usize,
-}
+/// How long a version may take for a sample. What is behind everything else could wait for ever.
+const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Takes copies of requests. Clones give to the same task.
-#[derive(Clone)]
+/// Picks requests to be compared.
 pub(crate) struct Comparer {
-    samples: mpsc::Sender<Sample>,
+    samples: mpsc::Sender<Box<Sample>>,
+    budget: Arc<Budget>,
 }
 
-/// The task that compares.
-struct Comparing {
-    manager: Arc<Manager>,
-    pool: Pool,
-    budget: Budget,
+/// A request that is to be compared once it has been answered.
+pub(crate) struct Sample {
+    /// The version that answers it.
+    by: Handle,
+    counters: Arc<Counters>,
+    work: Work,
 }
 
 impl Comparer {
-    /// Starts the task, which may take so many per cent of one core's time.
+    /// Starts the task that compares, with so many per cent of one core's time.
     pub(crate) fn start(
         tasks: &Tasks,
         manager: Arc<Manager>,
@@ -61,148 +56,215 @@ impl Comparer {
         cpu_percent: u32,
     ) -> Self {
         let (samples, received) = mpsc::channel(WAITING);
-        let comparing = Comparing {
+        let budget = Arc::new(Budget::new(cpu_percent, Instant::now()));
+        let comparisons = Comparisons {
             manager,
             pool,
-            budget: Budget::new(cpu_percent, Instant::now()),
+            budget: Arc::clone(&budget),
         };
-        tasks.spawn(
-            "scorer comparisons",
-            comparing.run(received, tasks.stop_token()),
-        );
-        Self { samples }
+        let running = comparisons.run(received, tasks.stop_token());
+        tasks.spawn("scorer comparisons", running);
+        Self { samples, budget }
     }
 
-    /// Has a request compared, unless too many wait already.
-    pub(crate) fn offer(&self, sample: Sample) {
+    /// A copy of a request's work, if it is one of those that are compared, and there is time for it.
+    pub(crate) fn pick(&self, by: &Handle, work: &Work, now: Instant) -> Option<Box<Sample>> {
+        let counters = by.counters()?;
+        let answers = matches!(by.part().active.arm, Arm::Stable | Arm::Canary);
+        if !answers || !counters.is_compared(random()) {
+            return None;
+        }
+        if self.samples.capacity() == 0 || !self.budget.allows(now) {
+            counters.skip();
+            return None;
+        }
+        Some(Box::new(Sample {
+            by: by.clone(),
+            counters: Arc::clone(counters),
+            work: work.clone(),
+        }))
+    }
+
+    /// The request has been answered.
+    pub(crate) fn hand_over(&self, sample: Box<Sample>) {
         if let Err(refused) = self.samples.try_send(sample) {
-            refused.into_inner().release.tally().skipped();
+            refused.into_inner().counters.skip();
         }
     }
 }
 
-impl Comparing {
+/// The one who has samples scored.
+struct Comparisons {
+    manager: Arc<Manager>,
+    pool: Pool,
+    budget: Arc<Budget>,
+}
+
+/// A sample is given up: others need the time.
+struct NoTime;
+
+impl Comparisons {
+    /// Compares until it is told to stop; what waits then is dropped.
     async fn run(
-        mut self,
-        mut samples: mpsc::Receiver<Sample>,
+        self,
+        mut samples: mpsc::Receiver<Box<Sample>>,
         stop: CancellationToken,
     ) -> Result<(), String> {
-        loop {
-            let sample = tokio::select! {
-                () = stop.cancelled() => return Ok(()),
-                sample = samples.recv() => sample,
-            };
-            let Some(sample) = sample else {
-                // Nobody is left to answer requests, which is the end of the scorer.
-                stop.cancelled().await;
-                return Ok(());
-            };
-            if !self.budget.has_time(Instant::now()) {
-                sample.release.tally().skipped();
-                continue;
+        let comparing = async {
+            while let Some(sample) = samples.recv().await {
+                self.take(&sample).await;
             }
-            tokio::select! {
-                () = stop.cancelled() => return Ok(()),
-                spent = self.compare(&sample) => self.budget.spend(spent),
-            }
+        };
+        tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            () = comparing => {}
+        }
+        // Nobody is left who could hand over a sample.
+        stop.cancelled().await;
+        Ok(())
+    }
+
+    async fn take(&self, sample: &Sample) {
+        let Some(handles) = self.contemporaries(sample) else {
+            // Another generation is in service, and nobody asks for the counts of this one any more.
+            return;
+        };
+        let outcome = if self.budget.allows(Instant::now()) {
+            self.compare(sample, &handles).await
+        } else {
+            Err(NoTime)
+        };
+        if outcome.is_err() {
+            sample.counters.skip();
         }
     }
 
-    /// Has the released version, the stable one and the teacher score a request, and notes how they agree. How long they
-    /// computed.
-    async fn compare(&self, sample: &Sample) -> Duration {
-        let mut spent = Duration::ZERO;
+    /// The versions of the generation that the request was answered in, as long as it is in service.
+    fn contemporaries(&self, sample: &Sample) -> Option<Vec<Handle>> {
         let table = self.manager.table();
-        let is_current = |entry: &&Entry| {
-            let release = entry.release();
-            release.is_some_and(|release| Arc::ptr_eq(release, &sample.release))
+        let handles = table.get(&sample.by.part().place)?.handles();
+        let is_same = |handle: &Handle| {
+            let counters = handle.counters();
+            counters.is_some_and(|counters| Arc::ptr_eq(counters, &sample.counters))
         };
-        let Some(entry) = table.get(&sample.place).filter(is_current) else {
-            return spent;
-        };
-        let candidate = entry
-            .in_arm(Arm::Canary)
-            .or_else(|| entry.in_arm(Arm::Shadow));
-        let Some(candidate) = candidate else {
-            return spent;
-        };
-        let Some(asked) = sample.asked.for_all(entry.handles(), sample.max_rows) else {
-            return spent;
-        };
-        let Some(ours) = self.scores(sample, &asked, candidate, &mut spent).await else {
-            return spent;
-        };
-        for arm in [Arm::Stable, Arm::Teacher] {
-            let Some(reference) = entry.in_arm(arm) else {
-                continue;
-            };
-            let Some(theirs) = self.scores(sample, &asked, reference, &mut spent).await else {
-                continue;
-            };
-            let digests = [candidate, reference].map(|handle| handle.part().active.digest);
-            sample
-                .release
-                .tally()
-                .compared(digests.into(), arm, |comparison| {
-                    agreement::add(comparison, &theirs, &ours);
-                });
-        }
-        spent
+        handles
+            .first()
+            .is_some_and(is_same)
+            .then(|| handles.to_vec())
     }
 
-    /// A version's scores of all rows, in the request's order. What versions do that answer no requests is counted here.
-    async fn scores(
-        &self,
-        sample: &Sample,
-        asked: &Asked,
-        handle: &Handle,
-        spent: &mut Duration,
-    ) -> Option<Vec<f32>> {
-        let began = Instant::now();
-        let outcome = self.scored(sample, asked, handle, spent).await;
-        let active = &handle.part().active;
-        let tally = sample.release.tally();
-        let is_counted = matches!(active.arm, Arm::Shadow | Arm::Teacher);
-        match outcome {
-            Ok(scores) => {
-                if is_counted {
-                    let first = asked.first(&scores);
-                    tally.succeeded(active.digest, began.elapsed(), first);
-                }
-                Some(scores)
-            }
-            // Other calls had the time; that says nothing of the version.
-            Err(CallError::Busy { .. } | CallError::Draining) => {
-                tally.skipped();
-                None
-            }
-            Err(error) => {
-                if is_counted {
-                    tally.failed(active.digest, error.code());
-                }
-                None
+    async fn compare(&self, sample: &Sample, handles: &[Handle]) -> Result<(), NoTime> {
+        let asked = Asked::of(&sample.work, &sample.by, handles);
+        let mut candidates = Vec::new();
+        for candidate in in_parts(handles, CANDIDATES) {
+            if let Some(scores) = self.scores(&asked, candidate).await? {
+                candidates.push((candidate.part().active.digest, scores));
             }
         }
+        if candidates.is_empty() {
+            return Ok(());
+        }
+        for reference in in_parts(handles, REFERENCES) {
+            let Some(expected) = self.scores(&asked, reference).await? else {
+                continue;
+            };
+            let began = Instant::now();
+            for (candidate, scores) in &candidates {
+                if let Some(agreement) = Agreement::of(scores, &expected) {
+                    let reference = &reference.part().active;
+                    sample.counters.compare(*candidate, reference, &agreement);
+                }
+            }
+            self.budget.spend(Instant::now(), began.elapsed());
+            tokio::task::yield_now().await;
+        }
+        Ok(())
+    }
+
+    /// A version's scores of the rows that are compared; none if it has none.
+    async fn scores(&self, asked: &Asked<'_>, handle: &Handle) -> Result<Option<Vec<f32>>, NoTime> {
+        match self.ask(asked, handle).await {
+            Ok(scored) => Ok(scored.and_then(|scored| asked.by_row(scored))),
+            Err(error) if is_no_time(&error) => Err(NoTime),
+            // It was counted, if it is to be.
+            Err(_) => Ok(None),
+        }
+    }
+
+    /// Asks a version. What one does that answers nobody is counted here, as nobody else sees it.
+    async fn ask(&self, asked: &Asked<'_>, handle: &Handle) -> Result<Option<Scored>, CallError> {
+        let arm = handle.part().active.arm;
+        let mut counted = match arm {
+            Arm::Shadow | Arm::Teacher => handle.clone(),
+            Arm::Stable | Arm::Canary => handle.uncounted(),
+        };
+        // A shadow's times and scores stand beside those of requests, so it is asked the whole of one.
+        if arm == Arm::Shadow
+            && let Some(whole) = asked.whole(handle.servable())
+        {
+            self.count(&counted, whole).await?;
+            counted = handle.uncounted();
+        }
+        let rows = asked.rows(handle.servable());
+        let rows = rows.inspect_err(|error| counted.count_failure(error))?;
+        match rows {
+            Some(rows) => self.count(&counted, rows).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Has a version score rows, and counts what became of it.
+    async fn count(&self, handle: &Handle, rows: Rows) -> Result<Scored, CallError> {
+        let began = Instant::now();
+        let outcome = self.scored(handle, rows, began).await;
+        match &outcome {
+            Ok(scored) => {
+                let compute = scored.compute;
+                let compute = compute.input + compute.infer + compute.output;
+                self.budget.spend(Instant::now(), compute);
+                handle.count_success(began.elapsed(), scored);
+            }
+            // It is no fault of the version's that there was no time.
+            Err(error) if is_no_time(error) => {}
+            Err(error) => {
+                // How long it computed is not known, but no longer than this.
+                self.budget.spend(Instant::now(), began.elapsed());
+                handle.count_failure(error);
+            }
+        }
+        outcome
     }
 
     async fn scored(
         &self,
-        sample: &Sample,
-        asked: &Asked,
         handle: &Handle,
-        spent: &mut Duration,
-    ) -> Result<Vec<f32>, CallError> {
-        let (work, rows) = asked.work(handle.servable(), sample.max_rows)?;
+        rows: Rows,
+        began: Instant,
+    ) -> Result<Scored, CallError> {
+        let deadline = began + PATIENCE;
         let waiting = self.pool.submit(Call {
             handle: handle.clone(),
-            work,
-            rows,
-            deadline: None,
+            work: rows.work,
+            rows: rows.count,
+            deadline: Some(deadline),
             priority: Priority::Sheddable,
-            client: Client::named(CLIENT),
+            client: Client::UNKNOWN,
         })?;
-        let scored = waiting.answered().await?;
-        *spent += scored.compute.until_scored();
-        Ok(scored.answer.into_rows(rows))
+        tokio::time::timeout_at(deadline.into(), waiting.answered())
+            .await
+            .unwrap_or(Err(CallError::Expired))
     }
+}
+
+/// Whether a version was not asked for want of time, and not because of what it was asked.
+fn is_no_time(error: &CallError) -> bool {
+    matches!(
+        error,
+        CallError::Busy { .. } | CallError::Expired | CallError::Draining
+    )
+}
+
+fn in_parts(handles: &[Handle], arms: [Arm; 2]) -> impl Iterator<Item = &Handle> {
+    let versions = handles.iter();
+    versions.filter(move |handle| arms.contains(&handle.part().active.arm))
 }

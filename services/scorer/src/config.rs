@@ -46,9 +46,6 @@ pub struct Config {
     pub batch_rows: usize,
     /// How long a batch is to take, at most, microseconds; larger requests are split, and take turns with others.
     pub batch_micros: u64,
-    /// How much of one core's time, in per cent, may go into having several versions score the same requests while one of
-    /// them is released, so that rollouts see how they agree; 0 means that nothing is compared.
-    pub compare_cpu_percent: u32,
     /// Bytes of memory that all loaded versions together may take; 0 means three quarters of what the machine or its
     /// container has. A version that does not fit, judged by the sizes of its files, is not loaded; one that is kept only
     /// for going back makes room for it.
@@ -67,6 +64,9 @@ pub struct Config {
     /// The wait after a load that failed for a reason that lasts, such as a bundle that is corrupt in its store or golden
     /// scores that are not reproduced, milliseconds. A change of the slot is always tried at once.
     pub retry_lasting_millis: u64,
+    /// How much of one core's time, in per cent, may go into having other versions score requests that were answered, to compare
+    /// them; what does not fit into it is left out, and counted. 0 means that nothing is compared, and shadows score nothing.
+    pub compare_cpu_percent: u32,
     /// How far a version's scores may be here from the golden ones in its bundle, whatever the bundle itself allows;
     /// infinite leaves that to the bundle.
     pub max_golden_tolerance: f64,
@@ -124,7 +124,6 @@ impl Default for Config {
             client_rows: 0,
             batch_rows: 4_096,
             batch_micros: 1_000,
-            compare_cpu_percent: 10,
             memory_bytes: 0,
             max_request_bytes: 16 << 20,
             max_connection_age_seconds: 300,
@@ -132,6 +131,7 @@ impl Default for Config {
             retry_first_millis: 1_000,
             retry_longest_millis: 60_000,
             retry_lasting_millis: 600_000,
+            compare_cpu_percent: 10,
             max_golden_tolerance: f64::INFINITY,
         }
     }
@@ -172,6 +172,10 @@ impl Config {
                 self.retry_lasting_millis, self.retry_longest_millis
             );
             return Err(ConfigError::invalid("retry_lasting_millis", reason));
+        }
+        if self.compare_cpu_percent > 100 {
+            let reason = format!("{} is more than one core", self.compare_cpu_percent);
+            return Err(ConfigError::invalid("compare_cpu_percent", reason));
         }
         if self.max_golden_tolerance.is_nan() || self.max_golden_tolerance < 0.0 {
             let reason = format!("{} is no distance", self.max_golden_tolerance);
@@ -300,6 +304,13 @@ mod tests {
                 "retry_lasting_millis",
                 Config {
                     retry_lasting_millis: 10,
+                    ..defaults()
+                },
+            ),
+            (
+                "compare_cpu_percent",
+                Config {
+                    compare_cpu_percent: 101,
                     ..defaults()
                 },
             ),

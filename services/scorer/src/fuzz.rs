@@ -14,7 +14,6 @@ use prost::Message;
 use tokio::runtime::{Builder, Runtime};
 use tonic::{Code, Request, Response, Status};
 
-use crate::compare::Comparer;
 use crate::config::Config;
 use crate::health::Health;
 use crate::oip::Protocol;
@@ -50,16 +49,12 @@ impl Scorer {
             ..Config::default()
         };
         let (tasks, _) = Tasks::new();
-        let manager = Arc::new(Manager::for_tests());
-        let (pool, comparer) = {
+        let service = {
             let _on_runtime = runtime.enter();
+            let (manager, boot_id) = (Arc::new(Manager::for_tests()), String::new());
             let pool = Pool::start(&tasks, config.limits());
-            (
-                pool.clone(),
-                Comparer::start(&tasks, Arc::clone(&manager), pool, 0),
-            )
+            Service::new(&tasks, manager, pool, boot_id, config)
         };
-        let service = Service::new(manager, pool, comparer, config, "boot");
         let (reporter, _) = tonic_health::server::health_reporter();
         let protocol = Protocol::new(service.clone(), Arc::new(Health::new(reporter)));
         Self {

@@ -2,7 +2,8 @@
 //!
 //! Reading order, which is that of a request: [`config`] says what may be set; [`App`] assembles; `service` reads the
 //! request, `oip` those of the Open Inference Protocol; `servable` is where versions come from, and hands it one; `scoring`
-//! does the work; `compare` has several versions score the same requests while one is released; `membership` tells the registry what is there.
+//! does the work; `evidence` is what is counted while a version is released, and `compare` has other versions score the same;
+//! `membership` tells the registry what is there.
 
 mod config;
 mod settings;
@@ -12,6 +13,7 @@ mod service;
 mod oip;
 mod servable;
 mod scoring;
+mod evidence;
 mod compare;
 mod membership;
 mod error;

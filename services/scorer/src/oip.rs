@@ -4,7 +4,7 @@
 //! | the protocol's | is Decant's |
 //! |---|---|
 //! | model `MODEL` | the slot `main` of the model; `MODEL/SLOT` is another slot of it |
-//! | empty version | the version that the slot's split names |
+//! | empty version | the version that the slot's split names, by the request's `decant-routing-key` as for the other calls |
 //! | version | a version's number: that version, if it is in service in the slot, in whichever part |
 //! | input | a raw column that features of the model read: it is encoded here, as it was in training |
 //! | shape `[N]` or `[N,1]` | one value for each of N rows |
@@ -43,12 +43,12 @@ use decant_proto::inference::grpc_inference_service_server::GrpcInferenceService
 use futures::Stream;
 use tonic::{Request, Response, Status, Streaming};
 
-pub(crate) use self::infer::columns;
 use self::names::{Asked, Fields};
 use crate::error::CallError;
 use crate::health::Health;
-use crate::servable::Place;
-use crate::service::caller::{Caller, Routing};
+use crate::servable::{Handle, Place};
+use crate::service::caller::Caller;
+use crate::service::routing::Routing;
 use crate::service::{Service, stream};
 
 /// The protocol's extensions that are served, in Triton's words. Of `model_repository` the changes are refused, as by a
@@ -65,6 +65,12 @@ pub(crate) struct Protocol {
 impl Protocol {
     pub(crate) fn new(service: Service, health: Arc<Health>) -> Self {
         Self { service, health }
+    }
+
+    /// The version that a question about a model is about; without a number, the one that would answer in the end.
+    fn pin(&self, asked: Asked) -> Result<Handle, CallError> {
+        let Asked { place, version } = asked;
+        self.service.pin_at(place, version, Routing::LAST)
     }
 
     /// The numbers of the versions in service.
@@ -100,10 +106,7 @@ impl GrpcInferenceService for Protocol {
     ) -> Result<Response<wire::ModelReadyResponse>, Status> {
         let request = request.into_inner();
         let asked = Asked::read(Fields::NAME, &request.name, &request.version)?;
-        let ready = match self
-            .service
-            .pin_at(asked.place, asked.version, &Routing::default())
-        {
+        let ready = match self.pin(asked) {
             Err(CallError::Draining) => return Err(CallError::Draining.into()),
             pinned => pinned.is_ok(),
         };
@@ -128,9 +131,7 @@ impl GrpcInferenceService for Protocol {
         let request = request.into_inner();
         let asked = Asked::read(Fields::NAME, &request.name, &request.version)?;
         let versions = self.versions(&asked.place);
-        let handle = self
-            .service
-            .pin_at(asked.place, asked.version, &Routing::default())?;
+        let handle = self.pin(asked)?;
         let schema = handle.servable().schema();
         Ok(Response::new(metadata::model(
             request.name,
@@ -143,10 +144,11 @@ impl GrpcInferenceService for Protocol {
         &self,
         request: Request<wire::ModelInferRequest>,
     ) -> Result<Response<wire::ModelInferResponse>, Status> {
-        let caller = Caller::read(request.metadata())?;
-        Ok(Response::new(
-            infer::infer(&self.service, request.into_inner(), caller).await?,
-        ))
+        let (metadata, extensions, request) = request.into_parts();
+        let caller = Caller::read(&metadata)?;
+        let routing = Routing::read(&metadata, &extensions)?;
+        let answer = infer::infer(&self.service, request, routing, caller).await?;
+        Ok(Response::new(answer))
     }
 
     type ModelStreamInferStream = Answers;
@@ -156,12 +158,14 @@ impl GrpcInferenceService for Protocol {
         request: Request<Streaming<wire::ModelInferRequest>>,
     ) -> Result<Response<Answers>, Status> {
         let caller = Caller::read(request.metadata())?;
+        let routing = Routing::read(request.metadata(), request.extensions())?.keep();
         let service = self.service.clone();
         let answer = move |message: wire::ModelInferRequest| {
-            let (service, caller) = (service.clone(), caller.clone());
+            let (service, routing) = (service.clone(), routing.clone());
             async move {
                 let id = message.id.clone();
-                infer::outcome(id, infer::infer(&service, message, caller).await)
+                let answered = infer::infer(&service, message, routing.routing(), caller);
+                infer::outcome(id, answered.await)
             }
         };
         let depth = self.service.config().stream_depth;
@@ -176,9 +180,7 @@ impl GrpcInferenceService for Protocol {
         let request = request.into_inner();
         let asked = Asked::read(Fields::NAME, &request.name, &request.version)?;
         let versions = self.versions(&asked.place);
-        let handle = self
-            .service
-            .pin_at(asked.place, asked.version, &Routing::default())?;
+        let handle = self.pin(asked)?;
         let (schema, max_rows) = (handle.servable().schema(), self.service.config().max_rows);
         let config = metadata::config(request.name, schema, &versions, max_rows);
         Ok(Response::new(wire::ModelConfigResponse {

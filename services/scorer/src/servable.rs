@@ -3,7 +3,7 @@
 //! Reading order: the [`source`] watches what is wanted, and [`trust`] says whether to believe it; the [`Manager`] compares
 //! it with what is there and says what to do next, as far as there is [`memory`]; the [`loader`] does it, on a thread of its own, with [`bundles`] that
 //! are kept at hand; a [`Servable`] is a loaded version; [`statistics`] count what it was asked; a [`Handle`] pins one for a
-//! request; a [`Release`] splits the traffic between two, and its [`tally`] is what it is judged by; the [`reaper`] frees those that nobody pins any more; a [`snapshot`] is where the next start begins.
+//! request; the [`reaper`] frees those that nobody pins any more; a [`snapshot`] is where the next start begins.
 
 pub(crate) mod source;
 pub(crate) mod trust;
@@ -16,8 +16,6 @@ mod load;
 pub(crate) mod memory;
 mod version;
 pub(crate) mod statistics;
-pub(crate) mod tally;
-mod release;
 mod handle;
 pub(crate) mod reaper;
 
@@ -26,9 +24,8 @@ use std::fmt;
 use decant_model::{ModelName, SlotName};
 use serde::{Deserialize, Serialize};
 
-pub(crate) use handle::{Entry, Handle, Table};
+pub(crate) use handle::{Handle, Table};
 pub(crate) use manager::{Manager, Observed, ObservedPlace, Readiness, State, Status};
-pub(crate) use release::Release;
 pub(crate) use version::{LoadTimes, Servable};
 
 /// A place in which a model's versions are served.

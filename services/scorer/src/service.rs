@@ -1,13 +1,15 @@
 //! `decant.scorer.v1.ScorerService`: each call is a request read, a version pinned, a job queued, an answer written.
 //!
-//! Reading order: [`early`] refuses calls under overload before they are read; [`caller`] is what a call says of itself;
-//! [`request`] turns messages into work and lists what is wrong with them; [`stream`] answers the messages of a stream;
-//! [`answer`] turns what was found into messages; [`evidence`] tells what was counted of a release; [`status`] turns errors
-//! into gRPC's. What any protocol needs is `pub(crate)`: [`oip`](crate::oip) is the other one.
+//! Reading order: [`early`] refuses calls under overload before they are read; [`caller`] is what a call says of itself, and
+//! [`routing`] what it says of its version; [`request`] turns messages into work and lists what is wrong with them;
+//! [`stream`] answers the messages of a stream; [`answer`] turns what was found into messages, and [`evidence`] what was
+//! counted; [`status`] turns errors into gRPC's. What any protocol needs is `pub(crate)`: [`oip`](crate::oip) is the other
+//! one.
 
 mod early;
 pub(crate) mod caller;
 mod deadline;
+pub(crate) mod routing;
 pub(crate) mod request;
 pub(crate) mod stream;
 mod answer;
@@ -19,6 +21,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
+use decant_chassis::tasks::Tasks;
 use decant_features::Columns;
 use decant_model::ModelVersion;
 use decant_proto::scorer::v1 as wire;
@@ -26,9 +29,10 @@ use decant_proto::scorer::v1::scorer_service_server::ScorerService;
 use futures::Stream;
 use tonic::{Request, Response, Status, Streaming};
 
-use self::caller::{Caller, Routing};
+use self::caller::Caller;
 pub(crate) use self::early::Early;
-use crate::compare::{Asked, Comparer, Sample};
+use self::routing::Routing;
+use crate::compare::Comparer;
 use crate::config::Config;
 use crate::error::CallError;
 use crate::scoring::{Call, Pool, Scored, Work};
@@ -37,52 +41,66 @@ use crate::servable::{Handle, Manager, Place};
 /// The service. Clones share everything.
 #[derive(Clone)]
 pub(crate) struct Service {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
     manager: Arc<Manager>,
     pool: Pool,
     comparer: Comparer,
-    draining: Arc<AtomicBool>,
+    draining: AtomicBool,
+    /// Of this process.
+    boot_id: String,
     config: Config,
-    boot_id: Arc<str>,
 }
 
 impl Service {
-    /// A service of the process that drew this boot id.
+    /// One that may begin. Its comparisons of versions are a task.
     pub(crate) fn new(
+        tasks: &Tasks,
         manager: Arc<Manager>,
         pool: Pool,
-        comparer: Comparer,
+        boot_id: String,
         config: Config,
-        boot_id: &str,
     ) -> Self {
-        Self {
+        let share = config.compare_cpu_percent;
+        let comparer = Comparer::start(tasks, Arc::clone(&manager), pool.clone(), share);
+        let shared = Shared {
             manager,
             pool,
             comparer,
-            draining: Arc::default(),
+            draining: AtomicBool::new(false),
+            boot_id,
             config,
-            boot_id: boot_id.into(),
+        };
+        Self {
+            shared: Arc::new(shared),
         }
     }
 
     /// Refuses calls from now on; those that have been taken in are answered.
     pub(crate) fn refuse(&self) {
-        self.draining.store(true, Ordering::Release);
+        self.shared.draining.store(true, Ordering::Release);
     }
 
     pub(crate) fn pool(&self) -> &Pool {
-        &self.pool
+        &self.shared.pool
     }
 
     pub(crate) fn manager(&self) -> &Manager {
-        &self.manager
+        &self.shared.manager
     }
 
     pub(crate) fn config(&self) -> &Config {
-        &self.config
+        &self.shared.config
     }
 
     /// The version that is to answer.
-    fn pin(&self, model: Option<wire::ModelRef>, routing: &Routing) -> Result<Handle, CallError> {
+    fn pin(
+        &self,
+        model: Option<wire::ModelRef>,
+        routing: Routing<'_>,
+    ) -> Result<Handle, CallError> {
         self.pin_at(request::place(model)?, None, routing)
     }
 
@@ -92,12 +110,12 @@ impl Service {
         &self,
         place: Place,
         version: Option<ModelVersion>,
-        routing: &Routing,
+        routing: Routing<'_>,
     ) -> Result<Handle, CallError> {
-        if self.draining.load(Ordering::Acquire) {
+        if self.shared.draining.load(Ordering::Acquire) {
             return Err(CallError::Draining);
         }
-        let table = self.manager.table();
+        let table = self.manager().table();
         let entry = table.find(&place)?;
         let pinned = match version {
             Some(version) if !entry.handles().is_empty() => {
@@ -107,12 +125,14 @@ impl Service {
                     version,
                     in_service: entry.versions().collect(),
                 };
-                Ok(entry.numbered(version).ok_or_else(unknown)?)
+                let numbered = entry.numbered(version).ok_or_else(unknown)?;
+                // The caller chose, not the split: that says nothing of how the versions compare.
+                Ok(numbered.uncounted())
             }
-            _ => entry.route(routing),
+            _ => entry.route(|salt| routing.bucket(salt)).cloned(),
         };
         match pinned {
-            Ok(handle) => Ok(handle.clone()),
+            Ok(handle) => Ok(handle),
             Err(reason) => Err(CallError::NotReady {
                 model: place.model,
                 slot: place.slot,
@@ -130,16 +150,16 @@ impl Service {
         caller: Caller,
     ) -> Result<Scored, CallError> {
         let began = Instant::now();
+        let comparer = &self.shared.comparer;
+        let sample = comparer.pick(handle, &work, began);
         let outcome = self.scored(handle, work, rows, caller).await;
         let (statistics, total) = (handle.servable().statistics(), began.elapsed());
         match &outcome {
             Ok(scored) => {
                 statistics.record_success(rows, scored.queue, scored.compute, total);
-                if let Some(release) = &handle.part().release {
-                    let digest = handle.part().active.digest;
-                    release
-                        .tally()
-                        .succeeded(digest, total, scored.answer.first());
+                handle.count_success(total, scored);
+                if let Some(sample) = sample {
+                    comparer.hand_over(sample);
                 }
             }
             Err(error) => {
@@ -150,24 +170,6 @@ impl Service {
         outcome
     }
 
-    /// A copy of a request, if its answer is to be compared.
-    pub(crate) fn sample(&self, handle: &Handle, asked: impl FnOnce() -> Asked) -> Option<Sample> {
-        let release = handle.part().release.as_ref()?;
-        release.is_compared().then(|| Sample {
-            asked: asked(),
-            release: Arc::clone(release),
-            place: handle.part().place.clone(),
-            max_rows: self.config.max_rows,
-        })
-    }
-
-    /// Has an answered request compared, when there is time.
-    pub(crate) fn compare(&self, sample: Option<Sample>) {
-        if let Some(sample) = sample {
-            self.comparer.offer(sample);
-        }
-    }
-
     /// Has the work done, and waits for it until the deadline.
     async fn scored(
         &self,
@@ -176,7 +178,7 @@ impl Service {
         rows: usize,
         caller: Caller,
     ) -> Result<Scored, CallError> {
-        let waiting = self.pool.submit(Call {
+        let waiting = self.pool().submit(Call {
             handle: handle.clone(),
             work,
             rows,
@@ -195,15 +197,14 @@ impl Service {
     async fn answer_score(
         &self,
         request: wire::ScoreRequest,
+        routing: Routing<'_>,
         caller: Caller,
     ) -> Result<wire::ScoreResponse, CallError> {
-        let handle = self.pin(request.model, &caller.routing)?;
-        let sample = self.sample(&handle, || Asked::Score(request.columns.clone()));
+        let handle = self.pin(request.model, routing)?;
         let schema = handle.servable().schema();
-        let columns = request::score(request.columns, schema, self.config.max_rows)
-            .inspect_err(|error| handle.count_failure(error))?;
+        let columns = request::score(request.columns, schema, self.config().max_rows);
+        let columns = columns.inspect_err(|error| handle.count_failure(error))?;
         let scored = self.score_columns(&handle, columns, caller).await?;
-        self.compare(sample);
         answer::score(&handle, scored)
     }
 
@@ -221,32 +222,28 @@ impl Service {
 
     async fn answer_rank(
         &self,
-        request: wire::RankRequest,
+        mut request: wire::RankRequest,
+        routing: Routing<'_>,
         caller: Caller,
     ) -> Result<wire::RankResponse, CallError> {
-        let handle = self.pin(request.model.clone(), &caller.routing)?;
-        let sample = self.sample(&handle, || Asked::Rank(Box::new(request.clone())));
-        let rank = request::rank(request, handle.servable(), self.config.max_rows)
-            .inspect_err(|error| handle.count_failure(error))?;
+        let handle = self.pin(request.model.take(), routing)?;
+        let rank = request::rank(request, handle.servable(), self.config().max_rows);
+        let rank = rank.inspect_err(|error| handle.count_failure(error))?;
         let scored = self.run(&handle, rank.work, rank.rows, caller).await?;
-        self.compare(sample);
         answer::rank(&handle, scored, &rank.ids)
     }
 
     async fn answer_recommend(
         &self,
-        request: wire::RecommendRequest,
+        mut request: wire::RecommendRequest,
+        routing: Routing<'_>,
         caller: Caller,
     ) -> Result<wire::RecommendResponse, CallError> {
-        let handle = self.pin(request.model.clone(), &caller.routing)?;
-        let sample = self.sample(&handle, || Asked::Recommend(request.query.clone()));
-        let recommend = request::recommend(request, handle.servable(), self.config.max_rows)
-            .inspect_err(|error| handle.count_failure(error))?;
-        let scored = self
-            .run(&handle, recommend.work, recommend.rows, caller)
-            .await?;
-        self.compare(sample);
-        answer::recommend(&handle, scored, &recommend.return_columns)
+        let handle = self.pin(request.model.take(), routing)?;
+        let recommend = request::recommend(request, handle.servable(), self.config().max_rows);
+        let recommend = recommend.inspect_err(|error| handle.count_failure(error))?;
+        let scored = self.run(&handle, recommend.work, recommend.rows, caller);
+        answer::recommend(&handle, scored.await?, &recommend.return_columns)
     }
 }
 
@@ -258,8 +255,10 @@ impl ScorerService for Service {
         &self,
         request: Request<wire::ScoreRequest>,
     ) -> Result<Response<wire::ScoreResponse>, Status> {
-        let caller = Caller::read(request.metadata())?;
-        let answer = self.answer_score(request.into_inner(), caller).await?;
+        let (metadata, extensions, request) = request.into_parts();
+        let caller = Caller::read(&metadata)?;
+        let routing = Routing::read(&metadata, &extensions)?;
+        let answer = self.answer_score(request, routing, caller).await?;
         Ok(Response::new(answer))
     }
 
@@ -270,17 +269,18 @@ impl ScorerService for Service {
         request: Request<Streaming<wire::ScoreStreamRequest>>,
     ) -> Result<Response<Answers>, Status> {
         let caller = Caller::read(request.metadata())?;
+        let routing = Routing::read(request.metadata(), request.extensions())?.keep();
         let service = self.clone();
         let answer = move |message: wire::ScoreStreamRequest| {
-            let (service, caller) = (service.clone(), caller.clone());
+            let (service, routing) = (service.clone(), routing.clone());
             async move {
-                let outcome = service
-                    .answer_score(message.request.unwrap_or_default(), caller)
-                    .await;
-                answer::stream(message.id, outcome)
+                let request = message.request.unwrap_or_default();
+                let answered = service.answer_score(request, routing.routing(), caller);
+                answer::stream(message.id, answered.await)
             }
         };
-        let answers = stream::in_order(request.into_inner(), self.config.stream_depth, answer);
+        let depth = self.config().stream_depth;
+        let answers = stream::in_order(request.into_inner(), depth, answer);
         Ok(Response::new(Box::pin(answers)))
     }
 
@@ -288,8 +288,10 @@ impl ScorerService for Service {
         &self,
         request: Request<wire::RankRequest>,
     ) -> Result<Response<wire::RankResponse>, Status> {
-        let caller = Caller::read(request.metadata())?;
-        let answer = self.answer_rank(request.into_inner(), caller).await?;
+        let (metadata, extensions, request) = request.into_parts();
+        let caller = Caller::read(&metadata)?;
+        let routing = Routing::read(&metadata, &extensions)?;
+        let answer = self.answer_rank(request, routing, caller).await?;
         Ok(Response::new(answer))
     }
 
@@ -297,8 +299,10 @@ impl ScorerService for Service {
         &self,
         request: Request<wire::RecommendRequest>,
     ) -> Result<Response<wire::RecommendResponse>, Status> {
-        let caller = Caller::read(request.metadata())?;
-        let answer = self.answer_recommend(request.into_inner(), caller).await?;
+        let (metadata, extensions, request) = request.into_parts();
+        let caller = Caller::read(&metadata)?;
+        let routing = Routing::read(&metadata, &extensions)?;
+        let answer = self.answer_recommend(request, routing, caller).await?;
         Ok(Response::new(answer))
     }
 
@@ -306,22 +310,19 @@ impl ScorerService for Service {
         &self,
         _request: Request<wire::ListServablesRequest>,
     ) -> Result<Response<wire::ListServablesResponse>, Status> {
-        let servables = self
-            .manager
-            .statuses()
-            .into_iter()
-            .map(answer::servable)
-            .collect();
+        let statuses = self.manager().statuses().into_iter();
+        let servables = statuses.map(answer::servable).collect();
         Ok(Response::new(wire::ListServablesResponse { servables }))
     }
 
+    /// Answered while the scorer is pressed, and while it drains: a rollout is judged by it.
     async fn get_evidence(
         &self,
         request: Request<wire::GetEvidenceRequest>,
     ) -> Result<Response<wire::GetEvidenceResponse>, Status> {
         let place = request::place(request.into_inner().model)?;
-        let table = self.manager.table();
-        let entry = table.find(&place)?;
-        Ok(Response::new(evidence::told(entry, &self.boot_id)))
+        let evidence = self.manager().table().find(&place)?.evidence();
+        let boot_id = self.shared.boot_id.clone();
+        Ok(Response::new(evidence::response(evidence, boot_id)))
     }
 }

@@ -18,6 +18,8 @@ mod outage;
 mod prepare;
 #[path = "scorer/refusals.rs"]
 mod refusals;
+#[path = "scorer/releases.rs"]
+mod releases;
 #[path = "scorer/signatures.rs"]
 mod signatures;
 #[path = "scorer/switch.rs"]

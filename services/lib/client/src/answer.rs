@@ -89,7 +89,7 @@ pub enum Arm {
     Canary,
     /// What is compared, and answers nobody.
     Shadow,
-    /// A canary's teacher, which is compared with, and answers nobody.
+    /// What a version that is released was taught by; it is compared with, and answers nobody.
     Teacher,
     /// One that this client does not know.
     Unknown,

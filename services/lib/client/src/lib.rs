@@ -20,6 +20,11 @@
 //!
 //! Build one client for each model's slot, keep it, and clone it freely: clones share connections.
 //!
+//! # Releases
+//!
+//! While a new version is released it answers a share of the requests. To keep each user with one version, say for whom you
+//! ask: `scorers.with_routing_key(user_id).rank(…)`. Each answer says which version it is from.
+//!
 //! # Deadlines
 //!
 //! A call has one deadline, 100 ms unless it is told otherwise, in which all attempts must find room. Each attempt tells

@@ -26,10 +26,10 @@ const LONGEST: Duration = Duration::from_secs(3600);
 const LARGEST_ANSWER: usize = 64 << 20;
 /// Says how much a request matters.
 const PRIORITY: &str = "decant-priority";
-/// Says which requests belong together.
-const ROUTING_KEY: &str = "decant-routing-key-bin";
 /// Says who asks.
 const CLIENT: &str = "decant-client";
+/// Says which requests belong together.
+const ROUTING_KEY: &str = "decant-routing-key-bin";
 
 /// The scorers of one model's slot. Clones share connections and what is known of the scorers; the last one that is
 /// dropped ends the tasks that look after them.
@@ -107,8 +107,9 @@ impl Scorers {
         changed
     }
 
-    /// The same scorers, asked for one of those who are to see the same version all the time, such as a user by its id: while
-    /// a release splits the traffic, all requests of one key are answered by the same version. At most 1 KiB.
+    /// The same scorers, asked with this routing key, such as the id of the user for whom they are asked: while a slot's
+    /// traffic is split between versions, all requests of one key are answered by the same version, whichever scorer is
+    /// asked. Requests without a key, or with an empty one, are shared out by chance. Scorers refuse keys of more than 1 KiB.
     #[must_use]
     pub fn with_routing_key(&self, key: impl AsRef<[u8]>) -> Self {
         let mut changed = self.clone();
@@ -182,11 +183,11 @@ impl Scorers {
         request.set_timeout(left);
         let headers = request.metadata_mut();
         headers.insert(PRIORITY, self.options.priority.header());
-        if let Some(key) = &self.options.routing_key {
-            headers.insert_bin(ROUTING_KEY, key.clone());
-        }
         if let Some(client) = &self.shared.client {
             headers.insert(CLIENT, client.clone());
+        }
+        if let Some(key) = &self.options.routing_key {
+            headers.insert_bin(ROUTING_KEY, key.clone());
         }
         request
     }

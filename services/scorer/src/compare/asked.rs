@@ -1,92 +1,180 @@
-//! What a request asked, in words that any version can read: versions differ in features and catalogs.
+//! What a request asked, in terms that each version of the slot understands: rows of one version's catalog are other rows of
+//! another's, and columns that fit one schema may not fit another.
 
-use bytes::Bytes;
-use decant_proto::inference::model_infer_request::InferInputTensor;
-use decant_proto::scorer::v1 as wire;
-use wire::rank_request::Candidates;
+use std::collections::HashSet;
+
+use decant_features::{Catalog, Columns, Side};
 
 use crate::error::CallError;
-use crate::oip;
-use crate::scoring::Work;
+use crate::scoring::{Candidates, Scored, Work};
 use crate::servable::{Handle, Servable};
-use crate::service::request;
+use crate::service::request::columns::fit;
 
-/// Items of a catalog that are compared, at most; spread evenly over it.
-const ITEMS: usize = 500;
+/// Items of a catalog that are compared for a recommendation, at most, evenly spread over it. To score all of it is one
+/// thing, to sort hundreds of thousands of scores for each sample another. Of other requests all rows are compared.
+const CATALOG_ROWS: usize = 1_000;
 
-/// A request's content, as it came.
-#[derive(Clone)]
-pub(crate) enum Asked {
-    /// Rows to score.
-    Score(Vec<wire::Column>),
-    /// Candidates to rank.
-    Rank(Box<wire::RankRequest>),
-    /// The query for which a catalog is ranked.
-    Recommend(Vec<wire::Column>),
-    /// Rows to score, as tensors and their buffers.
-    Infer(Vec<InferInputTensor>, Vec<Bytes>),
+/// A request.
+pub(super) struct Asked<'a> {
+    work: &'a Work,
+    /// The catalog of the version that answered.
+    catalog: Option<&'a Catalog>,
+    /// The items that are compared, if they are known by id.
+    ids: Vec<&'a str>,
 }
 
-impl Asked {
-    /// The same for versions whose catalogs differ: items that all of them know. `None` when there is nothing to compare.
-    pub(super) fn for_all(&self, handles: &[Handle], max_rows: usize) -> Option<Self> {
-        let Self::Recommend(query) = self else {
-            return Some(self.clone());
+/// A request as one version is asked it.
+#[derive(Debug)]
+pub(super) struct Rows {
+    pub(super) work: Work,
+    pub(super) count: usize,
+}
+
+impl<'a> Asked<'a> {
+    /// The work that a version has done. Of a recommendation those items are compared that all versions know.
+    pub(super) fn of(work: &'a Work, by: &'a Handle, handles: &[Handle]) -> Self {
+        let catalog = catalog(by.servable());
+        let ids = match (work, catalog) {
+            (
+                Work::Rank {
+                    candidates: Candidates::Catalog(rows),
+                    ..
+                },
+                Some(catalog),
+            ) => rows.iter().map(|row| catalog.id(*row)).collect(),
+            (Work::Recommend { excluded, .. }, Some(catalog)) => {
+                let is_known = |id: &&str| {
+                    let mut others = handles
+                        .iter()
+                        .filter_map(|other| self::catalog(other.servable()));
+                    others.all(|other| other.row(id).is_some())
+                };
+                spread(catalog.len())
+                    .filter(|row| !excluded.contains(row))
+                    .map(|row| catalog.id(row))
+                    .filter(is_known)
+                    .collect()
+            }
+            _ => Vec::new(),
         };
-        let catalogs = handles.iter().map(|handle| handle.servable().items());
-        let catalogs: Vec<_> = catalogs
-            .map(|items| Some(items?.catalog()))
-            .collect::<Option<_>>()?;
-        let (first, others) = catalogs.split_first()?;
-        let stride = first.len().div_ceil(ITEMS.min(max_rows)).max(1);
-        let ids = (0..first.len()).step_by(stride).map(|row| first.id(row));
-        let known = ids.filter(|id| others.iter().all(|other| other.row(id).is_some()));
-        let item_ids: wire::ItemIds = known.collect();
-        let rank = wire::RankRequest {
-            query: query.clone(),
-            candidates: Some(Candidates::ItemIds(item_ids)),
-            ..wire::RankRequest::default()
-        };
-        Some(Self::Rank(Box::new(rank)))
+        Self { work, catalog, ids }
     }
 
-    /// The work for one version, with the number of its rows. All rows are scored.
+    /// The rows that are compared, all of them scored; none when there is none.
     ///
     /// # Errors
-    /// When the version cannot read it.
-    pub(super) fn work(
-        &self,
-        servable: &Servable,
-        max_rows: usize,
-    ) -> Result<(Work, usize), CallError> {
+    /// When the version would refuse the request.
+    pub(super) fn rows(&self, servable: &Servable) -> Result<Option<Rows>, CallError> {
         let schema = servable.schema();
-        let columns = match self.clone() {
-            Self::Score(columns) => request::score(columns, schema, max_rows)?,
-            Self::Infer(inputs, buffers) => oip::columns(inputs, buffers, schema, max_rows)?,
-            Self::Rank(mut rank) => {
-                rank.top_k = 0;
-                let rank = request::rank(*rank, servable, max_rows)?;
-                return Ok((rank.work, rank.rows));
+        let (query, candidates) = match self.work {
+            Work::Score { columns } => {
+                fit("columns", &[Side::Query, Side::Item], columns, schema)?;
+                let (work, count) = (self.work.clone(), columns.rows());
+                return Ok(Some(Rows { work, count }));
             }
-            Self::Recommend(query) => {
-                let all = wire::RecommendRequest {
-                    query,
-                    top_k: u32::MAX,
-                    ..wire::RecommendRequest::default()
-                };
-                let all = request::recommend(all, servable, max_rows)?;
-                return Ok((all.work, all.rows));
+            Work::Rank {
+                query,
+                candidates: Candidates::Columns(items),
+                ..
+            } => {
+                fit("item_columns", &[Side::Item], items, schema)?;
+                (query, Candidates::Columns(items.clone()))
+            }
+            Work::Rank { query, .. } | Work::Recommend { query, .. } => {
+                (query, Candidates::Catalog(self.catalog_rows(servable)?))
             }
         };
-        let rows = columns.rows();
-        Ok((Work::Score { columns }, rows))
+        check_query(query, servable)?;
+        let count = match &candidates {
+            Candidates::Columns(items) => items.rows(),
+            Candidates::Catalog(rows) => rows.len(),
+        };
+        let work = Work::Rank {
+            query: query.clone(),
+            candidates,
+            top_k: 0,
+        };
+        Ok((count > 0).then_some(Rows { work, count }))
     }
 
-    /// The score that stands for a request: the first row's, or the best one's of a ranking.
-    pub(super) fn first(&self, scores: &[f32]) -> Option<f32> {
-        match self {
-            Self::Score(_) | Self::Infer(..) => scores.first().copied(),
-            Self::Rank(_) | Self::Recommend(_) => scores.iter().copied().reduce(f32::max),
+    /// The whole request, if the rows that are compared are not all of it, and the version takes it.
+    pub(super) fn whole(&self, servable: &Servable) -> Option<Rows> {
+        let Work::Recommend {
+            query,
+            excluded,
+            top_k,
+        } = self.work
+        else {
+            return None;
+        };
+        let (catalog, own) = (self.catalog?, catalog(servable)?);
+        if self.ids.len() == own.len() || check_query(query, servable).is_err() {
+            return None;
         }
+        let excluded: HashSet<usize> = excluded
+            .iter()
+            .filter_map(|row| own.row(catalog.id(*row)))
+            .collect();
+        let work = Work::Recommend {
+            query: query.clone(),
+            excluded,
+            top_k: *top_k,
+        };
+        let count = own.len();
+        (count > 0).then_some(Rows { work, count })
+    }
+
+    /// Scores in the order of the rows.
+    pub(super) fn by_row(&self, scored: Scored) -> Option<Vec<f32>> {
+        if let Work::Score { .. } = self.work {
+            return scored.into_scores().ok();
+        }
+        let ranked = scored.into_ranked().ok()?;
+        let mut scores = vec![0.0; ranked.len()];
+        for ranked in ranked {
+            *scores.get_mut(ranked.row)? = ranked.score;
+        }
+        Some(scores)
+    }
+
+    fn catalog_rows(&self, servable: &Servable) -> Result<Vec<usize>, CallError> {
+        let catalog = catalog(servable).ok_or(CallError::NoCatalog)?;
+        let rows: Vec<usize> = self.ids.iter().filter_map(|id| catalog.row(id)).collect();
+        if rows.len() == self.ids.len() {
+            return Ok(rows);
+        }
+        Err(CallError::UnknownItems {
+            shown: Vec::new(),
+            more: self.ids.len() - rows.len(),
+        })
+    }
+}
+
+fn check_query(query: &Columns, servable: &Servable) -> Result<(), CallError> {
+    fit("query", &[Side::Query], query, servable.schema())
+}
+
+fn catalog(servable: &Servable) -> Option<&Catalog> {
+    servable.items().map(|items| items.catalog())
+}
+
+/// Rows that are evenly spread over so many.
+fn spread(rows: usize) -> impl Iterator<Item = usize> {
+    let count = rows.min(CATALOG_ROWS);
+    (0..count).map(move |number| number * rows / count)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_of_a_small_catalog_is_compared_and_of_a_large_one_rows_from_all_over_it() {
+        assert_eq!(spread(0).count(), 0);
+        assert!(spread(CATALOG_ROWS).eq(0..CATALOG_ROWS));
+        let rows: Vec<usize> = spread(CATALOG_ROWS * 5 / 2).collect();
+        assert_eq!(rows.len(), CATALOG_ROWS);
+        assert_eq!(rows[..4], [0, 2, 5, 7]);
+        assert_eq!(rows[CATALOG_ROWS - 1], 2_497);
     }
 }

@@ -51,10 +51,8 @@ impl Identity {
             },
         })
     }
-}
 
-impl Identity {
-    /// The process, drawn anew at each start.
+    /// What tells this process from all others.
     pub(crate) fn boot_id(&self) -> &str {
         &self.record.boot_id
     }

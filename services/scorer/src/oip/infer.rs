@@ -6,25 +6,23 @@ mod tensor;
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-use decant_features::{Columns, Schema};
 use decant_model::Arm;
 use decant_proto::inference as wire;
 use tonic::Status;
 use wire::infer_parameter::ParameterChoice;
-use wire::model_infer_request::{InferInputTensor, InferRequestedOutputTensor};
+use wire::model_infer_request::InferRequestedOutputTensor;
 use wire::model_infer_response::InferOutputTensor;
 
 use super::datatype::Datatype;
 use super::names::{Asked, Fields};
 use super::signature::SCORE;
-use crate::compare::Asked as Sampled;
 use crate::error::CallError;
 use crate::scoring::{Priority, Scored};
 use crate::servable::Handle;
 use crate::service::Service;
 use crate::service::caller::Caller;
 use crate::service::request::columns::Problems;
+use crate::service::routing::Routing;
 
 /// Parameters of tensors that would make the answer another one, and are not there.
 const UNSUPPORTED: [&str; 2] = ["classification", "shared_memory_region"];
@@ -33,6 +31,7 @@ const UNSUPPORTED: [&str; 2] = ["classification", "shared_memory_region"];
 pub(super) async fn infer(
     service: &Service,
     request: wire::ModelInferRequest,
+    routing: Routing<'_>,
     caller: Caller,
 ) -> Result<wire::ModelInferResponse, CallError> {
     let began = Instant::now();
@@ -41,7 +40,7 @@ pub(super) async fn infer(
         &request.model_name,
         &request.model_version,
     )?;
-    let handle = service.pin_at(asked.place, asked.version, &caller.routing)?;
+    let handle = service.pin_at(asked.place, asked.version, routing)?;
     let (schema, max_rows) = (handle.servable().schema(), service.config().max_rows);
 
     let mut problems = Problems::new(schema);
@@ -50,13 +49,9 @@ pub(super) async fn infer(
     let priority = priority(&request.parameters, &mut problems);
     check_outputs(&request.outputs, &mut problems);
     let buffers = request.raw_input_contents;
-    let sample = service.sample(&handle, || {
-        Sampled::Infer(request.inputs.clone(), buffers.clone())
-    });
     let columns = inputs::read(request.inputs, buffers, schema, max_rows, &mut problems);
-    let columns = problems
-        .or(columns)
-        .inspect_err(|error| handle.count_failure(error))?;
+    let columns = problems.or(columns);
+    let columns = columns.inspect_err(|error| handle.count_failure(error))?;
 
     let own_deadline = timeout.and_then(|timeout| began.checked_add(timeout));
     let caller = Caller {
@@ -65,7 +60,6 @@ pub(super) async fn infer(
         ..caller
     };
     let scored = service.score_columns(&handle, columns, caller).await?;
-    service.compare(sample);
     let parameters = served_by(&handle, &scored);
     let version = handle.part().active.version;
     Ok(wire::ModelInferResponse {
@@ -75,18 +69,6 @@ pub(super) async fn infer(
         parameters,
         ..answer(scored.into_scores()?, is_raw)
     })
-}
-
-/// The columns of a request that was read before, by another version.
-pub(crate) fn columns(
-    inputs: Vec<InferInputTensor>,
-    buffers: Vec<Bytes>,
-    schema: &Schema,
-    max_rows: usize,
-) -> Result<Columns, CallError> {
-    let mut problems = Problems::new(schema);
-    let columns = inputs::read(inputs, buffers, schema, max_rows, &mut problems);
-    problems.or(columns)
 }
 
 /// An answer within a stream, in which an error is one of them.

@@ -14,7 +14,7 @@ use crate::servable::Handle;
 use crate::servable::statistics::ComputeTimes;
 
 /// What is to be done. Columns fit the version's schema.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Work {
     /// Score each row, whose columns hold both sides' features.
     Score { columns: Columns },
@@ -34,7 +34,7 @@ pub(crate) enum Work {
 }
 
 /// What is ranked.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Candidates {
     /// Rows of the catalog.
     Catalog(Vec<usize>),
@@ -51,30 +51,6 @@ pub(crate) enum Answer {
     Ranked(Vec<Ranked>),
 }
 
-impl Answer {
-    /// The first row's score, or the best one's; none when nothing was left to rank.
-    pub(crate) fn first(&self) -> Option<f32> {
-        match self {
-            Self::Scores(scores) => scores.first().copied(),
-            Self::Ranked(ranked) => ranked.first().map(|best| best.score),
-        }
-    }
-
-    /// The scores in the order of the rows, of which all so many were wanted.
-    pub(crate) fn into_rows(self, rows: usize) -> Vec<f32> {
-        match self {
-            Self::Scores(scores) => scores,
-            Self::Ranked(ranked) => {
-                let mut scores = vec![0.0; rows];
-                for Ranked { row, score } in ranked {
-                    scores[row] = score;
-                }
-                scores
-            }
-        }
-    }
-}
-
 /// What was found, and at what price.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Scored {
@@ -88,6 +64,14 @@ pub(crate) struct Scored {
 }
 
 impl Scored {
+    /// The score of the first row, or of the best one.
+    pub(crate) fn first(&self) -> Option<f32> {
+        match &self.answer {
+            Answer::Scores(scores) => scores.first().copied(),
+            Answer::Ranked(ranked) => ranked.first().map(|best| best.score),
+        }
+    }
+
     /// The scores of a request for scores.
     ///
     /// # Errors

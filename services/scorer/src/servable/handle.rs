@@ -1,14 +1,16 @@
 //! What requests see: an immutable table of versions in service, and a pin on one of them.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
+use std::time::Duration;
 
-use decant_model::{Active, Arm, Generation, ModelVersion};
+use decant_model::rollout::evidence::Evidence;
+use decant_model::{Active, Arm, BASIS_POINTS, DesiredSlot, Generation, ModelVersion, split};
 
-use super::release::Release;
 use super::{Place, Servable};
 use crate::error::CallError;
-use crate::service::caller::Routing;
+use crate::evidence::{ArmCounters, Counters};
+use crate::scoring::Scored;
 
 /// Which versions are in service, by place. Replaced as a whole, never changed.
 #[derive(Default)]
@@ -22,10 +24,25 @@ pub(crate) struct Table {
 #[derive(Clone, Default)]
 pub(crate) struct Entry {
     handles: Arc<[Handle]>,
-    /// The release under way, if there is one.
-    release: Option<Arc<Release>>,
+    answers: Answers,
     /// Why there is none, for callers.
     reason: Arc<str>,
+}
+
+/// Which of the versions answer.
+#[derive(Clone, Default)]
+enum Answers {
+    #[default]
+    None,
+    /// The one in this position; nothing needs to be known of a request.
+    One(usize),
+    Split(Arc<Split>),
+}
+
+/// How several share the traffic.
+struct Split {
+    salt: String,
+    active: Vec<Active>,
 }
 
 /// A version in the part that it plays. Whoever holds one keeps the version in memory.
@@ -33,6 +50,8 @@ pub(crate) struct Entry {
 pub(crate) struct Handle {
     servable: Arc<Servable>,
     part: Arc<Part>,
+    /// Where what it does is counted; nothing while no rollout has the slot.
+    counters: Option<Arc<Counters>>,
 }
 
 /// The part that a version plays.
@@ -41,8 +60,8 @@ pub(crate) struct Part {
     pub(crate) place: Place,
     pub(crate) active: Active,
     pub(crate) generation: Generation,
-    /// The release that the version is in, if it is in one.
-    pub(crate) release: Option<Arc<Release>>,
+    /// Its position among the generation's versions.
+    position: usize,
 }
 
 impl Table {
@@ -73,10 +92,29 @@ impl Table {
 }
 
 impl Entry {
-    pub(super) fn ready(handles: Vec<Handle>, release: Option<Arc<Release>>) -> Self {
+    /// Puts a generation into service. The versions are those that it names, in its order; what they do is counted from now
+    /// on, if a rollout has the slot.
+    pub(super) fn ready(
+        place: &Place,
+        desired: &DesiredSlot,
+        servables: Vec<Arc<Servable>>,
+    ) -> Self {
+        let judged = desired.rollout.is_some();
+        let counters = judged.then(|| Arc::new(Counters::new(desired)));
+        let versions = desired.active.iter().zip(servables).enumerate();
+        let handles = versions.map(|(position, (active, servable))| Handle {
+            servable,
+            part: Arc::new(Part {
+                place: place.clone(),
+                active: active.clone(),
+                generation: desired.generation,
+                position,
+            }),
+            counters: counters.clone(),
+        });
         Self {
-            handles: handles.into(),
-            release,
+            handles: handles.collect(),
+            answers: Answers::of(desired),
             reason: "none of its versions is the stable one".into(),
         }
     }
@@ -84,39 +122,24 @@ impl Entry {
     pub(super) fn not_ready(reason: String) -> Self {
         Self {
             handles: Arc::default(),
-            release: None,
+            answers: Answers::None,
             reason: reason.into(),
         }
     }
 
-    /// The version that answers a request that is routed like this: the stable one, unless a release gives a share of the
-    /// traffic to another.
+    /// The version that answers a request. Its bucket under a salt is asked for only while several versions answer.
     ///
     /// # Errors
     /// Why there is none.
-    pub(crate) fn route(&self, routing: &Routing) -> Result<&Handle, &str> {
-        let split = self.release.as_ref().filter(|release| release.is_split());
-        let routed = match split {
-            Some(release) => release.route(routing).and_then(|at| self.handles.get(at)),
-            None => self.in_arm(Arm::Stable),
+    pub(crate) fn route(&self, bucket: impl FnOnce(&str) -> u32) -> Result<&Handle, &str> {
+        let position = match &self.answers {
+            Answers::None => None,
+            Answers::One(position) => Some(*position),
+            Answers::Split(split) => split::route(&split.active, bucket(&split.salt)),
         };
-        routed.ok_or(&self.reason)
-    }
-
-    /// The version that plays a part.
-    pub(crate) fn in_arm(&self, arm: Arm) -> Option<&Handle> {
-        let mut handles = self.handles.iter();
-        handles.find(|handle| handle.part.active.arm == arm)
-    }
-
-    /// The release under way.
-    pub(crate) fn release(&self) -> Option<&Arc<Release>> {
-        self.release.as_ref()
-    }
-
-    /// The generation that answers; none while nothing does.
-    pub(crate) fn generation(&self) -> Option<Generation> {
-        Some(self.handles.first()?.part.generation)
+        position
+            .and_then(|position| self.handles.get(position))
+            .ok_or(&self.reason)
     }
 
     /// The version of this number, whichever part it plays.
@@ -135,19 +158,50 @@ impl Entry {
         &self.handles
     }
 
+    /// What was counted of them since they were put into service; nothing while no rollout has the slot.
+    pub(crate) fn evidence(&self) -> Evidence {
+        let Some(first) = self.handles.first() else {
+            return Evidence::default();
+        };
+        match &first.counters {
+            Some(counters) => counters.evidence(),
+            None => Evidence {
+                generation: first.part.generation,
+                ..Evidence::default()
+            },
+        }
+    }
+
     pub(super) fn is_ready(&self) -> bool {
-        self.in_arm(Arm::Stable).is_some()
+        let mut handles = self.handles.iter();
+        handles.any(|handle| handle.part.active.arm == Arm::Stable)
+    }
+}
+
+impl Answers {
+    fn of(desired: &DesiredSlot) -> Self {
+        let active = &desired.active;
+        // Who answers changes only where a canary's share ends.
+        let canaries = active.iter().filter(|active| active.arm == Arm::Canary);
+        let ends = canaries.scan(0_u32, |end, canary| {
+            *end = end.saturating_add(canary.weight_basis_points);
+            Some(*end)
+        });
+        let buckets = std::iter::once(0).chain(ends.filter(|end| *end < BASIS_POINTS));
+        let answering: BTreeSet<Option<usize>> =
+            buckets.map(|bucket| split::route(active, bucket)).collect();
+        match answering.first() {
+            Some(None) if answering.len() == 1 => Self::None,
+            Some(Some(position)) if answering.len() == 1 => Self::One(*position),
+            _ => Self::Split(Arc::new(Split {
+                salt: desired.salt.clone(),
+                active: active.clone(),
+            })),
+        }
     }
 }
 
 impl Handle {
-    pub(super) fn new(servable: Arc<Servable>, part: Part) -> Self {
-        Self {
-            servable,
-            part: Arc::new(part),
-        }
-    }
-
     pub(crate) fn servable(&self) -> &Servable {
         &self.servable
     }
@@ -156,12 +210,35 @@ impl Handle {
         &self.part
     }
 
-    /// Counts a call that the version did not answer, if it is being released.
+    /// The counters of its generation; none while no rollout has the slot.
+    pub(crate) fn counters(&self) -> Option<&Arc<Counters>> {
+        self.counters.as_ref()
+    }
+
+    /// The counters of what it does.
+    fn own_counters(&self) -> Option<&ArmCounters> {
+        self.counters.as_ref()?.arm(self.part.position)
+    }
+
+    /// The same version for a request that counts for nothing.
+    pub(crate) fn uncounted(&self) -> Self {
+        Self {
+            counters: None,
+            ..self.clone()
+        }
+    }
+
+    /// Counts a request that it answered after so much time.
+    pub(crate) fn count_success(&self, total: Duration, scored: &Scored) {
+        if let Some(counters) = self.own_counters() {
+            counters.succeed(total, scored.first());
+        }
+    }
+
+    /// Counts a request that it was to answer, and did not.
     pub(crate) fn count_failure(&self, error: &CallError) {
-        if let Some(release) = &self.part.release {
-            release
-                .tally()
-                .failed(self.part.active.digest, error.code());
+        if let Some(counters) = self.own_counters() {
+            counters.fail(error.code().into());
         }
     }
 }
@@ -186,14 +263,19 @@ impl Handle {
             model: "films".parse().unwrap(),
             slot: Default::default(),
         };
-        Self::new(
-            Arc::new(servable),
-            Part {
-                place,
-                active,
-                generation: Generation(1),
-                release: None,
-            },
-        )
+        let part = Part {
+            place,
+            active,
+            generation: Generation(1),
+            position: 0,
+        };
+        Self {
+            servable: Arc::new(servable),
+            part: Arc::new(part),
+            counters: None,
+        }
     }
 }
+
+#[cfg(test)]
+mod tests;

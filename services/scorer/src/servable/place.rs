@@ -8,10 +8,9 @@ use std::time::{Instant, SystemTime};
 
 use decant_model::{Active, Arm, DesiredSlot, Digest, Generation, Prepared};
 
-use super::handle::{Entry, Handle, Part};
+use super::handle::Entry;
 use super::load::LoadError;
 use super::manager::{Load, Superseded};
-use super::release::Release;
 use super::{LoadTimes, Place, Servable};
 use crate::config::Retry;
 
@@ -201,38 +200,25 @@ impl PlaceState {
         self.retire(place, &keep)
     }
 
-    /// Moves the pointer, if all of the active versions are here; if not, what answers goes on.
+    /// Moves the pointer, if all of the active versions are here; if not, what answers goes on. A generation that is in
+    /// service already keeps its entry, and so what was counted of it.
     fn activate(&mut self, place: &Place) {
         let Some(desired) = &self.desired else {
             return;
         };
-        let resident = |digest: &Digest| self.versions.get(digest)?.servable().cloned();
-        let known = self.applied.as_ref() == Some(desired);
-        let release = (!known)
-            .then(|| Release::of(desired).map(Arc::new))
-            .flatten();
-        let part = |active: &Active| Part {
-            place: place.clone(),
-            active: active.clone(),
-            generation: desired.generation,
-            release: release.clone(),
-        };
-        let handles: Option<Vec<Handle>> = desired
-            .active
-            .iter()
-            .map(|active| Some(Handle::new(resident(&active.digest)?, part(active))))
-            .collect();
-        let Some(handles) = handles else {
+        let resident = |active: &Active| self.versions.get(&active.digest)?.servable().cloned();
+        let servables: Option<Vec<Arc<Servable>>> = desired.active.iter().map(resident).collect();
+        let Some(servables) = servables else {
             if self.current.is_empty() {
                 self.entry = Entry::not_ready("it is being loaded, or failed to load".to_owned());
             }
             return;
         };
-        if known {
+        if self.applied.as_ref() == Some(desired) {
             return;
         }
-        self.entry = if !handles.is_empty() {
-            Entry::ready(handles, release)
+        self.entry = if !servables.is_empty() {
+            Entry::ready(place, desired, servables)
         } else if desired.pending.is_some() {
             Entry::not_ready("its first version is being prepared".to_owned())
         } else {

@@ -12,14 +12,15 @@ use decant_proto::scorer::v1 as wire;
 use decant_proto::scorer::v1::scorer_service_server::ScorerServiceServer;
 use http_body::{Body as _, Frame};
 use prost::Message;
-use tonic::Status;
 use tonic::body::Body;
 use tonic::codegen::{BoxFuture, Service as TowerService, http};
 use tonic::metadata::MetadataMap;
 use tonic::server::NamedService;
+use tonic::{Extensions, Status};
 
 use super::Service;
 use super::caller::Caller;
+use super::routing::{Drawn, Routing};
 use crate::error::CallError;
 use crate::scoring::Outline;
 
@@ -98,12 +99,16 @@ impl Early {
     ) -> Result<http::Response<Body>, Infallible> {
         let (mut head, mut body) = request.into_parts();
         let metadata = MetadataMap::from_headers(std::mem::take(&mut head.headers));
+        // Whoever is asked here is asked afterwards: two draws would not share requests out as the slot says.
+        head.extensions.insert(Drawn::new());
         let first = poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await;
         let data = first
             .as_ref()
             .and_then(|frame| frame.as_ref().ok()?.data_ref());
         if let Some(data) = data
-            && let Err(error) = self.service.would_admit(method, &metadata, data)
+            && let Err(error) = self
+                .service
+                .would_admit(method, &metadata, &head.extensions, data)
         {
             return Ok(Status::from(error).into_http());
         }
@@ -122,15 +127,19 @@ impl Service {
         &self,
         method: Method,
         metadata: &MetadataMap,
+        extensions: &Extensions,
         data: &Bytes,
     ) -> Result<(), CallError> {
         let message = data.get(PREFIX..).unwrap_or_default();
         // Decoding skips what is not the model's name; what is not whole is refused by it.
-        let (Ok(caller), Ok(addressed)) = (Caller::read(metadata), Addressed::decode(message))
-        else {
+        let (Ok(caller), Ok(routing), Ok(addressed)) = (
+            Caller::read(metadata),
+            Routing::read(metadata, extensions),
+            Addressed::decode(message),
+        ) else {
             return Ok(());
         };
-        let Ok(handle) = self.pin(addressed.model, &caller.routing) else {
+        let Ok(handle) = self.pin(addressed.model, routing) else {
             return Ok(());
         };
         let servable = handle.servable();

@@ -1,68 +1,57 @@
-//! What was counted of a release, as messages.
+//! What was counted, as messages.
 
-use decant_model::rollout::evidence::{ArmEvidence, Comparison, Moments};
+use decant_model::rollout::evidence::{ArmEvidence, Comparison, Evidence, Moments};
 use decant_proto::scorer::v1 as wire;
 
 use super::answer::wire_arm;
-use crate::servable::Entry;
 
-/// The counts of a slot's generation; without a release there are none.
-pub(super) fn told(entry: &Entry, boot_id: &str) -> wire::GetEvidenceResponse {
-    let generation = entry.generation().unwrap_or_default().0;
-    let Some(release) = entry.release() else {
-        return wire::GetEvidenceResponse {
-            generation,
-            boot_id: boot_id.to_owned(),
-            ..wire::GetEvidenceResponse::default()
-        };
-    };
-    let counted = release.tally().evidence();
+pub(super) fn response(evidence: Evidence, boot_id: String) -> wire::GetEvidenceResponse {
     wire::GetEvidenceResponse {
-        generation,
-        boot_id: boot_id.to_owned(),
-        arms: counted.arms.into_iter().map(arm).collect(),
-        comparisons: counted.comparisons.into_iter().map(comparison).collect(),
-        skipped: counted.skipped,
+        generation: evidence.generation.0,
+        boot_id,
+        arms: evidence.arms.into_iter().map(arm).collect(),
+        comparisons: evidence.comparisons.into_iter().map(comparison).collect(),
+        skipped: evidence.skipped,
     }
 }
 
-fn arm(counted: ArmEvidence) -> wire::ArmEvidence {
-    let bins = counted.scores.bins().iter().copied().enumerate();
+fn arm(arm: ArmEvidence) -> wire::ArmEvidence {
+    let bins = arm.scores.bins().iter().copied().enumerate();
     wire::ArmEvidence {
-        version: counted.version.get(),
-        digest: counted.digest.to_string(),
-        arm: wire_arm(counted.arm).into(),
-        succeeded: counted.succeeded,
-        failed: counted.failed.into_iter().collect(),
-        latency: buckets(counted.latency.buckets()),
-        score: Some(moments(counted.scores.moments)),
-        score_bins: buckets(bins.filter(|(_, count)| *count > 0)),
+        version: arm.version.get(),
+        digest: arm.digest.to_string(),
+        arm: wire_arm(arm.arm).into(),
+        succeeded: arm.succeeded,
+        latency: arm.latency.buckets().map(bucket).collect(),
+        score: Some(moments(arm.scores.moments)),
+        score_bins: bins.filter(|(_, count)| *count > 0).map(bucket).collect(),
+        failed: arm.failed.into_iter().collect(),
     }
 }
 
-fn buckets(counted: impl Iterator<Item = (usize, u64)>) -> Vec<wire::BucketCount> {
-    let bucket = |(bucket, count)| wire::BucketCount {
+fn comparison(comparison: Comparison) -> wire::Comparison {
+    wire::Comparison {
+        candidate: comparison.candidate.to_string(),
+        reference: comparison.reference.to_string(),
+        arm: wire_arm(comparison.arm).into(),
+        kl: Some(moments(comparison.kl)),
+        top_k: Some(moments(comparison.top_k)),
+        spearman: Some(moments(comparison.spearman)),
+    }
+}
+
+fn bucket((bucket, count): (usize, u64)) -> wire::BucketCount {
+    wire::BucketCount {
+        // There are a few hundred.
         bucket: u32::try_from(bucket).unwrap_or(u32::MAX),
         count,
-    };
-    counted.map(bucket).collect()
-}
-
-fn comparison(counted: Comparison) -> wire::Comparison {
-    wire::Comparison {
-        candidate: counted.candidate.to_string(),
-        reference: counted.reference.to_string(),
-        arm: wire_arm(counted.arm).into(),
-        kl: Some(moments(counted.kl)),
-        top_k: Some(moments(counted.top_k)),
-        spearman: Some(moments(counted.spearman)),
     }
 }
 
-fn moments(counted: Moments) -> wire::Moments {
+fn moments(moments: Moments) -> wire::Moments {
     wire::Moments {
-        count: counted.count,
-        sum: counted.sum,
-        squares: counted.squares,
+        count: moments.count,
+        sum: moments.sum,
+        squares: moments.squares,
     }
 }

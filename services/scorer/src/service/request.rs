@@ -18,17 +18,17 @@ pub(crate) mod columns;
 const UNKNOWN_SHOWN: usize = 10;
 
 /// A ranking to be done.
-pub(crate) struct Rank {
-    pub(crate) work: Work,
-    pub(crate) rows: usize,
+pub(super) struct Rank {
+    pub(super) work: Work,
+    pub(super) rows: usize,
     /// The candidates' ids; empty when they came by columns.
     pub(super) ids: wire::ItemIds,
 }
 
 /// A recommendation to be made.
-pub(crate) struct Recommend {
-    pub(crate) work: Work,
-    pub(crate) rows: usize,
+pub(super) struct Recommend {
+    pub(super) work: Work,
+    pub(super) rows: usize,
     pub(super) return_columns: Vec<String>,
 }
 
@@ -58,7 +58,7 @@ pub(super) fn place(model: Option<wire::ModelRef>) -> Result<Place, CallError> {
 }
 
 /// The columns of `Score`, which hold both sides' features.
-pub(crate) fn score(
+pub(super) fn score(
     columns: Vec<wire::Column>,
     schema: &Schema,
     max_rows: usize,
@@ -77,7 +77,7 @@ pub(crate) fn score(
 }
 
 /// The candidates of `Rank`, and its one query row.
-pub(crate) fn rank(
+pub(super) fn rank(
     request: wire::RankRequest,
     servable: &Servable,
     max_rows: usize,
@@ -125,7 +125,7 @@ pub(crate) fn rank(
 }
 
 /// The one query row of `Recommend`, and what it wants of the catalog.
-pub(crate) fn recommend(
+pub(super) fn recommend(
     request: wire::RecommendRequest,
     servable: &Servable,
     max_rows: usize,

@@ -1,36 +1,32 @@
 //! Errors as gRPC statuses.
 
 use decant_proto::status::{ErrorCode, bad_request, busy};
-use tonic::{Code, Status};
+use tonic::Status;
 
 use crate::error::CallError;
 
 impl CallError {
-    /// The number of the gRPC code that callers get.
-    pub(crate) fn code(&self) -> i32 {
-        Code::from(code(self)).into()
-    }
-}
-
-fn code(error: &CallError) -> ErrorCode {
-    match error {
-        CallError::Invalid(_) => ErrorCode::Invalid,
-        CallError::UnknownSlot { .. }
-        | CallError::UnknownVersion { .. }
-        | CallError::UnknownItems { .. } => ErrorCode::NotFound,
-        CallError::NoCatalog | CallError::NotDecidedHere(_) => ErrorCode::Precondition,
-        CallError::NotLearnt | CallError::NotReady { .. } | CallError::Draining => {
-            ErrorCode::NotReady
+    /// Which code a caller is told.
+    pub(crate) fn code(&self) -> ErrorCode {
+        match self {
+            CallError::Invalid(_) => ErrorCode::Invalid,
+            CallError::UnknownSlot { .. }
+            | CallError::UnknownVersion { .. }
+            | CallError::UnknownItems { .. } => ErrorCode::NotFound,
+            CallError::NoCatalog | CallError::NotDecidedHere(_) => ErrorCode::Precondition,
+            CallError::NotLearnt | CallError::NotReady { .. } | CallError::Draining => {
+                ErrorCode::NotReady
+            }
+            CallError::Busy { .. } => ErrorCode::Busy,
+            CallError::Expired => ErrorCode::Expired,
+            CallError::Model(_) | CallError::Broken => ErrorCode::Internal,
         }
-        CallError::Busy { .. } => ErrorCode::Busy,
-        CallError::Expired => ErrorCode::Expired,
-        CallError::Model(_) | CallError::Broken => ErrorCode::Internal,
     }
 }
 
 impl From<CallError> for Status {
     fn from(error: CallError) -> Status {
-        let code = code(&error);
+        let code = error.code();
         let message = error.to_string();
         match error {
             CallError::Invalid(violations) => bad_request(

@@ -76,16 +76,9 @@ async fn scorers_are_told_who_asks_and_how_much_it_matters() {
         .with_priority(Priority::Critical)
         .with_deadline(Duration::from_secs(5));
     hurried.rank(&page()).await.unwrap();
-    let later = scorers
-        .with_priority(Priority::Sheddable)
-        .with_routing_key("user 42 é");
+    let later = scorers.with_priority(Priority::Sheddable);
     later.rank(&page()).await.unwrap();
     let asked = server.asked();
-    let keys = asked
-        .iter()
-        .map(|asked| asked.headers.get("decant-routing-key-bin"));
-    let keys: Vec<_> = keys.map(|key| key.map(String::as_str)).collect();
-    assert_eq!(keys, [None, None, Some("user 42 é")]);
     let priorities = asked.iter().map(|asked| &asked.headers["decant-priority"]);
     assert!(priorities.eq(["normal", "critical", "sheddable"]));
     assert!(
@@ -107,6 +100,24 @@ async fn scorers_are_told_who_asks_and_how_much_it_matters() {
         "{}",
         micros(1)
     );
+}
+
+#[tokio::test]
+async fn a_routing_key_goes_with_its_requests_and_no_others() {
+    let server = Running::start(1).await;
+    let scorers = builder([&server]).build().unwrap();
+    let of_user = scorers.with_routing_key("user 13, \u{1f3ac}");
+    of_user.rank(&page()).await.unwrap();
+    let hurried = of_user.with_priority(Priority::Critical);
+    let rows = Columns::new().ints("age", [47, 11]);
+    hurried.score(&rows).await.unwrap();
+    let of_bytes = of_user.with_routing_key([0_u8, 255]);
+    of_bytes.rank(&page()).await.unwrap();
+    scorers.rank(&page()).await.unwrap();
+    let asked = server.asked().into_iter();
+    let keys: Vec<Option<Vec<u8>>> = asked.map(|asked| asked.routing_key).collect();
+    let of_user = Some("user 13, \u{1f3ac}".as_bytes().to_vec());
+    assert_eq!(keys, [of_user.clone(), of_user, Some(vec![0, 255]), None]);
 }
 
 #[tokio::test]

@@ -31,6 +31,7 @@ pub(crate) enum Act {
 pub(crate) struct Asked {
     pub(crate) at: Instant,
     pub(crate) headers: HashMap<String, String>,
+    pub(crate) routing_key: Option<Vec<u8>>,
     pub(crate) columns: Vec<Column>,
     pub(crate) items: usize,
 }
@@ -167,11 +168,10 @@ fn asked<T>(request: &Request<T>, columns: &[Column], items: usize) -> Asked {
     };
     let names = ["grpc-timeout", "decant-priority", "decant-client"];
     let key = request.metadata().get_bin("decant-routing-key-bin");
-    let key = key.and_then(|key| String::from_utf8(key.to_bytes().ok()?.to_vec()).ok());
-    let key = key.map(|key| ("decant-routing-key-bin".to_owned(), key));
     Asked {
         at: Instant::now(),
-        headers: names.into_iter().filter_map(header).chain(key).collect(),
+        headers: names.into_iter().filter_map(header).collect(),
+        routing_key: key.map(|key| key.to_bytes().unwrap().to_vec()),
         columns: columns.to_vec(),
         items,
     }
@@ -252,9 +252,9 @@ impl ScorerService for Fake {
 
     async fn get_evidence(
         &self,
-        _: Request<GetEvidenceRequest>,
+        _request: Request<GetEvidenceRequest>,
     ) -> Result<Response<GetEvidenceResponse>, Status> {
-        Err(Status::unimplemented("no release"))
+        Err(Status::unimplemented("evidence"))
     }
 }
 

@@ -31,18 +31,21 @@ fn active(number: u64) -> Active {
     }
 }
 
-fn want(manager: &Manager, generation: u64, versions: &[u64]) {
+fn slot(generation: u64, versions: &[u64]) -> DesiredSlot {
     let active = versions.iter().map(|number| active(*number)).collect();
     let (issued_by, reason) = ("test".to_owned(), String::new());
-    let desired = DesiredSlot {
+    DesiredSlot {
         generation: Generation(generation),
         active,
         issued_by,
         reason,
         issued_at_millis: 0,
         ..DesiredSlot::default()
-    };
-    manager.aspire(BTreeMap::from([(place(), desired)]));
+    }
+}
+
+fn want(manager: &Manager, generation: u64, versions: &[u64]) {
+    manager.aspire(BTreeMap::from([(place(), slot(generation, versions))]));
 }
 
 fn servable(load: &Load) -> Servable {
@@ -69,10 +72,14 @@ fn load_next(manager: &Manager) -> u64 {
 }
 
 impl Manager {
-    /// One that has the fixture's version in service, with its catalog.
+    /// One that has the fixture's version in service, with its catalog, and counts what it does.
     pub(crate) fn for_tests() -> Self {
         let manager = Manager::new(RETRY, u64::MAX);
-        want(&manager, 1, &[1]);
+        let desired = DesiredSlot {
+            rollout: Some("01j9z3k4m5n6p7q8r9s0t1v2w3".parse().unwrap()),
+            ..slot(1, &[1])
+        };
+        manager.aspire(BTreeMap::from([(place(), desired)]));
         load_next(&manager);
         manager
     }
@@ -89,11 +96,7 @@ fn failure() -> LoadError {
 /// The version that answers, and its generation.
 fn answering(manager: &Manager) -> Option<(u64, u64)> {
     let table = manager.table();
-    let part = table
-        .get(&place())?
-        .route(&crate::service::caller::Routing::default())
-        .ok()?
-        .part();
+    let part = table.get(&place())?.route(|_| 0).ok()?.part();
     Some((part.active.version.get(), part.generation.0))
 }
 
@@ -245,11 +248,12 @@ fn a_removed_slot_is_unknown_and_an_empty_one_is_not_ready() {
     want(&manager, 1, &[1]);
     load_next(&manager);
     want(&manager, 2, &[]);
-    assert!(manager.table().get(&place()).is_some_and(|entry| {
-        entry
-            .route(&crate::service::caller::Routing::default())
-            .is_err()
-    }));
+    assert!(
+        manager
+            .table()
+            .get(&place())
+            .is_some_and(|entry| entry.route(|_| 0).is_err())
+    );
     manager.aspire(BTreeMap::new());
     assert!(matches!(
         manager.table().find(&place()),
@@ -316,7 +320,7 @@ fn a_pinned_version_outlives_its_time_in_service() {
         .table()
         .get(&place())
         .unwrap()
-        .route(&crate::service::caller::Routing::default())
+        .route(|_| 0)
         .unwrap()
         .clone();
     for generation in 2..=3 {

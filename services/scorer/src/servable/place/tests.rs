@@ -434,11 +434,7 @@ fn the_first_version_of_a_slot_is_prepared_before_anything_answers() {
     assert!(world.state.is_settled());
     assert_eq!(world.state.observed().serving, Generation(0));
     assert_eq!(
-        world
-            .state
-            .entry()
-            .route(&crate::service::caller::Routing::default())
-            .err(),
+        world.state.entry().route(|_| 0).err(),
         Some("its first version is being prepared")
     );
     world.want(&[1], &[], &[]);

@@ -8,10 +8,9 @@ use wire::column::Values;
 use wire::scorer_service_server::ScorerService;
 
 use super::*;
-use crate::compare::Comparer;
 use crate::config::Config;
 use crate::scoring::Pool;
-use crate::servable::Manager;
+use crate::servable::{Manager, Place};
 
 fn films() -> Option<wire::ModelRef> {
     Some(wire::ModelRef {
@@ -89,9 +88,8 @@ async fn under_pressure_a_call_is_refused_before_it_is_read() {
     };
     let (tasks, _failures) = Tasks::new();
     let pool = Pool::start(&tasks, config.limits());
-    let manager = Arc::new(Manager::for_tests());
-    let comparer = Comparer::start(&tasks, Arc::clone(&manager), pool.clone(), 0);
-    let service = Service::new(manager, pool, comparer, config, "boot");
+    let (manager, boot_id) = (Arc::new(Manager::for_tests()), String::new());
+    let service = Service::new(&tasks, manager, pool, boot_id, config);
     let mut early = Early::new(service.clone(), 1 << 20);
     assert_eq!(code(&mut early).await, Code::Internal, "it is read");
 
@@ -107,6 +105,16 @@ async fn under_pressure_a_call_is_refused_before_it_is_read() {
     let (answers, refused) = tokio::join!(pressing, asking);
     assert_eq!(refused, Code::ResourceExhausted);
     assert!(answers.iter().any(Result::is_ok));
+    // It counts as much as one that was refused after it was read.
+    let codes = answers.iter().filter_map(|answer| answer.as_ref().err());
+    let busy = codes.filter(|status| status.code() == Code::ResourceExhausted);
+    let place = Place {
+        model: "films".parse().unwrap(),
+        slot: Default::default(),
+    };
+    let counted = service.manager().table().find(&place).unwrap().evidence();
+    let failed = counted.arms[0].failed[&(Code::ResourceExhausted as i32)];
+    assert_eq!(failed, busy.count() as u64 + 1);
 
     while service.pool().is_pressed() {
         let _ = service.recommend(Request::new(request())).await;

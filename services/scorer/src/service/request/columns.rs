@@ -107,6 +107,26 @@ pub(super) fn read(
     }
 }
 
+/// Whether columns that were read for one version are what another one takes.
+///
+/// # Errors
+/// Everything that is wrong with them.
+pub(crate) fn fit(
+    field: &'static str,
+    sides: &'static [Side],
+    columns: &Columns,
+    schema: &Schema,
+) -> Result<(), CallError> {
+    let mut problems = Problems::new(schema);
+    for column in columns.iter() {
+        if !is_read(schema, sides, &column.name) {
+            problems.add(format!("{field}[{}]", column.name), unread(sides));
+        }
+    }
+    problems.check(field, sides, columns);
+    problems.or(Some(()))
+}
+
 fn is_read(schema: &Schema, sides: &[Side], name: &str) -> bool {
     sides
         .iter()

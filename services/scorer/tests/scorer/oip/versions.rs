@@ -1,8 +1,9 @@
 //! Which version is asked, and what is told of versions.
 
 use decant_coordination::keys::DesiredKey;
-use decant_model::{Active, Arm, DesiredSlot, Digest, file};
+use decant_model::{Active, Arm, BASIS_POINTS, DesiredSlot, Digest, file};
 use decant_proto::inference as oip;
+use decant_proto::scorer::v1 as wire;
 use decant_proto::scorer::v1::ServableState::{Available, End};
 use decant_scorer::Config;
 use tonic::Code;
@@ -10,6 +11,7 @@ use tonic::Code;
 use super::{request, scores, tensors, within};
 use crate::fixture;
 use crate::harness::{Scorer, desired, eventually, files, prepared, quick, score, wrong_golden};
+use crate::releases::{has_canary, release};
 
 const OLD: f32 = 0.0;
 const NEW: f32 = 1.5;
@@ -97,6 +99,54 @@ async fn a_version_is_asked_by_its_number_and_a_slot_by_its_name() {
     };
     let metadata = scorer.inference.clone().model_metadata(metadata).await;
     assert_eq!(metadata.unwrap().into_inner().versions, ["1", "2"]);
+    scorer.stop().await;
+}
+
+/// The part of the version that answered.
+fn arm(answer: &oip::ModelInferResponse) -> Option<oip::infer_parameter::ParameterChoice> {
+    answer.parameters["decant_arm"].parameter_choice.clone()
+}
+
+#[tokio::test]
+async fn a_split_slot_is_asked_by_key_and_a_version_that_is_asked_by_number_counts_for_nothing() {
+    const WEIGHT: u32 = 5_000;
+    let (scorer, first) = Scorer::serving().await;
+    let second = scorer.push(&files(NEW)).await;
+    let parts = [
+        (1, first, Arm::Stable, BASIS_POINTS - WEIGHT),
+        (2, second, Arm::Canary, WEIGHT),
+    ];
+    scorer.world.desire(&release(2, &parts, 0)).await;
+    eventually("the split is in service", || async {
+        let mut client = scorer.inference.clone();
+        client.model_infer(asked("films", "2")).await.is_ok()
+    })
+    .await;
+    let mut answered = [0_u64; 2];
+    for user in (0..40).map(|user| format!("user-{user}")) {
+        let mut request = tonic::Request::new(asked("films", ""));
+        let key = user.parse().unwrap();
+        request.metadata_mut().insert("decant-routing-key", key);
+        let answer = scorer.inference.clone().model_infer(request).await;
+        let answer = answer.unwrap().into_inner();
+        let (version, part) = if has_canary(&user, WEIGHT) {
+            (2, "canary")
+        } else {
+            (1, "stable")
+        };
+        assert_eq!(answer.model_version, version.to_string());
+        let part = oip::infer_parameter::ParameterChoice::StringParam(part.into());
+        assert_eq!(arm(&answer), Some(part));
+        answered[version - 1] += 1;
+    }
+    scorer.infer(asked("films", "2")).await;
+    let request = wire::GetEvidenceRequest {
+        model: crate::harness::films(),
+    };
+    let counted = scorer.client.clone().get_evidence(request).await;
+    let counted = counted.unwrap().into_inner().arms;
+    let succeeded: Vec<u64> = counted.iter().map(|arm| arm.succeeded).collect();
+    assert_eq!(succeeded, answered);
     scorer.stop().await;
 }
 
