@@ -26,7 +26,7 @@ use crate::servable::loader::{self, Loading};
 use crate::servable::snapshot::{self, Snapshot};
 use crate::servable::source::Source;
 use crate::servable::{Manager, reaper};
-use crate::service::{Early, Service};
+use crate::service::{Early, Process, Service};
 
 /// A running scorer: it loads what the store says is wanted, and scores once its routes are served. Its tasks own it;
 /// when they are stopped it refuses new calls, answers those that it has taken in, and ends its threads.
@@ -110,7 +110,10 @@ impl App {
             &tasks,
             Arc::clone(&manager),
             pool.clone(),
-            identity.boot_id().to_owned(),
+            Process {
+                boot_id: identity.boot_id().to_owned(),
+                watched: source.watched(),
+            },
             config,
         );
 

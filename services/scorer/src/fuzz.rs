@@ -19,7 +19,7 @@ use crate::health::Health;
 use crate::oip::Protocol;
 use crate::scoring::Pool;
 use crate::servable::Manager;
-use crate::service::Service;
+use crate::service::{Process, Service};
 
 const TRIES: u64 = 20_000;
 
@@ -51,9 +51,9 @@ impl Scorer {
         let (tasks, _) = Tasks::new();
         let service = {
             let _on_runtime = runtime.enter();
-            let (manager, boot_id) = (Arc::new(Manager::for_tests()), String::new());
+            let (manager, process) = (Arc::new(Manager::for_tests()), Process::default());
             let pool = Pool::start(&tasks, config.limits());
-            Service::new(&tasks, manager, pool, boot_id, config)
+            Service::new(&tasks, manager, pool, process, config)
         };
         let (reporter, _) = tonic_health::server::health_reporter();
         let protocol = Protocol::new(service.clone(), Arc::new(Health::new(reporter)));

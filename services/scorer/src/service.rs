@@ -22,6 +22,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use decant_chassis::tasks::Tasks;
+use decant_coordination::FollowStats;
 use decant_features::Columns;
 use decant_model::ModelVersion;
 use decant_proto::scorer::v1 as wire;
@@ -49,9 +50,17 @@ struct Shared {
     pool: Pool,
     comparer: Comparer,
     draining: AtomicBool,
-    /// Of this process.
-    boot_id: String,
+    process: Process,
     config: Config,
+}
+
+/// What is told of the process.
+#[derive(Default)]
+pub(crate) struct Process {
+    /// Drawn anew at each start.
+    pub(crate) boot_id: String,
+    /// How well the store's watches tell.
+    pub(crate) watched: FollowStats,
 }
 
 impl Service {
@@ -60,7 +69,7 @@ impl Service {
         tasks: &Tasks,
         manager: Arc<Manager>,
         pool: Pool,
-        boot_id: String,
+        process: Process,
         config: Config,
     ) -> Self {
         let share = config.compare_cpu_percent;
@@ -70,7 +79,7 @@ impl Service {
             pool,
             comparer,
             draining: AtomicBool::new(false),
-            boot_id,
+            process,
             config,
         };
         Self {
@@ -312,7 +321,10 @@ impl ScorerService for Service {
     ) -> Result<Response<wire::ListServablesResponse>, Status> {
         let statuses = self.manager().statuses().into_iter();
         let servables = statuses.map(answer::servable).collect();
-        Ok(Response::new(wire::ListServablesResponse { servables }))
+        Ok(Response::new(wire::ListServablesResponse {
+            servables,
+            watch_divergences: self.shared.process.watched.divergences(),
+        }))
     }
 
     /// Answered while the scorer is pressed, and while it drains: a rollout is judged by it.
@@ -322,7 +334,7 @@ impl ScorerService for Service {
     ) -> Result<Response<wire::GetEvidenceResponse>, Status> {
         let place = request::place(request.into_inner().model)?;
         let evidence = self.manager().table().find(&place)?.evidence();
-        let boot_id = self.shared.boot_id.clone();
+        let boot_id = self.shared.process.boot_id.clone();
         Ok(Response::new(evidence::response(evidence, boot_id)))
     }
 }

@@ -105,8 +105,8 @@ async fn examine(context: &Context, report: &mut Report) -> Result<(), Failure> 
     report.add([judge::fleet(scorers.len())]);
     let mut slots = BTreeSet::new();
     for scorer in &scorers {
-        let (finding, known) = Box::pin(visit(scorer)).await;
-        report.add([finding]);
+        let (findings, known) = Box::pin(visit(scorer)).await;
+        report.add(findings);
         slots.extend(known);
     }
     // The slots that scorers know, and each model's main one: the registry lists none.
@@ -140,30 +140,31 @@ async fn examine(context: &Context, report: &mut Report) -> Result<(), Failure> 
 }
 
 /// Whether a scorer answers where it says it does, and the slots that it knows.
-async fn visit(scorer: &Scorer) -> (Finding, Vec<(String, String)>) {
+async fn visit(scorer: &Scorer) -> (Vec<Finding>, Vec<(String, String)>) {
     let subject = format!("scorer {} at {}", scorer.name, scorer.address);
     if scorer.address.is_empty() {
         let words = "it says nowhere where it serves: set `advertise` in its configuration";
-        return (
-            Finding::warn(&subject, "it has no address", words),
-            Vec::new(),
-        );
+        let finding = Finding::warn(&subject, "it has no address", words);
+        return (vec![finding], Vec::new());
     }
     let address = format!("http://{}", scorer.address);
     let remote = match Remote::new(Service::Scorer, &address, Some(PATIENCE)) {
         Ok(remote) => remote,
         Err(failure) => {
             let words = "correct `advertise` in its configuration";
-            return (Finding::fail(&subject, failure.what(), words), Vec::new());
+            let finding = Finding::fail(&subject, failure.what(), words);
+            return (vec![finding], Vec::new());
         }
     };
     let started = Instant::now();
     let health = remote.health().await;
-    let finding = judge::health(&subject, &health, started.elapsed());
-    let servables = remote::Scorer(remote).list_servables().await;
-    let known = servables.unwrap_or_default().into_iter();
+    let mut findings = vec![judge::health(&subject, &health, started.elapsed())];
+    // That it does not answer is told already.
+    let seen = remote::Scorer(remote).look().await.unwrap_or_default();
+    findings.extend(judge::watch(&subject, seen.watch_divergences));
+    let known = seen.servables.into_iter();
     let known = known
         .filter_map(|servable| servable.served_by)
         .map(|by| (by.model, by.slot));
-    (finding, known.collect())
+    (findings, known.collect())
 }

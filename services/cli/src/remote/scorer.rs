@@ -2,8 +2,8 @@
 
 use decant_proto::scorer::v1::scorer_service_client::ScorerServiceClient;
 use decant_proto::scorer::v1::{
-    ListServablesRequest, RankRequest, RankResponse, RecommendRequest, RecommendResponse,
-    ScoreRequest, ScoreResponse, Servable,
+    ListServablesRequest, ListServablesResponse, RankRequest, RankResponse, RecommendRequest,
+    RecommendResponse, ScoreRequest, ScoreResponse, Servable,
 };
 
 use super::Remote;
@@ -46,8 +46,12 @@ impl Scorer {
 
     /// What is served.
     pub(crate) async fn list_servables(&self) -> Result<Vec<Servable>, Failure> {
-        let answer = self
-            .0
+        Ok(self.look().await?.servables)
+    }
+
+    /// The same, with how well the store tells the scorer of changes.
+    pub(crate) async fn look(&self) -> Result<ListServablesResponse, Failure> {
+        self.0
             .ask(
                 Repeat::Freely,
                 ListServablesRequest {},
@@ -57,7 +61,6 @@ impl Scorer {
                         .await
                 },
             )
-            .await?;
-        Ok(answer.servables)
+            .await
     }
 }

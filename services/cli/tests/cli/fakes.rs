@@ -383,6 +383,7 @@ impl ScorerService for Fake {
         asked.list_servables += 1;
         self.answer(ListServablesResponse {
             servables: servables.cloned().unwrap_or_default(),
+            watch_divergences: 0,
         })
     }
     async fn get_evidence(

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use decant_coordination::keys::{ClusterKey, DesiredKey, RecordError};
-use decant_coordination::{Entry, Keyspace, MetaStore, Prefix, StoreError, View, follow};
+use decant_coordination::{
+    Entry, FollowOptions, FollowStats, Keyspace, MetaStore, Prefix, StoreError, View, follow_with,
+};
 use decant_model::{DesiredSlot, Generation};
 use futures::StreamExt;
 use thiserror::Error;
@@ -29,6 +31,8 @@ pub(crate) struct Source {
     trust: Trust,
     slots: BTreeMap<Place, DesiredSlot>,
     seen: watch::Sender<Option<Seen>>,
+    /// How well the store's watches tell.
+    watched: FollowStats,
 }
 
 /// What is wanted, as far as it can be read.
@@ -67,7 +71,13 @@ impl Source {
             slots: slots.unwrap_or_default(),
             seen: watch::Sender::new(seen.clone()),
             trust: Trust::remembering(seen),
+            watched: FollowStats::default(),
         }
+    }
+
+    /// How well the store's watches tell, now and later.
+    pub(crate) fn watched(&self) -> FollowStats {
+        self.watched.clone()
     }
 
     /// What was believed last, and each change of it.
@@ -94,8 +104,12 @@ impl Source {
     async fn watch_one_store(&mut self) -> Result<(), String> {
         let cluster = Prefix::new(self.keyspace.key(&ClusterKey {}).as_str());
         let slots = self.keyspace.all::<DesiredKey>();
-        let mut clusters = pin!(follow(Arc::clone(&self.store), cluster));
-        let mut views = pin!(follow(Arc::clone(&self.store), slots));
+        let options = FollowOptions {
+            stats: self.watched(),
+            ..FollowOptions::default()
+        };
+        let follow = |prefix| follow_with(Arc::clone(&self.store), prefix, options.clone());
+        let (mut clusters, mut views) = (pin!(follow(cluster)), pin!(follow(slots)));
         loop {
             let is_plain = tokio::select! {
                 view = views.next() => {

@@ -185,6 +185,17 @@ pub(super) fn fleet(scorers: usize) -> Finding {
     Finding::ok("scorers", &format!("{scorers} live"))
 }
 
+/// Whether the store told a scorer of every change.
+pub(super) fn watch(subject: &str, divergences: u64) -> Option<Finding> {
+    let words =
+        format!("the store's watch missed {divergences} changes, which its listings made good");
+    (divergences > 0).then(|| {
+        let advice =
+            "a member of etcd that was paused does that; if the number grows, upgrade etcd";
+        Finding::warn(subject, &words, advice)
+    })
+}
+
 /// What stands in the way of the cluster, but for what is told already.
 pub(super) fn alarms(cluster: &GetClusterResponse, told: &[String]) -> Vec<Finding> {
     let is_told = |alarm: &str| {

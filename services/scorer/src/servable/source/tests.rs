@@ -1,5 +1,5 @@
 use decant_coordination::keys::ClusterRecord;
-use decant_coordination::{EmbeddedStore, Key, Revision, Txn, View};
+use decant_coordination::{EmbeddedStore, Key, Revision, Txn, View, follow};
 
 use super::*;
 use crate::config::Config;

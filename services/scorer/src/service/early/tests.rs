@@ -11,6 +11,7 @@ use super::*;
 use crate::config::Config;
 use crate::scoring::Pool;
 use crate::servable::{Manager, Place};
+use crate::service::Process;
 
 fn films() -> Option<wire::ModelRef> {
     Some(wire::ModelRef {
@@ -88,8 +89,8 @@ async fn under_pressure_a_call_is_refused_before_it_is_read() {
     };
     let (tasks, _failures) = Tasks::new();
     let pool = Pool::start(&tasks, config.limits());
-    let (manager, boot_id) = (Arc::new(Manager::for_tests()), String::new());
-    let service = Service::new(&tasks, manager, pool, boot_id, config);
+    let (manager, process) = (Arc::new(Manager::for_tests()), Process::default());
+    let service = Service::new(&tasks, manager, pool, process, config);
     let mut early = Early::new(service.clone(), 1 << 20);
     assert_eq!(code(&mut early).await, Code::Internal, "it is read");
 

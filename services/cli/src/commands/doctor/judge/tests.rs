@@ -204,3 +204,15 @@ fn alarms_that_a_slot_has_told_are_not_told_again() {
     assert_eq!(levels(&found), [Level::Fail, Level::Ok]);
     assert_eq!(found[0].what, "the store looks like an older copy");
 }
+
+#[test]
+fn changes_that_a_watch_missed_are_told() {
+    assert!(watch("scorer a", 0).is_none());
+    let finding = watch("scorer a", 3).unwrap();
+    assert_eq!(finding.level, Level::Warn);
+    assert!(
+        finding.what.contains("missed 3 changes"),
+        "{}",
+        finding.what
+    );
+}
