@@ -3,11 +3,10 @@
 //! left out and counted.
 //!
 //! Reading order: [`Comparer`] is the request path's end; [`Comparisons`] is the task that does the work; [`asked`] is what
-//! was asked, so that each version can be asked the same; [`agreement`] compares scores; the [`budget`] says when it is
+//! was asked, so that each version can be asked the same; [`Agreement`] compares scores; the [`budget`] says when it is
 //! enough.
 
 mod asked;
-mod agreement;
 mod budget;
 
 use std::sync::Arc;
@@ -15,10 +14,10 @@ use std::time::{Duration, Instant};
 
 use decant_chassis::tasks::Tasks;
 use decant_model::Arm;
+use decant_model::rollout::evidence::Agreement;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-pub(crate) use self::agreement::Agreement;
 use self::asked::{Asked, Rows};
 use self::budget::Budget;
 use crate::error::CallError;

@@ -8,11 +8,10 @@ mod arm;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use decant_model::rollout::evidence::{Comparison, Evidence};
+use decant_model::rollout::evidence::{Agreement, Comparison, Evidence};
 use decant_model::{Active, Arm, DesiredSlot, Digest, Generation, split};
 
 pub(crate) use self::arm::ArmCounters;
-use crate::compare::Agreement;
 
 /// The counters of one generation.
 #[derive(Debug)]

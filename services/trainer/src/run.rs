@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use decant_chassis::threads;
 use decant_inference::{Golden, Runtime};
+use decant_model::rollout::evidence::Agreement;
 use decant_model::{Digest, Lineage, LineageRole, TeacherRef, file};
 use decant_proto::registry::v1::{Version, VersionState};
 use thiserror::Error;
@@ -286,7 +287,7 @@ impl Shared<'_> {
             (file::EVALUATION, evaluation),
         ])
         .map_err(PublishError::Manifest)?;
-        let metrics = metrics(candidate.quality);
+        let metrics = metrics(candidate, self.teacher_beside(candidate));
         let lineage = self.lineage(candidate, teachers);
         let (digest, version) = publisher
             .publish(&self.spec.model, files, metrics, lineage)
@@ -312,6 +313,13 @@ impl Shared<'_> {
         teachers.collect()
     }
 
+    /// What the teachers, or a lone one, make of the test examples; none beside itself.
+    fn teacher_beside(&self, candidate: &Candidate<'_>) -> Option<&QualityRow> {
+        let mut rows = self.outcome.quality.iter().rev();
+        let teacher = rows.find(|row| matches!(row.role, Role::Teacher | Role::Ensemble));
+        teacher.filter(|_| candidate.role == LineageRole::Student)
+    }
+
     fn lineage(&self, candidate: &Candidate<'_>, teachers: Vec<TeacherRef>) -> Lineage {
         Lineage {
             role: candidate.role,
@@ -333,8 +341,22 @@ fn unwritable<E: ToString>(file: &'static str) -> impl FnOnce(E) -> RunError {
     }
 }
 
-fn metrics(row: &QualityRow) -> BTreeMap<String, f64> {
-    let metrics = &row.metrics;
+/// What gates can be set on. Those that begin with `teacher` say how a student agrees with its teacher on the test examples.
+/// A published teacher's file is not the one that was timed.
+fn metrics(candidate: &Candidate<'_>, teacher: Option<&QualityRow>) -> BTreeMap<String, f64> {
+    let (row, metrics) = (candidate.quality, &candidate.quality.metrics);
+    let latency = [
+        ("latency_micros_1", row.latency.micros_1),
+        ("latency_micros_500", row.latency.micros_500),
+    ];
+    let latency = latency
+        .into_iter()
+        .filter(|_| candidate.role == LineageRole::Student);
+    let agreement = teacher.and_then(|teacher| Agreement::of(&row.scores, &teacher.scores));
+    let agreement = agreement.into_iter().flat_map(|agreement| {
+        let spearman = agreement.spearman.map(|value| ("teacher_spearman", value));
+        [("teacher_kl", agreement.kl)].into_iter().chain(spearman)
+    });
     let named = [
         ("auc", metrics.auc),
         ("gauc", metrics.group_auc),
@@ -347,6 +369,8 @@ fn metrics(row: &QualityRow) -> BTreeMap<String, f64> {
     ];
     named
         .into_iter()
+        .chain(latency)
+        .chain(agreement)
         .map(|(name, value)| (name.to_owned(), value))
         .collect()
 }

@@ -1,6 +1,7 @@
 //! What scorers count while a version is released. Counts belong to one generation of a slot: they begin at nothing when a
 //! scorer puts the generation into service, so that a step is judged by what happened in it alone, whoever leads.
 
+mod agreement;
 mod histogram;
 mod moments;
 mod scores;
@@ -9,6 +10,7 @@ use std::collections::BTreeMap;
 
 use crate::{Arm, Digest, Generation, ModelVersion};
 
+pub use agreement::Agreement;
 pub use histogram::Histogram;
 pub use moments::Moments;
 pub use scores::Scores;

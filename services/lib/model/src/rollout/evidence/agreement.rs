@@ -8,19 +8,19 @@ const BEST: usize = 10;
 
 /// How a candidate's scores agree with a reference's, on one request.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Agreement {
+pub struct Agreement {
     /// The mean over the rows of the Kullback-Leibler divergence of the candidate's Bernoulli distribution from the
     /// reference's, in nats.
-    pub(crate) kl: f64,
+    pub kl: f64,
     /// The share of the reference's best that are among the candidate's best; none of a single row.
-    pub(crate) top_k: Option<f64>,
+    pub top_k: Option<f64>,
     /// Spearman's rank correlation; none of a single row, or where one side scores all rows alike.
-    pub(crate) spearman: Option<f64>,
+    pub spearman: Option<f64>,
 }
 
 impl Agreement {
     /// Compares scores row by row; none when there is no row, or not as many on both sides.
-    pub(crate) fn of(candidate: &[f32], reference: &[f32]) -> Option<Self> {
+    pub fn of(candidate: &[f32], reference: &[f32]) -> Option<Self> {
         let rows = reference.len();
         if rows == 0 || candidate.len() != rows {
             return None;
