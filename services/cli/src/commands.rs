@@ -20,6 +20,7 @@ pub(crate) mod context;
 pub(crate) mod completion;
 pub(crate) mod generate;
 mod confirm;
+mod follow;
 
 use std::io::{self, Read as _};
 

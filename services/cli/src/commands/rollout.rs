@@ -3,7 +3,6 @@
 mod start;
 mod steer;
 mod status;
-mod feed;
 mod tree;
 mod quality;
 mod history;

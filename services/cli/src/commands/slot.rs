@@ -2,7 +2,6 @@
 
 mod set;
 mod convergence;
-mod feed;
 pub(super) mod observed;
 mod status;
 mod history;

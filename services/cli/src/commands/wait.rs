@@ -1,7 +1,6 @@
 //! `decant wait`: until something holds, for scripts that go on then.
 
 mod goal;
-mod follow;
 
 use std::time::{Duration, Instant};
 
@@ -9,8 +8,8 @@ use clap::Args;
 use decant_chassis::signal::Signals;
 use serde_json::json;
 
-use self::follow::Follow;
 use self::goal::{Condition, Goal, Sighting, Target};
+use crate::commands::follow::{Follow, OfJob, OfRollout, OfSlot};
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
 
@@ -92,34 +91,19 @@ async fn reach(context: &Context, goal: &Goal, last: &mut String) -> Result<(), 
             wanted,
         } => {
             let (model, slot) = (model.as_str(), slot.as_str());
-            let mut follow = Follow::new(context, async || {
-                context.registry.watch_slot_status(model, slot).await
-            });
-            loop {
-                let Some(status) = follow.next().await?.status else {
-                    continue;
-                };
-                if note(last, wanted.look(&status))? {
-                    return Ok(());
-                }
-            }
+            let mut follow = Follow::new(context, OfSlot { model, slot });
+            while !note(last, wanted.look(&follow.next().await?))? {}
+            Ok(())
         }
         Goal::Rollout { model, slot, phase } => {
             let (model, slot) = (model.as_str(), slot.as_str());
             // The one that is the newest now: a later one is not what the user waits for.
             let newest = context.registry.get_rollout(model, slot, "").await?;
             let id = newest.rollout.map(|rollout| rollout.id).unwrap_or_default();
-            let mut follow = Follow::new(context, async || {
-                context.registry.watch_rollout(model, slot, &id).await
-            });
-            loop {
-                let Some(status) = follow.next().await?.status else {
-                    continue;
-                };
-                if note(last, phase.look(&status))? {
-                    return Ok(());
-                }
-            }
+            let id = &*id;
+            let mut follow = Follow::new(context, OfRollout { model, slot, id });
+            while !note(last, phase.look(&follow.next().await?))? {}
+            Ok(())
         }
         Goal::Scorers { live } => loop {
             match context.registry.list_scorers().await {
@@ -136,7 +120,7 @@ async fn reach(context: &Context, goal: &Goal, last: &mut String) -> Result<(), 
             tokio::time::sleep(LOOK).await;
         },
         Goal::Job { id } => {
-            let mut follow = Follow::new(context, async || context.trainer.watch_job(id).await);
+            let mut follow = Follow::new(context, OfJob(id));
             loop {
                 let Some(news) = follow.next().await?.news else {
                     continue;

@@ -7,7 +7,7 @@ use decant_model::{
     SlotName,
 };
 
-use super::guard::{Yields, check_free, check_generation, check_lost};
+use super::guard::{YieldsTo, check_free, check_generation, check_lost};
 use super::{Fleet, Slots, subject};
 use crate::catalog::Version;
 use crate::clock::now_millis;
@@ -131,7 +131,7 @@ impl Slots {
     ) -> Result<Before, CallError> {
         let (model, slot) = (&change.model, &change.slot);
         let place = change.place();
-        check_lost(&self.records, &place, lost_to, Yields::ToAnybody)?;
+        check_lost(&self.records, &place, lost_to, YieldsTo::Anybody)?;
         let version = self.catalog.version(model, Some(change.version)).await?;
         if version.state.state != VersionState::Approved {
             return Err(CallError::not_approved(&version));

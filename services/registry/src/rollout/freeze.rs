@@ -5,7 +5,7 @@ use decant_coordination::keys::DesiredKey;
 use decant_model::{DesiredSlot, Freeze, Generation};
 
 use super::change::write;
-use super::guard::{Yields, check_generation, check_lost};
+use super::guard::{YieldsTo, check_generation, check_lost};
 use super::rollouts::Rollouts;
 use super::subject;
 use crate::clock::now_millis;
@@ -47,7 +47,7 @@ impl Rollouts {
         lost_to: Option<Box<Conflict>>,
     ) -> Result<Planned<DesiredSlot>, CallError> {
         let (place, ask) = (&freezing.place, &freezing.ask);
-        check_lost(&self.records, place, lost_to, Yields::ToOperators)?;
+        check_lost(&self.records, place, lost_to, YieldsTo::Operators)?;
         let found = self.slots.find(&place.model, &place.slot).await?;
         let current = found.as_ref().map(|found| &found.value);
         check_generation(place, freezing.expected, current)?;

@@ -9,11 +9,14 @@ use crate::records::Records;
 
 /// Whom a change gives way to that was made from what another has changed since.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Yields {
+pub(super) enum YieldsTo {
     /// Whoever it was: who asked has to decide anew.
-    ToAnybody,
+    Anybody,
     /// Other people. What the leader does by itself makes no difference to this change, and so it is planned anew.
-    ToOperators,
+    Operators,
+    /// People who ended the rollout or gave the slot to something else. The way back does not wait for those who pause a
+    /// rollout or have it take a step; and who was first on the same way has done it.
+    WhoEnded,
 }
 
 /// Whether the slot's generation is the one that who asks for a change expects.
@@ -64,12 +67,12 @@ pub(super) fn check_lost(
     records: &Records,
     place: &DesiredKey,
     lost_to: Option<Box<Conflict>>,
-    yields: Yields,
+    yields: YieldsTo,
 ) -> Result<(), CallError> {
     let Some(winner) = lost_to.and_then(|conflict| conflict.found) else {
         return Ok(());
     };
-    let (epoch, error) = if winner.key == records.key(place) {
+    let (epoch, goes_on, error) = if winner.key == records.key(place) {
         let slot = keys::value::<DesiredKey>(&winner)?;
         let error = CallError::SlotConflict {
             model: place.model.clone(),
@@ -77,7 +80,7 @@ pub(super) fn check_lost(
             winner: slot.generation,
             issued_by: slot.issued_by,
         };
-        (slot.epoch, error)
+        (slot.epoch, slot.rollout.is_some(), error)
     } else if let Ok((key, record)) = records.keyspace.read::<RolloutKey>(&winner) {
         let error = CallError::RolloutConflict {
             rollout: key.rollout,
@@ -85,12 +88,13 @@ pub(super) fn check_lost(
             moved_by: record.moved_by,
             winner: record.generation,
         };
-        (record.epoch, error)
+        (record.epoch, record.rollout.phase.holds_slot(), error)
     } else {
         return Ok(());
     };
     match yields {
-        Yields::ToOperators if epoch > 0 => Ok(()),
+        YieldsTo::Operators | YieldsTo::WhoEnded if epoch > 0 => Ok(()),
+        YieldsTo::WhoEnded if goes_on => Ok(()),
         _ => Err(error),
     }
 }

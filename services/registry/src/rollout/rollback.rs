@@ -8,7 +8,7 @@ use decant_model::{Arm, BASIS_POINTS, DesiredSlot, Generation, ModelVersion, Pre
 use serde::{Deserialize, Serialize};
 
 use super::change::write;
-use super::guard::{Yields, check_generation, check_lost};
+use super::guard::{YieldsTo, check_generation, check_lost};
 use super::rollouts::{Kept, Rollouts};
 use super::start::stable_of;
 use super::steer::why;
@@ -73,7 +73,7 @@ impl Rollouts {
         lost_to: Option<Box<Conflict>>,
     ) -> Result<Planned<RolledBack>, CallError> {
         let (place, ask) = (&rollback.place, &rollback.ask);
-        check_lost(&self.records, place, lost_to, Yields::ToOperators)?;
+        check_lost(&self.records, place, lost_to, YieldsTo::WhoEnded)?;
         let model = self.catalog.model_found(&place.model).await?;
         let found = self.slots.find(&place.model, &place.slot).await?;
         let current = found.as_ref().map(|found| &found.value);

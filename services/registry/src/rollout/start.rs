@@ -11,7 +11,7 @@ use ulid::Ulid;
 
 use super::change::write;
 use super::checks::{self, Subject};
-use super::guard::{Yields, check_free, check_generation, check_lost};
+use super::guard::{YieldsTo, check_free, check_generation, check_lost};
 use super::intent;
 use super::rollouts::{Kept, Moved, Rollouts};
 use super::transition::{log, told, with_slot};
@@ -106,7 +106,7 @@ impl Rollouts {
         lost_to: Option<Box<Conflict>>,
     ) -> Result<Planned<Moved>, CallError> {
         let place = &start.place;
-        check_lost(&self.records, place, lost_to, Yields::ToAnybody)?;
+        check_lost(&self.records, place, lost_to, YieldsTo::Anybody)?;
         let model = self.catalog.model_found(&place.model).await?;
         let wanted = self.wanted(start).await?;
         let Free { found, stable } = self.free(start).await?;

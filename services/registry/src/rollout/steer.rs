@@ -5,7 +5,7 @@ use decant_coordination::keys::{DesiredKey, RolloutKey};
 use decant_model::Generation;
 use decant_model::rollout::{Event, RolloutId, Verb};
 
-use super::guard::{Yields, check_generation, check_lost, check_thawed};
+use super::guard::{YieldsTo, check_generation, check_lost, check_thawed};
 use super::rollouts::{Moved, Rollouts};
 use super::transition::log;
 use crate::error::CallError;
@@ -51,8 +51,9 @@ impl Rollouts {
         let Steering { place, verb, .. } = steering;
         // Whatever step the leader has just taken: who wants it to stay where it is, or to end, means that step too.
         let yields = match verb {
-            Verb::Pause | Verb::Abort | Verb::RollBack => Yields::ToOperators,
-            Verb::Resume | Verb::Promote | Verb::PromoteFully => Yields::ToAnybody,
+            Verb::Pause => YieldsTo::Operators,
+            Verb::Abort | Verb::RollBack => YieldsTo::WhoEnded,
+            Verb::Resume | Verb::Promote | Verb::PromoteFully => YieldsTo::Anybody,
         };
         check_lost(&self.records, place, lost_to, yields)?;
         let kept = self.kept(place, steering.rollout.as_ref()).await?;

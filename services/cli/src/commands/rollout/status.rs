@@ -6,9 +6,9 @@ use decant_chassis::signal::Signals;
 use decant_proto::rollout::v1::{Rollout, RolloutPhase, RolloutStatus};
 use tokio::time::Instant;
 
-use super::feed::Feed;
 use super::quality::Qualities;
 use super::{Target, addressed, has_ended, tree};
+use crate::commands::follow::{Follow, OfRollout};
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
 use crate::output::screen::Screen;
@@ -43,7 +43,7 @@ pub(super) async fn watch(
 ) -> Result<Exit, Failure> {
     let mut signals = Signals::listen()
         .map_err(|error| Failure::new(format!("cannot listen to signals: {error}")))?;
-    let mut feed = Feed::new(context, model, slot, id);
+    let mut feed = Follow::new(context, OfRollout { model, slot, id });
     let mut view = View::new(context.output);
     let ended = tokio::select! {
         ended = within(context.timeout, follow(context, &mut feed, &mut view)) => ended,
@@ -69,7 +69,7 @@ async fn within<T>(limit: Option<Duration>, work: impl Future<Output = T>) -> Op
 /// Shows what comes, and returns the rollout as it ended.
 async fn follow(
     context: &Context,
-    feed: &mut Feed<'_>,
+    feed: &mut Follow<'_, OfRollout<'_>>,
     view: &mut View,
 ) -> Result<Rollout, Failure> {
     loop {

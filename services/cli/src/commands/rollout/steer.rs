@@ -151,13 +151,12 @@ fn advise(context: &Context, done: &Steered, steer: Steer) {
     let stable = names::rollout_version(rollout.stable.as_ref());
     let is_promoted = rollout.phase() == RolloutPhase::Promoted;
     let undo = match steer {
+        // The last step's pause is followed by nothing but the promotion.
+        _ if is_promoted => format!("`decant rollback {slot}` brings {stable} back"),
         Steer::Pause => format!("`decant rollout resume {slot}` undoes it"),
         Steer::Resume => format!("`decant rollout pause {slot}` undoes it"),
-        Steer::Promote if !is_promoted => {
-            format!("`decant rollout abort {slot}` gives all of the traffic back to {stable}")
-        }
         Steer::Promote | Steer::PromoteFully => {
-            format!("`decant rollback {slot}` brings {stable} back")
+            format!("`decant rollout abort {slot}` gives all of the traffic back to {stable}")
         }
         Steer::Abort => format!(
             "`decant rollout retry {slot} --rollout {}` begins it anew",

@@ -10,11 +10,11 @@ use decant_proto::rollout::v1::{Arm, RollbackRequest, Slot};
 use serde_json::{Value, json};
 
 use super::convergence::Convergence;
-use super::feed::Feed;
 use super::set::{PATIENCE, follow};
 use super::{addressed, movement, status_command};
 use crate::arguments::request::RequestArguments;
 use crate::arguments::version::number;
+use crate::commands::follow::{Follow, OfSlot};
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
 use crate::output::{json, names};
@@ -123,7 +123,13 @@ async fn wait(
     let patience = context.timeout.unwrap_or(PATIENCE);
     let slot = &done.slot;
     let mut convergence = Convergence::new(slot, stable(slot).unwrap_or(0));
-    let mut feed = Feed::new(context, &slot.model, &slot.slot);
+    let mut feed = Follow::new(
+        context,
+        OfSlot {
+            model: &slot.model,
+            slot: &slot.slot,
+        },
+    );
     let goes_on = format!("`{} --watch` shows how it goes on", status_command(slot));
     let followed = tokio::select! {
         followed = tokio::time::timeout(patience, follow(context, &mut feed, &mut convergence, committed)) => followed,

@@ -9,10 +9,10 @@ use decant_proto::rollout::v1::{SetSlotRequest, Slot};
 use serde_json::{Value, json};
 
 use super::convergence::{Convergence, Stage};
-use super::feed::Feed;
 use super::{addressed, number, status_command};
 use crate::arguments::request::RequestArguments;
 use crate::arguments::version::{VersionArgument, parse};
+use crate::commands::follow::{Follow, OfSlot};
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
 use crate::output::{json, names};
@@ -172,7 +172,13 @@ async fn wait(
         .map_err(|error| Failure::new(format!("cannot listen to signals: {error}")))?;
     let patience = context.timeout.unwrap_or(PATIENCE);
     let mut convergence = Convergence::new(&set.slot, set.version);
-    let mut feed = Feed::new(context, &set.slot.model, &set.slot.slot);
+    let mut feed = Follow::new(
+        context,
+        OfSlot {
+            model: &set.slot.model,
+            slot: &set.slot.slot,
+        },
+    );
     let followed = tokio::select! {
         followed = tokio::time::timeout(patience, follow(context, &mut feed, &mut convergence, committed)) => followed,
         _ = signals.next() => {
@@ -210,7 +216,7 @@ async fn wait(
 /// Tells what comes, until every live scorer serves the version.
 pub(super) async fn follow(
     context: &Context,
-    feed: &mut Feed<'_>,
+    feed: &mut Follow<'_, OfSlot<'_>>,
     convergence: &mut Convergence,
     committed: Instant,
 ) -> Result<(), Failure> {

@@ -3,8 +3,8 @@
 use decant_chassis::signal::Signals;
 use decant_proto::rollout::v1::SlotStatus;
 
-use super::feed::Feed;
 use super::{SlotArguments, frozen, observed};
+use crate::commands::follow::{Follow, OfSlot};
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
 use crate::output::table::{Cell, Facts, Table};
@@ -37,7 +37,13 @@ pub(super) async fn watch(context: &Context, slot: &SlotArguments) -> Result<Exi
 
 async fn follow(context: &Context, slot: &SlotArguments) -> Result<Exit, Failure> {
     let name = format!("{}/{}", slot.model, slot.slot);
-    let mut feed = Feed::new(context, slot.model.as_str(), slot.slot.as_str());
+    let mut feed = Follow::new(
+        context,
+        OfSlot {
+            model: slot.model.as_str(),
+            slot: slot.slot.as_str(),
+        },
+    );
     let mut last: Option<SlotStatus> = None;
     loop {
         let status = feed.next().await?;

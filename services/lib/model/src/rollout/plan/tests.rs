@@ -291,3 +291,11 @@ proptest! {
         let _ = text.parse::<Share>();
     }
 }
+
+#[test]
+fn the_example_is_a_plan_that_makes_sense() {
+    let text = include_str!("../../../../../../deploy/examples/movielens/plan.toml");
+    let plan: Plan = toml::from_str(text).unwrap();
+    plan.check().unwrap();
+    assert_eq!((plan.steps.len(), plan.gates.len()), (8, 4));
+}
