@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use decant_model::{Digest, FileEntry, Lineage, Manifest, TeacherRef, file};
+use decant_model::{Digest, FileEntry, Lineage, LineageRole, Manifest, TeacherRef, file};
 use decant_proto::registry::v1::{
     Gate, GateResult, Gates, LineageNode, Model, RetireVersionRequest, Signers, Teacher,
     UpdateModelRequest, Version, VersionState,
@@ -244,6 +244,20 @@ model.onnx      4 B  {model}
             "gate": {"metric": "logloss", "min": null, "max": 0.6}, "value": 0.61, "passed": false,
         })
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_teacher_is_not_called_a_student() {
+    let mut teacher = manifest(&contents());
+    teacher.lineage.role = LineageRole::Teacher;
+    let server = Server::start(Fake {
+        versions: vec![version(&teacher)],
+        ..Fake::default()
+    })
+    .await;
+    let described = server.table(&["version", "describe", "movies"]).await;
+    assert!(described.contains("\nteacher     d8\n"), "{described}");
+    assert!(!described.contains("student"), "{described}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

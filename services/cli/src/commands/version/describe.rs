@@ -51,8 +51,13 @@ fn render(version: &Version, manifest: Option<&Manifest>, palette: Palette) -> S
         .with("size", units::bytes(version.size_bytes))
         .with_some("created", &units::time(version.create_time.as_ref()));
     if let Some(Manifest { lineage, .. }) = manifest {
+        let role = if lineage.role.is_student() {
+            "student"
+        } else {
+            "teacher"
+        };
         facts = facts
-            .with("student", &lineage.student)
+            .with(role, &lineage.student)
             .with("job", &lineage.job)
             .with("dataset", lineage.dataset.to_string())
             .with("spec", lineage.spec.to_string())
