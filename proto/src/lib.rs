@@ -23,6 +23,7 @@ pub mod registry {
 
 /// `decant.rollout.v1`: which version serves where.
 pub mod rollout {
+    mod arm;
     pub mod plan;
 
     #[allow(missing_docs, unreachable_pub, clippy::large_enum_variant)]

@@ -11,16 +11,7 @@ pub(crate) fn parse(text: &str) -> Result<Gate, String> {
     if metric.is_empty() || metric.contains(char::is_whitespace) || metric.contains(['=', '!']) {
         return Err(expected.to_owned());
     }
-    let bound = condition[1..]
-        .strip_prefix('=')
-        .ok_or("a bound is inclusive: write >= or <=")?
-        .trim();
-    let value: f64 = bound
-        .parse()
-        .map_err(|_| format!("`{bound}` is no number"))?;
-    if !value.is_finite() {
-        return Err(format!("`{bound}` must be finite"));
-    }
+    let (_, value) = bound(condition)?;
     let (min, max) = if is_minimum {
         (Some(value), None)
     } else {
@@ -31,6 +22,21 @@ pub(crate) fn parse(text: &str) -> Result<Gate, String> {
         min,
         max,
     })
+}
+
+/// Reads a bound behind the metric's name, from its `<` or `>` on: as it is written, and as a number.
+pub(super) fn bound(condition: &str) -> Result<(&str, f64), String> {
+    let bound = condition[1..]
+        .strip_prefix('=')
+        .ok_or("a bound is inclusive: write >= or <=")?
+        .trim();
+    let value: f64 = bound
+        .parse()
+        .map_err(|_| format!("`{bound}` is no number"))?;
+    if !value.is_finite() {
+        return Err(format!("`{bound}` must be finite"));
+    }
+    Ok((bound, value))
 }
 
 /// A gate as [`parse`] reads it; one with both bounds as `0.7<=auc<=0.9`.

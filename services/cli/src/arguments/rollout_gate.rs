@@ -3,6 +3,8 @@
 use decant_model::rollout::{Gate, Metric, OnFail};
 use serde_json::json;
 
+use super::gate;
+
 /// Reads a gate: a bound, then what follows when it does not hold, and how many requests it needs.
 pub(crate) fn parse(text: &str) -> Result<Gate, String> {
     let mut parts = text.split(',').map(str::trim);
@@ -36,16 +38,7 @@ fn bounded(text: &str) -> Result<Gate, String> {
     let at = text.find(['<', '>']).ok_or(expected)?;
     let (name, condition) = text.split_at(at);
     let (metric, is_minimum) = (metric(name.trim())?, condition.starts_with('>'));
-    let bound = condition[1..]
-        .strip_prefix('=')
-        .ok_or("a bound is inclusive: write >= or <=")?
-        .trim();
-    let value: f64 = bound
-        .parse()
-        .map_err(|_| format!("`{bound}` is no number"))?;
-    if !value.is_finite() {
-        return Err(format!("`{bound}` must be finite"));
-    }
+    let (bound, value) = gate::bound(condition)?;
     if metric.takes_min() != is_minimum {
         let (wanted, more_or_less) = if metric.takes_min() {
             (">=", "more")

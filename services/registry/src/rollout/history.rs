@@ -9,7 +9,7 @@ use crate::error::CallError;
 use crate::paging::Paging;
 use crate::records::PageOf;
 
-/// Generations read at once when looking for a time.
+/// Generations read at once when looking for one.
 const BATCH: usize = 100;
 
 /// A time, in milliseconds since 1970.
@@ -47,6 +47,17 @@ impl Slots {
         moment: Moment,
     ) -> Result<Option<DesiredSlot>, CallError> {
         self.catalog.model(model).await?;
+        let until_then = |slot: DesiredSlot| (slot.issued_at_millis <= moment.0).then_some(slot);
+        self.newest(model, slot, until_then).await
+    }
+
+    /// What is found in the newest generation in which there is something to be found.
+    pub(super) async fn newest<T>(
+        &self,
+        model: &ModelName,
+        slot: &SlotName,
+        find: impl Fn(DesiredSlot) -> Option<T>,
+    ) -> Result<Option<T>, CallError> {
         let prefix = self.records.keyspace.of_slot::<HistoryKey>(model, slot);
         let mut paging = Paging {
             size: BATCH,
@@ -58,10 +69,9 @@ impl Slots {
                 .page::<HistoryKey>(&prefix, Order::Descending, &paging)
                 .await?;
             paging.after = page.items.last().map(|(_, found)| found.entry.key.clone());
-            let slots = page.items.into_iter().map(|(_, found)| found.value);
-            let mut until_then = slots.filter(|slot| slot.issued_at_millis <= moment.0);
-            if let Some(slot) = until_then.next() {
-                return Ok(Some(slot));
+            let mut slots = page.items.into_iter().map(|(_, found)| found.value);
+            if let Some(found) = slots.find_map(&find) {
+                return Ok(Some(found));
             }
             if page.next_page_token.is_empty() {
                 return Ok(None);

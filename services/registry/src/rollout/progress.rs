@@ -10,6 +10,7 @@ use futures::{Stream, StreamExt, future};
 
 use super::SlotStatus;
 use super::rollouts::Rollouts;
+use super::status::is_news;
 use crate::cluster;
 use crate::error::CallError;
 use crate::records::Records;
@@ -99,14 +100,7 @@ impl Rollouts {
                 .take(part)
                 .and_then(|()| parts.status(&records, &place, named.as_ref()))
                 .transpose();
-            let changed = status.filter(|status| match (status, &*last) {
-                (Ok(status), Some(last)) => status != last,
-                _ => true,
-            });
-            if let Some(Ok(status)) = &changed {
-                *last = Some(status.clone());
-            }
-            future::ready(Some(changed))
+            future::ready(Some(status.filter(|status| is_news(status, last))))
         });
         Ok(statuses.filter_map(future::ready))
     }

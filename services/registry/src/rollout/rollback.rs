@@ -1,8 +1,8 @@
 //! Going back: an earlier version becomes the stable one at once. Nothing is waited for and no gate is asked, neither scorers
 //! nor the leader; and a slot that is kept as it is goes back all the same.
 
-use decant_coordination::keys::{DesiredKey, HistoryKey, RolloutKey, VersionState};
-use decant_coordination::{Conflict, Order};
+use decant_coordination::Conflict;
+use decant_coordination::keys::{DesiredKey, RolloutKey, VersionState};
 use decant_model::rollout::{Event, Phase, RolloutId, Verb};
 use decant_model::{Arm, BASIS_POINTS, DesiredSlot, Generation, ModelVersion, Prepared};
 use serde::{Deserialize, Serialize};
@@ -17,10 +17,6 @@ use super::{intent, subject};
 use crate::clock::now_millis;
 use crate::error::CallError;
 use crate::ledger::{Ask, Planned};
-use crate::paging::Paging;
-
-/// Generations read at once when looking for an earlier version.
-const BATCH: usize = 100;
 
 /// A slot that is to go back.
 pub(crate) struct Rollback {
@@ -180,31 +176,15 @@ impl Rollouts {
     ) -> Result<ModelVersion, CallError> {
         let DesiredKey { model, slot } = place;
         let present = stable_of(current).map(|stable| stable.digest);
-        let prefix = self.records.keyspace.of_slot::<HistoryKey>(model, slot);
-        let mut paging = Paging {
-            size: BATCH,
-            after: None,
+        let earlier = |slot: DesiredSlot| {
+            let stable = stable_of(&slot)?;
+            (Some(stable.digest) != present).then_some(stable.version)
         };
-        loop {
-            let page = self
-                .records
-                .page::<HistoryKey>(&prefix, Order::Descending, &paging)
-                .await?;
-            paging.after = page.items.last().map(|(_, found)| found.entry.key.clone());
-            let mut stables = page
-                .items
-                .iter()
-                .filter_map(|(_, found)| stable_of(&found.value));
-            if let Some(earlier) = stables.find(|stable| Some(stable.digest) != present) {
-                return Ok(earlier.version);
-            }
-            if page.next_page_token.is_empty() {
-                return Err(CallError::NothingBefore {
-                    model: model.clone(),
-                    slot: slot.clone(),
-                });
-            }
-        }
+        let found = self.slots.newest(model, slot, earlier).await?;
+        found.ok_or_else(|| CallError::NothingBefore {
+            model: model.clone(),
+            slot: slot.clone(),
+        })
     }
 }
 

@@ -108,14 +108,8 @@ impl Slots {
             move |(views, last), (part, view)| {
                 views.put(part, view);
                 let status = views.status(&records, &key).transpose();
-                let changed = status.filter(|status| match (status, &*last) {
-                    (Ok(status), Some(last)) => status != last,
-                    _ => true,
-                });
-                if let Some(Ok(status)) = &changed {
-                    *last = Some(status.clone());
-                }
-                futures::future::ready(Some(changed))
+                let news = status.filter(|status| is_news(status, last));
+                futures::future::ready(Some(news))
             },
         );
         Ok(statuses.filter_map(move |status| {
@@ -131,6 +125,21 @@ impl Slots {
             }
         }))
     }
+}
+
+/// Whether a status says something else than the last one that did.
+pub(super) fn is_news<T: Clone + PartialEq>(
+    status: &Result<T, CallError>,
+    last: &mut Option<T>,
+) -> bool {
+    let Ok(status) = status else {
+        return true;
+    };
+    let is_news = last.as_ref() != Some(status);
+    if is_news {
+        *last = Some(status.clone());
+    }
+    is_news
 }
 
 impl Views {

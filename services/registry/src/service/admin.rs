@@ -190,12 +190,7 @@ impl AdminService for AdminApi {
         request: Request<proto::AdoptStoreRequest>,
     ) -> Result<Response<proto::AdoptStoreResponse>, Status> {
         let request = request.into_inner();
-        let ask = Ask::operator(
-            request.request_id.clone(),
-            request.issued_by.clone(),
-            request.reason.clone(),
-            &request,
-        )?;
+        let ask = asked!(request)?;
         let (incarnation, slots) = self.care.adopt(&ask).await?;
         Ok(Response::new(proto::AdoptStoreResponse {
             incarnation,

@@ -87,12 +87,7 @@ impl RegistryService for RegistryApi {
         request: Request<proto::UpdateModelRequest>,
     ) -> Result<Response<proto::UpdateModelResponse>, Status> {
         let request = request.into_inner();
-        let ask = Ask::operator(
-            request.request_id.clone(),
-            request.issued_by.clone(),
-            request.reason.clone(),
-            &request,
-        )?;
+        let ask = asked!(request)?;
         let name = model_name("name", &request.name)?;
         let signers = request
             .signers
@@ -186,12 +181,7 @@ impl RegistryService for RegistryApi {
         request: Request<proto::RetireVersionRequest>,
     ) -> Result<Response<proto::RetireVersionResponse>, Status> {
         let request = request.into_inner();
-        let ask = Ask::operator(
-            request.request_id.clone(),
-            request.issued_by.clone(),
-            request.reason.clone(),
-            &request,
-        )?;
+        let ask = asked!(request)?;
         let model = model_name("model", &request.model)?;
         let version = wire::given_version(request.version)?;
         let retired = self.catalog.retire(&ask, &model, version).await?;

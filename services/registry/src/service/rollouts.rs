@@ -7,7 +7,6 @@ use futures::{Stream, TryStreamExt};
 use super::rollout::RolloutApi;
 use super::wire::{self, model_name};
 use crate::error::CallError;
-use crate::ledger::Ask;
 use crate::rollout::{Moved, RolledBack, Started};
 
 impl RolloutApi {
@@ -123,12 +122,7 @@ impl RolloutApi {
         &self,
         request: proto::PutPlanRequest,
     ) -> Result<proto::PutPlanResponse, CallError> {
-        let ask = Ask::operator(
-            request.request_id.clone(),
-            request.issued_by.clone(),
-            request.reason.clone(),
-            &request,
-        )?;
+        let ask = asked!(request)?;
         let model = model_name("model", &request.model)?;
         let name = wire::named_plan("name", &request.name)?;
         let plan = wire::given_plan(request.plan)?;

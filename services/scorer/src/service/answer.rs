@@ -128,7 +128,7 @@ fn part(
     arm: Option<Arm>,
     generation: Generation,
 ) -> wire::ServedBy {
-    let arm = arm.map_or(WireArm::Unspecified, wire_arm);
+    let arm = arm.map_or(WireArm::Unspecified, WireArm::from);
     wire::ServedBy {
         model: place.model.to_string(),
         slot: place.slot.to_string(),
@@ -137,15 +137,6 @@ fn part(
         arm: arm.into(),
         generation: generation.0,
         ..wire::ServedBy::default()
-    }
-}
-
-pub(super) fn wire_arm(arm: Arm) -> WireArm {
-    match arm {
-        Arm::Stable => WireArm::Stable,
-        Arm::Canary => WireArm::Canary,
-        Arm::Shadow => WireArm::Shadow,
-        Arm::Teacher => WireArm::Teacher,
     }
 }
 

@@ -1,9 +1,8 @@
 //! What was counted, as messages.
 
 use decant_model::rollout::evidence::{ArmEvidence, Comparison, Evidence, Moments};
+use decant_proto::rollout::v1::Arm as WireArm;
 use decant_proto::scorer::v1 as wire;
-
-use super::answer::wire_arm;
 
 pub(super) fn response(evidence: Evidence, boot_id: String) -> wire::GetEvidenceResponse {
     wire::GetEvidenceResponse {
@@ -20,7 +19,7 @@ fn arm(arm: ArmEvidence) -> wire::ArmEvidence {
     wire::ArmEvidence {
         version: arm.version.get(),
         digest: arm.digest.to_string(),
-        arm: wire_arm(arm.arm).into(),
+        arm: WireArm::from(arm.arm).into(),
         succeeded: arm.succeeded,
         latency: arm.latency.buckets().map(bucket).collect(),
         score: Some(moments(arm.scores.moments)),
@@ -33,7 +32,7 @@ fn comparison(comparison: Comparison) -> wire::Comparison {
     wire::Comparison {
         candidate: comparison.candidate.to_string(),
         reference: comparison.reference.to_string(),
-        arm: wire_arm(comparison.arm).into(),
+        arm: WireArm::from(comparison.arm).into(),
         kl: Some(moments(comparison.kl)),
         top_k: Some(moments(comparison.top_k)),
         spearman: Some(moments(comparison.spearman)),

@@ -8,7 +8,6 @@ use decant_model::rollout::evidence::{
     ArmEvidence, Comparison, Evidence, Histogram, Moments, Scores,
 };
 use decant_model::{Arm, Generation, ModelVersion, ScorerName};
-use decant_proto::rollout::v1::Arm as WireArm;
 use decant_proto::scorer::v1 as wire;
 use decant_proto::scorer::v1::scorer_service_client::ScorerServiceClient;
 use futures::{StreamExt, stream};
@@ -164,7 +163,7 @@ fn evidence(told: wire::GetEvidenceResponse) -> Option<Evidence> {
 }
 
 fn arm(told: wire::ArmEvidence) -> Option<ArmEvidence> {
-    let part = part(told.arm())?;
+    let part = told.arm().part()?;
     let mut latency = Histogram::default();
     for bucket in &told.latency {
         latency.add(bucket.bucket as usize, bucket.count);
@@ -187,23 +186,13 @@ fn arm(told: wire::ArmEvidence) -> Option<ArmEvidence> {
 
 fn comparison(told: wire::Comparison) -> Option<Comparison> {
     Some(Comparison {
-        arm: part(told.arm())?,
+        arm: told.arm().part()?,
         candidate: told.candidate.parse().ok()?,
         reference: told.reference.parse().ok()?,
         kl: moments(told.kl),
         top_k: moments(told.top_k),
         spearman: moments(told.spearman),
     })
-}
-
-fn part(arm: WireArm) -> Option<Arm> {
-    match arm {
-        WireArm::Unspecified => None,
-        WireArm::Stable => Some(Arm::Stable),
-        WireArm::Canary => Some(Arm::Canary),
-        WireArm::Shadow => Some(Arm::Shadow),
-        WireArm::Teacher => Some(Arm::Teacher),
-    }
 }
 
 /// What is not sent is nothing.

@@ -3,15 +3,12 @@
 use std::time::SystemTime;
 
 use decant_coordination::keys::{ObservedState, ObservedVersion, ScorerRecord};
-use decant_model::{
-    Active, Arm, DesiredSlot, Generation, ModelName, Prepared, ScorerName, SlotName,
-};
+use decant_model::{Active, DesiredSlot, Generation, ModelName, Prepared, ScorerName, SlotName};
 use decant_proto::rollout::v1 as proto;
 use prost_types::Timestamp;
 
 use super::{given_version, timestamp};
 use crate::error::CallError;
-use crate::ledger::Ask;
 use crate::rollout::{Change, Member, Moment, SlotStatus};
 
 /// All of each hundred live scorers.
@@ -28,12 +25,7 @@ pub(in crate::service) fn place(
 }
 
 pub(in crate::service) fn set_slot(request: proto::SetSlotRequest) -> Result<Change, CallError> {
-    let ask = Ask::operator(
-        request.request_id.clone(),
-        request.issued_by.clone(),
-        request.reason.clone(),
-        &request,
-    )?;
+    let ask = asked!(request)?;
     let (model, slot) = place(&request.model, &request.slot)?;
     let min_ready_percent = match request.min_ready_percent {
         0 => ALL,
@@ -57,12 +49,7 @@ pub(in crate::service) fn set_slot(request: proto::SetSlotRequest) -> Result<Cha
 pub(in crate::service) fn prepare_slot(
     request: proto::PrepareSlotRequest,
 ) -> Result<Change, CallError> {
-    let ask = Ask::operator(
-        request.request_id.clone(),
-        request.issued_by.clone(),
-        request.reason.clone(),
-        &request,
-    )?;
+    let ask = asked!(request)?;
     let (model, slot) = place(&request.model, &request.slot)?;
     Ok(Change {
         model,
@@ -123,12 +110,7 @@ pub(in crate::service) fn slot(
 }
 
 pub(super) fn slot_version(active: Active) -> proto::SlotVersion {
-    let arm = match active.arm {
-        Arm::Stable => proto::Arm::Stable,
-        Arm::Canary => proto::Arm::Canary,
-        Arm::Shadow => proto::Arm::Shadow,
-        Arm::Teacher => proto::Arm::Teacher,
-    };
+    let arm = proto::Arm::from(active.arm);
     proto::SlotVersion {
         version: active.version.get(),
         digest: active.digest.to_string(),

@@ -13,7 +13,6 @@ use proto::start_rollout_request::How as WireHow;
 use super::rollout::{place, slot_status, slot_version};
 use super::{given_version, timestamp};
 use crate::error::CallError;
-use crate::ledger::Ask;
 use crate::rollout::{Freezing, How, Rollback, RolloutStatus, Start, Steering, StoredPlan, What};
 
 /// The rollout that a request names; empty names none.
@@ -45,12 +44,7 @@ pub(in crate::service) fn given_plan(given: Option<proto::Plan>) -> Result<Plan,
 }
 
 pub(in crate::service) fn start(request: proto::StartRolloutRequest) -> Result<Start, CallError> {
-    let ask = Ask::operator(
-        request.request_id.clone(),
-        request.issued_by.clone(),
-        request.reason.clone(),
-        &request,
-    )?;
+    let ask = asked!(request)?;
     let (model, slot) = place(&request.model, &request.slot)?;
     let what = match named_rollout("retry_of", &request.retry_of)? {
         Some(earlier) => {
@@ -91,12 +85,7 @@ pub(in crate::service) fn start(request: proto::StartRolloutRequest) -> Result<S
 pub(in crate::service) fn steering(
     request: proto::SteerRolloutRequest,
 ) -> Result<Steering, CallError> {
-    let ask = Ask::operator(
-        request.request_id.clone(),
-        request.issued_by.clone(),
-        request.reason.clone(),
-        &request,
-    )?;
+    let ask = asked!(request)?;
     let (model, slot) = place(&request.model, &request.slot)?;
     let verb = match request.steer() {
         proto::Steer::Pause => Verb::Pause,
@@ -117,12 +106,7 @@ pub(in crate::service) fn steering(
 }
 
 pub(in crate::service) fn rollback(request: proto::RollbackRequest) -> Result<Rollback, CallError> {
-    let ask = Ask::operator(
-        request.request_id.clone(),
-        request.issued_by.clone(),
-        request.reason.clone(),
-        &request,
-    )?;
+    let ask = asked!(request)?;
     let (model, slot) = place(&request.model, &request.slot)?;
     Ok(Rollback {
         place: DesiredKey { model, slot },
@@ -136,12 +120,7 @@ pub(in crate::service) fn rollback(request: proto::RollbackRequest) -> Result<Ro
 pub(in crate::service) fn freezing(
     request: proto::FreezeSlotRequest,
 ) -> Result<Freezing, CallError> {
-    let ask = Ask::operator(
-        request.request_id.clone(),
-        request.issued_by.clone(),
-        request.reason.clone(),
-        &request,
-    )?;
+    let ask = asked!(request)?;
     let (model, slot) = place(&request.model, &request.slot)?;
     Ok(Freezing {
         place: DesiredKey { model, slot },

@@ -82,12 +82,4 @@ impl Histogram {
             })
             .map(|(bucket, _)| Self::upper_bound(bucket))
     }
-
-    /// How many of the counted times lie in buckets that are wholly above a time.
-    pub fn count_above(&self, time: Duration) -> u64 {
-        self.buckets()
-            .filter(|(bucket, _)| *bucket > Self::bucket(time))
-            .map(|(_, count)| count)
-            .sum()
-    }
 }
