@@ -8,6 +8,7 @@ mod manifest;
 mod signature;
 mod slot;
 mod gate;
+pub mod access;
 pub mod rollout;
 pub mod split;
 
