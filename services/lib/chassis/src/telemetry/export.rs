@@ -1,7 +1,6 @@
 //! What goes to a collector, over OTLP. Connections have a thread and a runtime of their own: they are needed before and after
 //! the process's runtime, and a busy server must not keep its own metrics from leaving.
 
-use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::thread;
@@ -208,7 +207,7 @@ impl<E: SpanExporter> SpanExporter for Watched<E> {
     }
 }
 
-impl<E: PushMetricExporter + fmt::Debug> PushMetricExporter for Watched<E> {
+impl<E: PushMetricExporter> PushMetricExporter for Watched<E> {
     async fn export(&self, metrics: &ResourceMetrics) -> OTelSdkResult {
         self.note(self.exporter.export(metrics).await)
     }

@@ -113,3 +113,61 @@ pub(super) fn spans(tracer: SdkTracer) -> Part {
         .with_filter(ours)
         .boxed()
 }
+
+#[cfg(test)]
+pub(super) mod tests {
+    use std::io;
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    /// What was logged.
+    #[derive(Clone, Default)]
+    pub(crate) struct Written(Arc<Mutex<Vec<u8>>>);
+
+    impl Written {
+        pub(crate) fn writer(&self) -> impl Fn() -> Self + Send + Sync + 'static {
+            let written = self.clone();
+            move || written.clone()
+        }
+
+        pub(crate) fn text(&self) -> String {
+            String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+        }
+    }
+
+    impl io::Write for Written {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn the_filter_is_changed_while_the_process_runs() {
+        let written = Written::default();
+        let filter = parse("info").unwrap();
+        let (lines, control) = lines(Format::Text, filter, false, written.writer());
+        let subscriber = tracing_subscriber::registry().with(vec![lines]);
+        tracing::subscriber::with_default(subscriber, || {
+            let log = |word: &str| tracing::debug!(word);
+            log("before");
+            assert_eq!(control.get(), "info");
+            control.set("info,decant_chassis=debug").unwrap();
+            log("between");
+            assert!(control.get().contains("decant_chassis=debug"));
+            let wrong = control.set("decant=loud").unwrap_err().to_string();
+            assert!(wrong.starts_with("log filter `decant=loud`: "), "{wrong}");
+            log("still");
+            control.set("warn").unwrap();
+            log("after");
+        });
+        let text = written.text();
+        let seen = ["before", "between", "still", "after"].map(|word| text.contains(word));
+        assert_eq!(seen, [false, true, true, false], "{text}");
+    }
+}
