@@ -13,7 +13,6 @@ pub mod ops;
 pub mod command;
 
 pub use logs::LogControl;
-pub use metrics::{CALL_BUCKETS, STAGE_BUCKETS};
 
 use std::net::SocketAddr;
 use std::sync::Arc;

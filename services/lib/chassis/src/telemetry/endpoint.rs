@@ -21,7 +21,7 @@ pub async fn serve(
 ) -> Result<(), String> {
     let router = Router::new()
         .route("/metrics", get(metrics))
-        .route("/healthz", get(async || "ok\n"))
+        .route("/healthz", get(|| async { "ok\n" }))
         .with_state(registry);
     axum::serve(listener, router)
         .with_graceful_shutdown(stop.cancelled_owned())

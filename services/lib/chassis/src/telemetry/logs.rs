@@ -102,7 +102,9 @@ where
 pub(super) fn spans(tracer: SdkTracer) -> Part {
     let ours = filter_fn(|metadata| {
         *metadata.level() <= Level::INFO && metadata.target().starts_with("decant")
-    });
+    })
+    // Without this hint, every event of every library would be asked about.
+    .with_max_level_hint(Level::INFO);
     tracing_opentelemetry::layer::<Registry>()
         // The parent is the one that `tracing` knows; a context of each thread beside it would only cost time.
         .with_context_activation(false)
@@ -126,7 +128,7 @@ pub(super) mod tests {
     pub(crate) struct Written(Arc<Mutex<Vec<u8>>>);
 
     impl Written {
-        pub(crate) fn writer(&self) -> impl Fn() -> Self + Send + Sync + 'static {
+        pub(crate) fn writer(&self) -> impl Fn() -> Self + Send + Sync + use<> {
             let written = self.clone();
             move || written.clone()
         }
@@ -154,7 +156,7 @@ pub(super) mod tests {
         let (lines, control) = lines(Format::Text, filter, false, written.writer());
         let subscriber = tracing_subscriber::registry().with(vec![lines]);
         tracing::subscriber::with_default(subscriber, || {
-            let log = |word: &str| tracing::debug!(word);
+            let log = |word: &str| tracing::debug!("{word}");
             log("before");
             assert_eq!(control.get(), "info");
             control.set("info,decant_chassis=debug").unwrap();

@@ -10,13 +10,13 @@ use super::TelemetryError;
 use super::export::MetricsExporter;
 
 /// Buckets of what a call waits for, in seconds: a score takes a hundred microseconds or two, a push seconds.
-pub const CALL_BUCKETS: [f64; 17] = [
+const CALL_BUCKETS: [f64; 17] = [
     0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0,
     2.5, 5.0, 10.0,
 ];
 
 /// Buckets of what nobody waits for with a call, in seconds: loading a version, a stage of a training.
-pub const STAGE_BUCKETS: [f64; 14] = [
+const STAGE_BUCKETS: [f64; 14] = [
     0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 180.0, 600.0, 1800.0, 3600.0, 10_800.0, 36_000.0,
 ];
 
