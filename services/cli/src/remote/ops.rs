@@ -14,7 +14,9 @@ impl Remote {
             .ask(
                 Repeat::Freely,
                 GetLogFilterRequest {},
-                async |channel, request| OpsServiceClient::new(channel).get_log_filter(request).await,
+                async |channel, request| {
+                    OpsServiceClient::new(channel).get_log_filter(request).await
+                },
             )
             .await?;
         Ok(answer.filter)

@@ -1,7 +1,7 @@
 //! What a process tells of itself: logs on standard error, metrics to be fetched, and both metrics and traces to a collector
 //! where one is named. OpenTelemetry's SDK is seen by this module alone; services use its API and `tracing`.
 
-pub mod logs;
+mod logs;
 mod metrics;
 mod process;
 mod export;

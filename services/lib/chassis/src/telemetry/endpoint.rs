@@ -72,7 +72,10 @@ mod tests {
         let metrics = get("/metrics").await;
         assert!(metrics.starts_with("HTTP/1.1 200"), "{metrics}");
         assert!(metrics.contains(TEXT_FORMAT), "{metrics}");
-        assert!(metrics.contains("\ndecant_test_rows_total 3\n"), "{metrics}");
+        assert!(
+            metrics.contains("\ndecant_test_rows_total 3\n"),
+            "{metrics}"
+        );
         assert!(get("/healthz").await.ends_with("\r\n\r\nok\n"));
         assert!(get("/other").await.starts_with("HTTP/1.1 404"));
         tasks.stop(Duration::from_secs(5)).await.unwrap();

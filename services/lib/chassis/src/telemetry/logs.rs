@@ -88,11 +88,7 @@ where
         .with_writer(writer);
     let part: Part = match format {
         Format::Text => lines.with_target(false).with_filter(filter).boxed(),
-        Format::Json => lines
-            .json()
-            .flatten_event(true)
-            .with_filter(filter)
-            .boxed(),
+        Format::Json => lines.json().flatten_event(true).with_filter(filter).boxed(),
     };
     (part, LogControl(Some(handle)))
 }

@@ -80,7 +80,10 @@ mod tests {
             .unwrap();
         assert_eq!(shown.into_inner().filter, "warn");
 
-        let refused = ops.set_log_filter(request("decant=loud")).await.unwrap_err();
+        let refused = ops
+            .set_log_filter(request("decant=loud"))
+            .await
+            .unwrap_err();
         assert_eq!(refused.code(), Code::InvalidArgument);
         assert!(refused.message().starts_with("log filter `decant=loud`: "));
     }

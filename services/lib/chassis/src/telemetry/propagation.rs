@@ -232,9 +232,6 @@ mod tests {
         let declined = CALLER.replace("-01", "-00");
         assert!(matches!(caller(&declined), Caller::Declines));
         assert!(matches!(caller("00-1-2"), Caller::IsSilent));
-        assert!(matches!(
-            Caller::of(&HeaderMap::new()),
-            Caller::IsSilent
-        ));
+        assert!(matches!(Caller::of(&HeaderMap::new()), Caller::IsSilent));
     }
 }

@@ -79,7 +79,11 @@ fn a_collector_that_is_not_there_holds_nobody_up() {
         sample_ratio: 1.0,
         exporting: Some(exporting),
     }));
-    telemetry.meter().u64_counter("decant.test").build().add(1, &[]);
+    telemetry
+        .meter()
+        .u64_counter("decant.test")
+        .build()
+        .add(1, &[]);
     let begun = std::time::Instant::now();
     telemetry.shutdown();
     assert!(begun.elapsed() < LAST_EXPORT + Duration::from_secs(2));

@@ -73,7 +73,9 @@ impl Methods {
     pub(super) fn new(meter: &Meter) -> Self {
         let durations = meter
             .f64_histogram("rpc.server.call.duration")
-            .with_description("How long calls took, from their headers to the end of their answers.")
+            .with_description(
+                "How long calls took, from their headers to the end of their answers.",
+            )
             .with_unit("s")
             .build();
         let mut methods = vec![Method::new(OTHER)];

@@ -72,7 +72,10 @@ fn count(telemetry: &Telemetry, method: &str, code: &str) -> u64 {
         .find(|family| family.name() == "rpc_server_call_duration_seconds");
     let metrics = family.map_or(&[][..], |family| family.get_metric());
     let has = |metric: &prometheus::proto::Metric, value: &str| {
-        metric.get_label().iter().any(|label| label.value() == value)
+        metric
+            .get_label()
+            .iter()
+            .any(|label| label.value() == value)
     };
     let counts = metrics
         .iter()
@@ -117,9 +120,8 @@ async fn who_does_not_wait_for_the_end_has_cancelled() {
     let layer = telemetry.observe();
     drop(call(&layer, request(SCORE_PATH), || answer(ended("0"))).await);
     assert_eq!(count(&telemetry, SCORE, "CANCELLED"), 1);
-    let silent = service_fn(|_: Request<()>| {
-        std::future::pending::<Result<Response<Frames>, Infallible>>()
-    });
+    let silent =
+        service_fn(|_: Request<()>| std::future::pending::<Result<Response<Frames>, Infallible>>());
     drop(layer.layer(silent).call(request(SCORE_PATH)));
     assert_eq!(count(&telemetry, SCORE, "CANCELLED"), 2);
 }
@@ -156,10 +158,8 @@ async fn what_is_logged_in_a_traced_call_names_its_trace() {
         false,
         written.writer(),
     );
-    let subscriber = tracing_subscriber::layer::SubscriberExt::with(
-        tracing_subscriber::registry(),
-        vec![lines],
-    );
+    let subscriber =
+        tracing_subscriber::layer::SubscriberExt::with(tracing_subscriber::registry(), vec![lines]);
     let guard = tracing::subscriber::set_default(subscriber);
     let layer = Telemetry::none().observe();
     let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
@@ -179,7 +179,13 @@ async fn what_is_logged_in_a_traced_call_names_its_trace() {
     let written = written.text();
     let lines: Vec<&str> = written.lines().collect();
     assert_eq!(lines.len(), 2, "{written}");
-    assert!(lines[0].contains(&format!("\"trace_id\":\"{trace}\"")), "{written}");
-    assert!(lines[0].contains(&format!("\"rpc.method\":\"{SCORE}\"")), "{written}");
+    assert!(
+        lines[0].contains(&format!("\"trace_id\":\"{trace}\"")),
+        "{written}"
+    );
+    assert!(
+        lines[0].contains(&format!("\"rpc.method\":\"{SCORE}\"")),
+        "{written}"
+    );
     assert!(!lines[1].contains("trace_id"), "{written}");
 }
