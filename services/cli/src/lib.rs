@@ -69,12 +69,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     exit.into()
 }
 
-fn execute(
-    cli: Cli,
-    settings: &Settings,
-    output: Output,
-    trace: &Trace,
-) -> Result<Exit, Failure> {
+fn execute(cli: Cli, settings: &Settings, output: Output, trace: &Trace) -> Result<Exit, Failure> {
     // One connection and little work: a thread pool would only cost start-up time.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
