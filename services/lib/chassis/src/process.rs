@@ -32,7 +32,7 @@ pub trait Settings: Serialize {
 
 /// Runs a service: a bad configuration exits with 64 before anything starts, an error later with 1.
 pub fn run<C, E, F>(
-    name: &str,
+    name: &'static str,
     config: Result<C, ConfigError>,
     dump_config: bool,
     serve: impl FnOnce(C, Signals) -> F,
@@ -49,7 +49,7 @@ where
     if dump_config {
         return dump(name, &config);
     }
-    if let Err(error) = telemetry::init(config.log()) {
+    if let Err(error) = telemetry::init(name, config.log(), &telemetry::Export::default()) {
         return complain(name, &error, EXIT_BAD_CONFIG);
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()
