@@ -9,6 +9,7 @@ use decant_model::DesiredSlot;
 use futures::StreamExt;
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::Instrument;
+use tracing::field::Empty;
 
 use super::Reconcilers;
 use super::refusals::Refusals;
@@ -205,7 +206,13 @@ impl Activation {
         let trace = slot.trace.as_deref();
         let span = continued(trace, || {
             let slot_name = subject(&key.model, &key.slot);
-            tracing::info_span!("activate", slot = slot_name, prepared = slot.generation.0)
+            tracing::info_span!(
+                "activate",
+                slot = slot_name,
+                prepared = slot.generation.0,
+                trace_id = Empty,
+                span_id = Empty
+            )
         });
         let activation = async {
             let ask = Ask::leader(&self.epoch, &self.with.actor, "", trace);

@@ -20,6 +20,7 @@ use futures::StreamExt;
 use futures::future::join_all;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tracing::Instrument;
+use tracing::field::Empty;
 
 use super::Reconcilers;
 use crate::error::CallError;
@@ -329,7 +330,15 @@ impl Known {
         let span = continued(trace, || {
             let RolloutKey { model, slot, rollout } = &subject.key;
             let (slot, phase) = (slot_name(model, slot), changed.rollout.phase);
-            tracing::info_span!("rollout step", slot, %rollout, %phase, step = changed.rollout.step)
+            tracing::info_span!(
+                "rollout step",
+                slot,
+                %rollout,
+                %phase,
+                step = changed.rollout.step,
+                trace_id = Empty,
+                span_id = Empty
+            )
         });
         let decision = Decision {
             key: subject.key.clone(),
