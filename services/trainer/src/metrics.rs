@@ -22,7 +22,7 @@ const MODELS: usize = 100;
 
 /// What jobs measure while they run. Clones share it.
 #[derive(Clone)]
-pub struct Metrics {
+pub(crate) struct Metrics {
     stages: Histogram<f64>,
 }
 
@@ -37,7 +37,7 @@ struct Newest {
 
 impl Metrics {
     /// Tells the meter.
-    pub fn new(meter: &Meter) -> Self {
+    pub(crate) fn new(meter: &Meter) -> Self {
         let stages = meter
             .f64_histogram("decant.trainer.stage.duration")
             .with_description("How long the stages of jobs took that went on to the next.")

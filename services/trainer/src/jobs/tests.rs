@@ -131,7 +131,7 @@ fn job_files_stay_readable_with_and_without_a_trace() {
     let traced = before
         .replace("01a", "01b")
         .replace(r#""model""#, &format!(r#""trace":"{trace}","model""#));
-    for (name, stored) in [("01a", before), ("01b", &traced)] {
+    for (name, stored) in [("01a", before), ("01b", traced.as_str())] {
         std::fs::write(folder.path().join(format!("{name}.json")), stored).unwrap();
     }
     let (jobs, _turns) = open(&folder, 1);
