@@ -15,7 +15,7 @@ use opentelemetry::KeyValue;
 use opentelemetry::metrics::{Counter, Meter};
 use tokio::sync::Semaphore;
 
-pub(crate) use self::board::{Board, Ended, Place, RolloutSeen, SlotSeen};
+pub(crate) use self::board::{Board, Ended, RolloutSeen, SlotSeen};
 
 /// The instruments, and what they are read from. Clones share it.
 #[derive(Clone)]
@@ -53,7 +53,9 @@ impl Metrics {
     pub(crate) fn new(meter: &Meter, (pushes, places): (&Arc<Semaphore>, usize)) -> Self {
         let mutations = meter
             .u64_counter("decant.registry.mutations")
-            .with_description("Changes that were planned, by what was to be done and what became of it.")
+            .with_description(
+                "Changes that were planned, by what was to be done and what became of it.",
+            )
             .build();
         let pushed = meter
             .u64_counter("decant.registry.pushed")

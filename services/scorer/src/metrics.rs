@@ -82,8 +82,14 @@ impl Meters {
             .build();
         let score = meter
             .f64_histogram("decant.scorer.score")
-            .with_description("Scores of the first row, or of the best item, of a sample of the requests.")
-            .with_boundaries((1..=20_u32).map(|twentieth| f64::from(twentieth) / 20.0).collect())
+            .with_description(
+                "Scores of the first row, or of the best item, of a sample of the requests.",
+            )
+            .with_boundaries(
+                (1..=20_u32)
+                    .map(|twentieth| f64::from(twentieth) / 20.0)
+                    .collect(),
+            )
             .build();
         let loads = meter
             .u64_counter("decant.scorer.loads")

@@ -12,9 +12,9 @@ mod pool;
 mod top;
 
 pub(crate) use cost::Cost;
-pub(crate) use job::{Candidates, Scored, Work};
 #[cfg(test)]
 pub(crate) use job::Answer;
+pub(crate) use job::{Candidates, Scored, Work};
 pub(crate) use pool::{Call, Outline, Pool};
 pub(crate) use queue::{Client, Limits, Priority};
 pub(crate) use top::Ranked;

@@ -83,7 +83,9 @@ pub(crate) fn observe(meter: &Meter, jobs: &Jobs) {
         .build();
     meter
         .f64_observable_gauge("decant.trainer.test_auc")
-        .with_description("AUC on the test examples of a model's newest job: the best of each kind of network.")
+        .with_description(
+            "AUC on the test examples of a model's newest job: the best of each kind of network.",
+        )
         .with_callback(reading(&jobs, |jobs, told| {
             for (model, newest) in newest(jobs) {
                 for (network, auc) in newest.auc {

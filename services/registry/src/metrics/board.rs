@@ -63,7 +63,10 @@ impl RolloutSeen {
         slot: &DesiredSlot,
         judgement: Option<&Judgement>,
     ) -> Self {
-        let canaries = slot.active.iter().filter(|active| active.arm == Arm::Canary);
+        let canaries = slot
+            .active
+            .iter()
+            .filter(|active| active.arm == Arm::Canary);
         let share: u32 = canaries.map(|canary| canary.weight_basis_points).sum();
         let mut gates = BTreeMap::new();
         for reading in judgement.iter().flat_map(|judgement| &judgement.readings) {

@@ -94,7 +94,9 @@ fn rollouts(meter: &Meter, inner: &Weak<Inner>) {
         .build();
     meter
         .f64_observable_gauge("decant.registry.rollout_share")
-        .with_description("The share of the traffic that the rollout's version is to answer, 0 to 1.")
+        .with_description(
+            "The share of the traffic that the rollout's version is to answer, 0 to 1.",
+        )
         .with_callback(reading(inner, |board, told| {
             for (place, rollout) in &board.rollouts {
                 told.observe(rollout.share, &labels(place));

@@ -328,7 +328,11 @@ impl Known {
         with.cluster.check().await?;
         let trace = subject.record.trace.as_deref();
         let span = continued(trace, || {
-            let RolloutKey { model, slot, rollout } = &subject.key;
+            let RolloutKey {
+                model,
+                slot,
+                rollout,
+            } = &subject.key;
             let (slot, phase) = (slot_name(model, slot), changed.rollout.phase);
             tracing::info_span!(
                 "rollout step",

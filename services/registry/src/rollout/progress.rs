@@ -1,9 +1,9 @@
 //! A rollout, beside what the leader sees of it and what scorers make of its slot.
 
+use decant_coordination::View;
 use decant_coordination::keys::{
     self, DesiredKey, ProgressKey, ProgressRecord, RolloutKey, RolloutRecord,
 };
-use decant_coordination::View;
 use decant_model::rollout::RolloutId;
 use futures::stream::select_all;
 use futures::{Stream, StreamExt, future};

@@ -1,9 +1,9 @@
 //! A slot as intended, beside what each live scorer makes of it.
 
+use decant_coordination::View;
 use decant_coordination::keys::{
     self, DesiredKey, ObservedKey, RefusalKey, RefusalRecord, ScorerKey,
 };
-use decant_coordination::View;
 use decant_model::{DesiredSlot, ModelName, SlotName};
 use futures::stream::select_all;
 use futures::{Stream, StreamExt};

@@ -27,7 +27,10 @@ pub(super) fn requests(meter: &Meter, inner: &Weak<Inner>) {
             for arm in inner.arms().values().filter_map(Weak::upgrade) {
                 for (code, count) in arm.codes() {
                     let [model, slot, version, part] = arm.labels().clone();
-                    told.observe(count, &[model, slot, version, part, KeyValue::new("code", code)]);
+                    told.observe(
+                        count,
+                        &[model, slot, version, part, KeyValue::new("code", code)],
+                    );
                 }
             }
         })
@@ -163,7 +166,9 @@ fn comparisons(meter: &Meter, service: &WeakService) {
         .build();
     meter
         .u64_observable_counter("decant.scorer.compared_rows")
-        .with_description("Rows that versions were compared on, since the slot's generation came into service.")
+        .with_description(
+            "Rows that versions were compared on, since the slot's generation came into service.",
+        )
         .with_callback(reading(service, |service, told| {
             for (place, entry) in service.manager().table().iter() {
                 if let Some(counters) = entry.counters() {

@@ -4,9 +4,7 @@ use decant_model::{Arm, BASIS_POINTS, file};
 use decant_proto::scorer::v1 as wire;
 use tonic::{Code, Request};
 
-use crate::harness::{
-    Scorer, World, eventually, files, films, ints, quick, score, wrong_golden,
-};
+use crate::harness::{Scorer, World, eventually, files, films, ints, quick, score, wrong_golden};
 use crate::releases::release;
 
 const NEW: f32 = 1.5;
@@ -107,7 +105,10 @@ async fn who_is_turned_away_is_counted_by_why_and_what_callers_say_is_no_label()
     let (scorer, _) = Scorer::serving().await;
     let mut client = scorer.client.clone();
     let mut named = Request::new(score(1, &[100]));
-    for (key, value) in [("decant-routing-key", "mallory"), ("user-agent-x", "mallory")] {
+    for (key, value) in [
+        ("decant-routing-key", "mallory"),
+        ("user-agent-x", "mallory"),
+    ] {
         named.metadata_mut().insert(key, value.parse().unwrap());
     }
     client.score(named).await.unwrap();
@@ -121,7 +122,14 @@ async fn who_is_turned_away_is_counted_by_why_and_what_callers_say_is_no_label()
     client.score(unknown).await.unwrap_err();
     let metrics = scorer.metrics();
     assert!(!metrics.contains("mallory"), "{metrics}");
-    for reason in ["queue_full", "deadline", "client_limit", "draining", "not_ready", "early"] {
+    for reason in [
+        "queue_full",
+        "deadline",
+        "client_limit",
+        "draining",
+        "not_ready",
+        "early",
+    ] {
         let series = format!(r#"decant_scorer_rejected_total{{reason="{reason}"}}"#);
         assert_eq!(value(&metrics, &series), Some(0.0), "{reason}");
     }
@@ -156,10 +164,7 @@ async fn comparisons_are_told_while_a_rollout_has_the_slot_and_are_no_requests()
         (1, old, Arm::Stable, BASIS_POINTS),
         (2, new, Arm::Shadow, 0),
     ];
-    scorer
-        .world
-        .desire(&release(2, &parts, BASIS_POINTS))
-        .await;
+    scorer.world.desire(&release(2, &parts, BASIS_POINTS)).await;
     scorer
         .measures(&[r#"decant_scorer_generation_observed{model="films",slot="main"} 2"#])
         .await;
@@ -170,8 +175,7 @@ async fn comparisons_are_told_while_a_rollout_has_the_slot_and_are_no_requests()
     }
     eventually("a request was compared", || async {
         let metrics = scorer.metrics();
-        let agreement =
-            r#"decant_scorer_agreement{against="stable",model="films",slot="main"}"#;
+        let agreement = r#"decant_scorer_agreement{against="stable",model="films",slot="main"}"#;
         let rows = r#"decant_scorer_compared_rows_total{model="films",slot="main"}"#;
         let is_compared = value(&metrics, rows).is_some_and(|rows| rows >= 3.0);
         is_compared && value(&metrics, agreement).is_some()
