@@ -171,6 +171,7 @@ impl Ledger {
             records,
             shelf,
             head: queue,
+            ..
         } = &*self.inner;
         let head_key = records.key(&AuditHeadKey {});
         let begun = Instant::now();

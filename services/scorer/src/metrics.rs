@@ -19,7 +19,6 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use decant_chassis::telemetry::{CALL_BUCKETS, STAGE_BUCKETS};
 use decant_model::{Arm, ModelVersion};
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::{Counter, Histogram, Meter};
@@ -52,28 +51,25 @@ type ArmKey = (Place, ModelVersion, Arm);
 
 impl Meters {
     pub(crate) fn new(meter: &Meter) -> Self {
-        let durations = |name: &'static str, description: &'static str, buckets: &[f64]| {
+        // Whoever collects them gives seconds the buckets that suit them.
+        let durations = |name: &'static str, description: &'static str| {
             meter
                 .f64_histogram(name)
                 .with_description(description)
                 .with_unit("s")
-                .with_boundaries(buckets.to_vec())
                 .build()
         };
         let queue = durations(
             "decant.scorer.queue.duration",
             "How long requests that were answered waited before work began.",
-            &CALL_BUCKETS,
         );
         let compute = durations(
             "decant.scorer.compute.duration",
             "How long the batches took that requests were part of.",
-            &CALL_BUCKETS,
         );
         let load = durations(
             "decant.scorer.load.duration",
             "How long versions took to load, by phase.",
-            &STAGE_BUCKETS,
         );
         let batch_rows = meter
             .f64_histogram("decant.scorer.batch.rows")

@@ -10,7 +10,6 @@ mod tests;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use decant_chassis::telemetry::STAGE_BUCKETS;
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::{AsyncInstrument, Histogram, Meter};
 
@@ -42,7 +41,6 @@ impl Metrics {
             .f64_histogram("decant.trainer.stage.duration")
             .with_description("How long the stages of jobs took that went on to the next.")
             .with_unit("s")
-            .with_boundaries(STAGE_BUCKETS.to_vec())
             .build();
         Self { stages }
     }
