@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use decant_chassis::client::channel;
+use decant_chassis::telemetry::Telemetry;
 use decant_proto::admin::v1::admin_service_client::AdminServiceClient;
 use decant_proto::registry::v1::registry_service_client::RegistryServiceClient;
 use decant_proto::rollout::v1 as rollout;
@@ -62,8 +63,10 @@ impl Cluster {
             ..Config::default()
         };
         config.check().unwrap();
-        let listeners = Listeners::bind(&config.listen).await.unwrap();
-        let app = App::build(config, listeners).await.unwrap();
+        let listeners = Listeners::bind(&config.listen, None).await.unwrap();
+        let app = App::build(config, listeners, &Telemetry::none())
+            .await
+            .unwrap();
         let (addresses, stop) = (app.addresses().clone(), CancellationToken::new());
         #[expect(
             clippy::disallowed_methods,

@@ -6,7 +6,8 @@ use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::Arc;
 
-use decant_chassis::server;
+use decant_chassis::server::{self, Serving};
+use decant_chassis::telemetry::Telemetry;
 use decant_chassis::tasks::{Failures, Tasks};
 use decant_proto::admin::v1::admin_service_server::AdminServiceServer;
 use decant_proto::registry::v1::registry_service_server::RegistryServiceServer;
@@ -38,7 +39,11 @@ impl Server {
         let fake = Arc::new(fake);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let (_health, with_health) = server::common().unwrap();
+        let serving = Serving {
+            observe: Telemetry::none().observe(),
+            max_connection_age: None,
+        };
+        let (_health, with_health) = server::common(&Telemetry::none()).unwrap();
         let routes = Routes::new(TrainerServiceServer::from_arc(Arc::clone(&fake)))
             .add_service(RegistryServiceServer::from_arc(Arc::clone(&fake)))
             .add_service(AdminServiceServer::from_arc(Arc::clone(&fake)))
@@ -47,7 +52,12 @@ impl Server {
         let (tasks, failures) = Tasks::new();
         tasks.spawn(
             "fake services",
-            server::serve(listener, with_health(routes), tasks.stop_token()),
+            server::serve(
+                listener,
+                with_health(routes),
+                serving,
+                tasks.stop_token(),
+            ),
         );
         Self {
             fake,
