@@ -7,8 +7,8 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::Arc;
 
 use decant_chassis::server::{self, Serving};
-use decant_chassis::telemetry::Telemetry;
 use decant_chassis::tasks::{Failures, Tasks};
+use decant_chassis::telemetry::Telemetry;
 use decant_proto::admin::v1::admin_service_server::AdminServiceServer;
 use decant_proto::registry::v1::registry_service_server::RegistryServiceServer;
 use decant_proto::rollout::v1::rollout_service_server::RolloutServiceServer;
@@ -39,10 +39,6 @@ impl Server {
         let fake = Arc::new(fake);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let serving = Serving {
-            observe: Telemetry::none().observe(),
-            max_connection_age: None,
-        };
         let (_health, with_health) = server::common(&Telemetry::none()).unwrap();
         let routes = Routes::new(TrainerServiceServer::from_arc(Arc::clone(&fake)))
             .add_service(RegistryServiceServer::from_arc(Arc::clone(&fake)))
@@ -55,7 +51,7 @@ impl Server {
             server::serve(
                 listener,
                 with_health(routes),
-                serving,
+                Serving::default(),
                 tasks.stop_token(),
             ),
         );

@@ -73,6 +73,16 @@ pub struct Serving {
     pub max_connection_age: Option<Duration>,
 }
 
+impl Default for Serving {
+    /// Connections of any age, and calls that are counted for nobody.
+    fn default() -> Self {
+        Self {
+            observe: Telemetry::none().observe(),
+            max_connection_age: None,
+        }
+    }
+}
+
 /// Serves until `stop` is cancelled, then takes no new calls and lets those at work finish.
 ///
 /// # Errors
@@ -107,7 +117,6 @@ mod tests {
 
     use super::*;
     use crate::tasks::Tasks;
-    use crate::telemetry::Telemetry;
 
     /// The types of HTTP/2 frames (RFC 9113, section 6).
     const SETTINGS: u8 = 4;
@@ -119,8 +128,8 @@ mod tests {
         let address = listener.local_addr().unwrap();
         let (tasks, _failures) = Tasks::new();
         let serving = Serving {
-            observe: Telemetry::none().observe(),
             max_connection_age: Some(Duration::from_millis(20)),
+            ..Serving::default()
         };
         let serving = serve(listener, Routes::default(), serving, tasks.stop_token());
         tasks.spawn("server", serving);

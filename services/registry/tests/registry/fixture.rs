@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use decant_artifact::BundleStore;
-use decant_chassis::server::serve;
+use decant_chassis::server::{Serving, serve};
 use decant_chassis::tasks::{Failures, Tasks};
 use decant_chassis::telemetry::Telemetry;
 use decant_coordination::{EmbeddedStore, MetaStore, Prefix};
@@ -83,7 +83,12 @@ impl Registry {
         let address = listener.local_addr().unwrap();
         servers.spawn(
             "server",
-            serve(listener, app.routes(), servers.stop_token()),
+            serve(
+                listener,
+                app.routes(),
+                Serving::default(),
+                servers.stop_token(),
+            ),
         );
         let channel = Endpoint::from_shared(format!("http://{address}"))
             .unwrap()

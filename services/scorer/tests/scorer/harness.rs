@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use decant_artifact::{BundleStore, Limits, SigningKey};
-use decant_chassis::server;
+use decant_chassis::server::{self, Serving};
 use decant_chassis::tasks::Tasks;
 use decant_chassis::telemetry::Telemetry;
 use decant_coordination::keys::{self, ClusterKey, ClusterRecord, DesiredKey, Record};
@@ -220,8 +220,8 @@ impl Scorer {
     /// Starts one in a world that is there already.
     pub(crate) async fn start_in(world: World, config: Config) -> Self {
         let ((services, _), (servers, _)) = (Tasks::new(), Tasks::new());
-        let (reporter, common) = server::common().unwrap();
         let telemetry = Telemetry::none();
+        let (reporter, common) = server::common(&telemetry).unwrap();
         let app = App::build(
             config,
             testing::runtime(),
@@ -236,7 +236,12 @@ impl Scorer {
         let address = listener.local_addr().unwrap();
         servers.spawn(
             "server",
-            server::serve(listener, common(app.routes()), servers.stop_token()),
+            server::serve(
+                listener,
+                common(app.routes()),
+                Serving::default(),
+                servers.stop_token(),
+            ),
         );
         let channel = Channel::from_shared(format!("http://{address}"))
             .unwrap()
