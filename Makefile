@@ -91,6 +91,19 @@ bench-serving: ## Measure what serving costs, and how calm it stays under swaps 
 	@$(WITH_ENV) set -x; cargo build $(LOCKED) --release --workspace --bins && \
 		cargo bench $(LOCKED) --workspace --bench serving
 
+# What the programs say of themselves; tests compare.
+.PHONY: reference
+reference: ## Write the references of the configuration and of the command line anew
+	@deploy/bootstrap.sh build
+	cargo build $(LOCKED) --workspace --bins
+	@target=$$(cargo metadata --no-deps --format-version 1 | sed 's/.*"target_directory":"\([^"]*\)".*/\1/') && \
+		sed -i '/^## /,$$d' deploy/configuration.md && \
+		for program in trainer registry scorer standalone; do \
+			"$$target/debug/decant-$$program" --config-reference || exit 1; \
+			if [ "$$program" != standalone ]; then echo; fi; \
+		done >> deploy/configuration.md && \
+		"$$target/debug/decant" generate reference > deploy/decant.md
+
 .PHONY: lint
 lint: ## Check the formatting and run clippy; a warning is an error
 	@deploy/bootstrap.sh build

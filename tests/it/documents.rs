@@ -14,6 +14,7 @@ fn links_and_paths_in_the_documents_exist() {
         "ARCHITECTURE.md",
         "deploy/README.md",
         "deploy/clients.md",
+        "deploy/configuration.md",
         "deploy/errors.md",
         "deploy/inference-protocol.md",
         "deploy/jobs.md",
@@ -82,4 +83,28 @@ async fn process_the_example_client_recommends() {
     assert!(output.status.success(), "{complained}");
     assert!(told.lines().count() > 1, "{told}");
     assert!(complained.contains("version 1"), "{complained}");
+}
+
+/// The reference of the configuration is what the programs say of themselves.
+#[test]
+fn process_the_configuration_reference_is_of_these_programs() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/configuration.md");
+    let written = std::fs::read_to_string(path).unwrap();
+    let (introduction, _) = written.split_once("\n## ").unwrap();
+    let mut expected = introduction.to_owned();
+    for program in [
+        "decant-trainer",
+        "decant-registry",
+        "decant-scorer",
+        "decant-standalone",
+    ] {
+        let output = decant_tests::run(program, &["--config-reference"]);
+        assert!(output.status.success(), "{output:?}");
+        expected.push('\n');
+        expected.push_str(&String::from_utf8(output.stdout).unwrap());
+    }
+    assert!(
+        written == expected,
+        "deploy/configuration.md is not of these programs: `make reference` writes it anew"
+    );
 }

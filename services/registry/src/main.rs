@@ -27,7 +27,7 @@ fn main() -> ExitCode {
     process::run(
         "decant-registry",
         configure(&common),
-        common.dump_config,
+        &common,
         serve,
     )
 }

@@ -33,7 +33,7 @@ fn main() -> ExitCode {
     process::run(
         "decant-scorer",
         configure(&common),
-        common.dump_config,
+        &common,
         serve,
     )
 }

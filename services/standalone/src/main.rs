@@ -35,7 +35,7 @@ fn main() -> ExitCode {
     process::run(
         "decant-standalone",
         config,
-        arguments.common.dump_config,
+        &arguments.common,
         serve,
     )
 }

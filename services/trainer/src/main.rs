@@ -25,7 +25,7 @@ fn main() -> ExitCode {
     process::run(
         "decant-trainer",
         configure(&common),
-        common.dump_config,
+        &common,
         serve,
     )
 }
