@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::Command;
 
 use decant_tests::tiny::MODEL;
-use decant_tests::{Operated, Standalone, Tiny};
+use decant_tests::{Operated, Standalone, Tiny, program};
 
 #[test]
 fn links_and_paths_in_the_documents_exist() {
@@ -92,13 +92,16 @@ fn process_the_configuration_reference_is_of_these_programs() {
     let written = std::fs::read_to_string(path).unwrap();
     let (introduction, _) = written.split_once("\n## ").unwrap();
     let mut expected = introduction.to_owned();
-    for program in [
+    for name in [
         "decant-trainer",
         "decant-registry",
         "decant-scorer",
         "decant-standalone",
     ] {
-        let output = decant_tests::run(program, &["--config-reference"]);
+        let output = Command::new(program(name))
+            .arg("--config-reference")
+            .output()
+            .unwrap();
         assert!(output.status.success(), "{output:?}");
         expected.push('\n');
         expected.push_str(&String::from_utf8(output.stdout).unwrap());

@@ -18,7 +18,7 @@ use crate::operated::Operated;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A program of this workspace, built beside the tests.
-fn program(name: &str) -> PathBuf {
+pub fn program(name: &str) -> PathBuf {
     let tests = std::env::current_exe().unwrap();
     let folder = tests.ancestors().nth(2).unwrap();
     let program = folder.join(name);
