@@ -1,9 +1,16 @@
 //! Channels to other services.
 
+use std::task::{Context, Poll};
 use std::time::Duration;
 
+use http::{Request, Response};
 use thiserror::Error;
-use tonic::transport::{Channel, Endpoint};
+use tonic::body::Body;
+use tonic::transport::channel::ResponseFuture;
+use tonic::transport::{Endpoint, Error};
+use tower::Service;
+
+use crate::telemetry::propagation;
 
 /// How long a connection may take to be made.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -18,6 +25,10 @@ pub struct AddressError {
     address: String,
     reason: String,
 }
+
+/// A way to a service. Calls take the trace along that they are made in. Clones share the connection.
+#[derive(Clone, Debug)]
+pub struct Channel(tonic::transport::Channel);
 
 /// A channel that connects with the first call and reconnects when it must.
 ///
@@ -34,11 +45,27 @@ pub fn channel(service: &'static str, address: &str) -> Result<Channel, AddressE
     }
     let endpoint =
         Endpoint::from_shared(address.to_owned()).map_err(|error| refuse(error.to_string()))?;
-    Ok(endpoint
+    let channel = endpoint
         .connect_timeout(CONNECT)
         .tcp_nodelay(true)
         .http2_keep_alive_interval(KEEP_ALIVE.0)
         .keep_alive_timeout(KEEP_ALIVE.1)
         .keep_alive_while_idle(true)
-        .connect_lazy())
+        .connect_lazy();
+    Ok(Channel(channel))
+}
+
+impl Service<Request<Body>> for Channel {
+    type Response = Response<Body>;
+    type Error = Error;
+    type Future = ResponseFuture;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        self.0.poll_ready(context)
+    }
+
+    fn call(&mut self, mut request: Request<Body>) -> ResponseFuture {
+        propagation::inject(request.headers_mut());
+        self.0.call(request)
+    }
 }
