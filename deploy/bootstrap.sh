@@ -36,16 +36,16 @@ usage: deploy/bootstrap.sh [part...]     set up the named parts (default: build 
        deploy/bootstrap.sh verify        compare the cached files with the checksums taken when they were unpacked
 
 parts:
-  build     a C compiler, and protoc with its standard .proto files, which etcd-client's build needs (apt)
-  runtime   ONNX Runtime's shared library, which every process that scores a model opens
-  data      the MovieLens 100K ratings, which the demo and some tests train on
-  etcd      etcd and etcdctl, which the coordination tests start for themselves (apt)
-  s3        a Python environment with an S3 server, which the tests of the bundle store start for themselves
-  pytest    a Python environment with ONNX Runtime and Triton's client, which the tests use as independent peers
+  build       a C compiler, and protoc with its standard .proto files, which etcd-client's build needs (apt)
+  runtime     ONNX Runtime's shared library, which every process that scores a model opens
+  data        the MovieLens 100K ratings, which the demo and some tests train on
+  etcd        etcd and etcdctl, which the coordination tests start for themselves (apt)
+  s3          a Python environment with an S3 server, which the tests of the bundle store start for themselves
+  pytest      a Python environment with ONNX Runtime and Triton's client, which the tests use as independent peers
   prometheus  Prometheus and promtool, which the tests of alerts, dashboards and metrics start for themselves (apt)
-  load      h2load, which sends requests as fast as they are answered (apt)
-  peers     Python environments with other model servers, which the benchmark compares the scorer with; a server that
-            this machine cannot have is named and left out
+  load        h2load, which sends requests as fast as they are answered (apt)
+  peers       Python environments with other model servers, which the benchmark compares the scorer with; a server that
+              this machine cannot have is named and left out
 
 environment:
   DECANT_CACHE   where downloads are kept (default: ${XDG_CACHE_HOME:-~/.cache}/decant)

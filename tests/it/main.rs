@@ -8,6 +8,8 @@ mod rollouts;
 mod wire;
 mod documents;
 mod discovery;
+mod monitoring;
+mod telemetry;
 mod bad_jobs;
 mod main_job;
 mod teachers;
