@@ -116,7 +116,10 @@ fn spans(sent: ResourceSpans) -> Vec<Span> {
 }
 
 fn service(sent: &ResourceSpans) -> String {
-    let attributes = sent.resource.iter().flat_map(|resource| &resource.attributes);
+    let attributes = sent
+        .resource
+        .iter()
+        .flat_map(|resource| &resource.attributes);
     let named = attributes.filter(|attribute| attribute.key == "service.name");
     let text = |value: &any_value::Value| match value {
         any_value::Value::StringValue(text) => Some(text.clone()),

@@ -128,8 +128,8 @@ impl Prometheus {
         let samples = data["result"].as_array().into_iter().flatten();
         let sample = |sample: &Value| {
             let labels = sample["metric"].as_object()?.iter();
-            let labels =
-                labels.map(|(name, value)| (name.clone(), value.as_str().unwrap_or_default().to_owned()));
+            let labels = labels
+                .map(|(name, value)| (name.clone(), value.as_str().unwrap_or_default().to_owned()));
             Some(Sample {
                 labels: labels.collect(),
                 value: sample["value"][1].as_str()?.parse().ok()?,
@@ -155,8 +155,11 @@ impl Prometheus {
     /// What it says when it cannot, or not yet.
     pub async fn get(&self, path: &str) -> Result<Value, String> {
         let answer = self.fetch(path).await.map_err(|error| error.to_string())?;
-        let (_, body) = answer.split_once("\r\n\r\n").ok_or_else(|| answer.clone())?;
-        let body: Value = serde_json::from_str(body).map_err(|error| format!("{error}: {answer}"))?;
+        let (_, body) = answer
+            .split_once("\r\n\r\n")
+            .ok_or_else(|| answer.clone())?;
+        let body: Value =
+            serde_json::from_str(body).map_err(|error| format!("{error}: {answer}"))?;
         if body["status"] == "success" {
             Ok(body["data"].clone())
         } else {

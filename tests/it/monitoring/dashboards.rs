@@ -15,7 +15,8 @@ const SOURCE: &str = "${datasource}";
 fn dashboards() -> Vec<(String, Value)> {
     let files = files(&deploy().join("grafana/dashboards"), "json");
     let parse = |(name, text): (String, String)| {
-        let dashboard = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{name}: {error}"));
+        let dashboard =
+            serde_json::from_str(&text).unwrap_or_else(|error| panic!("{name}: {error}"));
         (name, dashboard)
     };
     files.into_iter().map(parse).collect()
@@ -102,7 +103,10 @@ fn expressions_name_metrics_and_variables_that_there_are() {
 fn panels_say_what_they_show() {
     let mut addresses = BTreeSet::new();
     for (name, dashboard) in dashboards() {
-        assert!(addresses.insert(text(&dashboard, "uid").to_owned()), "{name}");
+        assert!(
+            addresses.insert(text(&dashboard, "uid").to_owned()),
+            "{name}"
+        );
         assert!(!text(&dashboard, "title").is_empty(), "{name}");
         let mut ids = BTreeSet::new();
         let mut taken = BTreeSet::new();

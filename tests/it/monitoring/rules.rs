@@ -90,7 +90,10 @@ fn every_alert_says_how_bad_it_is_and_has_a_runbook() {
             assert!(has("summary") && has("description"), "{name}");
             let page = format!("/runbooks/{name}.md\n");
             let (_, url) = rule.split_once("runbook_url: ").unwrap();
-            assert!(url.split_inclusive('\n').next().unwrap().ends_with(&page), "{name}");
+            assert!(
+                url.split_inclusive('\n').next().unwrap().ends_with(&page),
+                "{name}"
+            );
             let is_graded = ["critical", "warning"]
                 .iter()
                 .any(|severity| rule.contains(&format!("labels: {{ severity: {severity} }}")));

@@ -7,6 +7,7 @@ use std::time::Duration;
 use decant_tests::{
     Deployment, Operated, Prometheus, Recorder, Shape, Tiny, eventually, free_address,
 };
+use serde_json::Value;
 
 use crate::monitoring::{documented, is_documented, is_ours};
 
@@ -51,8 +52,7 @@ async fn check_rules(prometheus: &Prometheus) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn process_prometheus_sees_what_a_cluster_does() {
-    let addresses: BTreeMap<&str, SocketAddr> =
-        PROCESSES.map(|name| (name, free_address())).into();
+    let addresses: BTreeMap<&str, SocketAddr> = PROCESSES.map(|name| (name, free_address())).into();
     let listen = |name: &str| {
         let address = addresses[name].to_string();
         vec![("DECANT_TELEMETRY__METRICS_LISTEN", address)]
@@ -67,21 +67,44 @@ async fn process_prometheus_sees_what_a_cluster_does() {
         .collect();
     let prometheus = Prometheus::start(&targets);
     becomes(&prometheus, "sum(up{job=~\".*decant.*\"})", |up| up == 4.0).await;
-    becomes(&prometheus, "count(decant_build_info{version!=\"\"})", |builds| builds == 4.0).await;
+    becomes(
+        &prometheus,
+        "count(decant_build_info{version!=\"\"})",
+        |builds| builds == 4.0,
+    )
+    .await;
 
     // What is intended and what is served, from both sides.
     let slot = cluster.serve(&Tiny::new(0.25)).await;
     let generation = slot.generation as f64;
     let of_films = "{model=\"films\",slot=\"main\"}";
     for (expression, value) in [
-        (format!("max(decant_registry_slot_generation{of_films})"), generation),
-        (format!("max(decant_registry_slot_converged{of_films})"), 1.0),
-        (format!("min(decant_scorer_generation_wanted{of_films})"), generation),
-        (format!("min(decant_scorer_generation_observed{of_films})"), generation),
+        (
+            format!("max(decant_registry_slot_generation{of_films})"),
+            generation,
+        ),
+        (
+            format!("max(decant_registry_slot_converged{of_films})"),
+            1.0,
+        ),
+        (
+            format!("min(decant_scorer_generation_wanted{of_films})"),
+            generation,
+        ),
+        (
+            format!("min(decant_scorer_generation_observed{of_films})"),
+            generation,
+        ),
         ("sum(decant_registry_leader)".to_owned(), 1.0),
         ("max(decant_registry_scorers_live)".to_owned(), 2.0),
-        ("sum(decant_scorer_servable_info{version=\"1\",state=\"available\"})".to_owned(), 2.0),
-        ("sum(decant_scorer_loads_total{outcome=\"ready\"})".to_owned(), 2.0),
+        (
+            "sum(decant_scorer_servable_info{version=\"1\",state=\"available\"})".to_owned(),
+            2.0,
+        ),
+        (
+            "sum(decant_scorer_loads_total{outcome=\"ready\"})".to_owned(),
+            2.0,
+        ),
     ] {
         becomes(&prometheus, &expression, |seen| seen == value).await;
     }
@@ -109,12 +132,18 @@ async fn process_prometheus_sees_what_a_cluster_does() {
     check_rules(&prometheus).await;
 
     // Nothing is told that is not documented.
-    let names = prometheus.get("/api/v1/label/__name__/values").await.unwrap();
+    let names = prometheus
+        .get("/api/v1/label/__name__/values")
+        .await
+        .unwrap();
     let documented = documented();
     for name in names.as_array().unwrap() {
         let name = name.as_str().unwrap();
         if is_ours(name) {
-            assert!(is_documented(name, &documented), "{name} is not in deploy/metrics.md");
+            assert!(
+                is_documented(name, &documented),
+                "{name} is not in deploy/metrics.md"
+            );
         }
     }
 }

@@ -75,12 +75,16 @@ async fn process_a_slot_that_is_set_is_one_trace_from_the_command_to_the_swap() 
         let names = eventually(name, || async {
             let spans = collector.spans();
             let path = path_to_command(&spans, name).ok_or_else(|| format!("{spans:#?}"))?;
-            let named = |span: &&Span| (span.service.clone(), span.name.clone(), span.trace.clone());
+            let named =
+                |span: &&Span| (span.service.clone(), span.name.clone(), span.trace.clone());
             Ok::<_, String>(path.iter().map(named).collect::<Vec<_>>())
         })
         .await;
         let (service, command, its_trace) = names.last().unwrap();
-        assert_eq!((service.as_str(), command.as_str()), ("decant-cli", "decant slot set"));
+        assert_eq!(
+            (service.as_str(), command.as_str()),
+            ("decant-cli", "decant slot set")
+        );
         let asked = names.iter().any(|(service, name, _)| {
             service == "decant-registry" && name.ends_with("RolloutService/SetSlot")
         });
@@ -93,7 +97,11 @@ async fn process_a_slot_that_is_set_is_one_trace_from_the_command_to_the_swap() 
     eventually("the registry's log names the trace", || async {
         let log = cluster.registries[0].log();
         let names = |line: &String| line.contains("\"trace_id\"") && line.contains(&trace);
-        if log.iter().any(names) { Ok(()) } else { Err(log) }
+        if log.iter().any(names) {
+            Ok(())
+        } else {
+            Err(log)
+        }
     })
     .await;
 
