@@ -50,7 +50,7 @@ clean-demo: ## Delete the demo's models and state
 
 .PHONY: test
 test: ## Run every test: unit, integration, processes, and the Python peers
-	@deploy/bootstrap.sh build runtime data etcd s3 pytest
+	@deploy/bootstrap.sh build runtime data etcd s3 pytest prometheus
 	@$(WITH_ENV) if command -v cargo-nextest >/dev/null; then \
 		set -x; cargo nextest run $(LOCKED) --workspace; \
 	else \

@@ -25,7 +25,7 @@ readonly PEERS=(grpcio mlserver kserve pytriton)
 declare -rA PEER_NEWEST_PYTHON=([grpcio]=14 [mlserver]=12 [kserve]=13 [pytriton]=12)
 declare -rA PEER_PACKAGE=([grpcio]=tritonclient [mlserver]=mlserver [kserve]=kserve [pytriton]=pytriton)
 
-readonly ALL_PARTS=(build runtime data etcd s3 pytest load peers)
+readonly ALL_PARTS=(build runtime data etcd s3 pytest prometheus load peers)
 readonly DEFAULT_PARTS=(build runtime data etcd)
 
 usage() {
@@ -36,15 +36,16 @@ usage: deploy/bootstrap.sh [part...]     set up the named parts (default: build 
        deploy/bootstrap.sh verify        compare the cached files with the checksums taken when they were unpacked
 
 parts:
-  build     a C compiler, and protoc with its standard .proto files, which etcd-client's build needs (apt)
-  runtime   ONNX Runtime's shared library, which every process that scores a model opens
-  data      the MovieLens 100K ratings, which the demo and some tests train on
-  etcd      etcd and etcdctl, which the coordination tests start for themselves (apt)
-  s3        a Python environment with an S3 server, which the tests of the bundle store start for themselves
-  pytest    a Python environment with ONNX Runtime and Triton's client, which the tests use as independent peers
-  load      h2load, which sends requests as fast as they are answered (apt)
-  peers     Python environments with other model servers, which the benchmark compares the scorer with; a server that
-            this machine cannot have is named and left out
+  build       a C compiler, and protoc with its standard .proto files, which etcd-client's build needs (apt)
+  runtime     ONNX Runtime's shared library, which every process that scores a model opens
+  data        the MovieLens 100K ratings, which the demo and some tests train on
+  etcd        etcd and etcdctl, which the coordination tests start for themselves (apt)
+  s3          a Python environment with an S3 server, which the tests of the bundle store start for themselves
+  pytest      a Python environment with ONNX Runtime and Triton's client, which the tests use as independent peers
+  prometheus  Prometheus and promtool, which the tests of alerts, dashboards and metrics start for themselves (apt)
+  load        h2load, which sends requests as fast as they are answered (apt)
+  peers       Python environments with other model servers, which the benchmark compares the scorer with; a server that
+              this machine cannot have is named and left out
 
 environment:
   DECANT_CACHE   where downloads are kept (default: ${XDG_CACHE_HOME:-~/.cache}/decant)
@@ -172,6 +173,27 @@ install_packages() {
   fi
 }
 
+# install_without_service WHY SERVICE PACKAGE...
+# Tests start their own servers on ports of their own. The package would start one more as a system service, on the
+# default port and for good, so that is refused while it installs. A policy that the machine already has is kept.
+install_without_service() {
+  local why=$1 service=$2
+  shift 2
+  require_apt "$why" "$@"
+  if [[ ! -e $service_policy ]]; then
+    our_policy=1
+    # Says whose it is, for the one who finds it after a power cut.
+    printf '%s\n' '#!/bin/sh' "# Decant (deploy/bootstrap.sh) is installing $service; delete this if it is not" \
+      'exit 101' | as_root tee "$service_policy" >/dev/null
+    as_root chmod 755 "$service_policy"
+  fi
+  install_packages "$why" "$@"
+  if [[ -d /run/systemd/system ]]; then
+    as_root systemctl disable --quiet "$service.service" ||
+      say "could not disable $service.service: it will start at the next boot"
+  fi
+}
+
 # ---- build ----------------------------------------------------------------------------------------------------------
 # Programs are looked for, not packages: a protoc that came by other means is as good as Debian's.
 
@@ -241,24 +263,7 @@ TEXT
 
 etcd_ready() { command -v etcd >/dev/null && command -v etcdctl >/dev/null; }
 
-# The tests start their own etcd on their own ports. The package would start one more as a system service, on the
-# default port and for good, so that is refused while it installs. A policy that the machine already has is kept.
-etcd_setup() {
-  local why='the coordination tests run against a real etcd' packages=(etcd-server etcd-client)
-  require_apt "$why" "${packages[@]}"
-  if [[ ! -e $service_policy ]]; then
-    our_policy=1
-    # Says whose it is, for the one who finds it after a power cut.
-    printf '%s\n' '#!/bin/sh' '# Decant (deploy/bootstrap.sh) is installing etcd; delete this if it is not' 'exit 101' |
-      as_root tee "$service_policy" >/dev/null
-    as_root chmod 755 "$service_policy"
-  fi
-  install_packages "$why" "${packages[@]}"
-  if [[ -d /run/systemd/system ]]; then
-    as_root systemctl disable --quiet etcd.service ||
-      say 'could not disable etcd.service: it will start at the next boot'
-  fi
-}
+etcd_setup() { install_without_service 'the coordination tests run against a real etcd' etcd etcd-server etcd-client; }
 
 # ---- Python environments --------------------------------------------------------------------------------------------
 
@@ -324,6 +329,15 @@ pytest_ready() { venv_ready "$venv" onnxruntime; }
 pytest_setup() {
   say 'making the Python environment of the tests (wheels of some 60 MB)'
   venv_setup "$venv" "$requirements" 'the tests open our models in plain ONNX Runtime, from Python' pytest
+}
+
+# ---- prometheus -----------------------------------------------------------------------------------------------------
+
+prometheus_ready() { command -v prometheus >/dev/null && command -v promtool >/dev/null; }
+
+prometheus_setup() {
+  install_without_service 'the tests check alerts and dashboards with promtool, and have Prometheus scrape real processes' \
+    prometheus prometheus
 }
 
 # ---- load -----------------------------------------------------------------------------------------------------------

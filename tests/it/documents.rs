@@ -9,7 +9,7 @@ use decant_tests::{Operated, Standalone, Tiny, program};
 #[test]
 fn links_and_paths_in_the_documents_exist() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    for document in [
+    let documents = [
         "README.md",
         "ARCHITECTURE.md",
         "deploy/README.md",
@@ -18,7 +18,15 @@ fn links_and_paths_in_the_documents_exist() {
         "deploy/errors.md",
         "deploy/inference-protocol.md",
         "deploy/jobs.md",
-    ] {
+        "deploy/operations.md",
+    ];
+    let runbooks = std::fs::read_dir(root.join("deploy/runbooks")).unwrap();
+    let runbooks = runbooks.map(|page| {
+        let page = page.unwrap().file_name();
+        format!("deploy/runbooks/{}", page.to_str().unwrap())
+    });
+    for document in documents.map(str::to_owned).into_iter().chain(runbooks) {
+        let document = document.as_str();
         let folder = root.join(document).parent().unwrap().to_owned();
         let text = std::fs::read_to_string(root.join(document)).unwrap();
         let targets = text

@@ -9,6 +9,8 @@ mod wire;
 mod upgrades;
 mod documents;
 mod discovery;
+mod monitoring;
+mod telemetry;
 mod bad_jobs;
 mod main_job;
 mod teachers;

@@ -69,7 +69,15 @@ impl Operated for Deployment {
 impl Deployment {
     /// Starts everything, on a folder as the object store, and creates the model of the tiny bundles.
     pub async fn start(shape: Shape) -> Self {
-        Self::start_on(shape, None).await
+        Self::start_on(shape, None, &|_| Vec::new()).await
+    }
+
+    /// The same, with variables on top of those that all have: of `registry-0`, `scorer-0` and so on.
+    pub async fn start_with(
+        shape: Shape,
+        variables: &(dyn Fn(&str) -> Vec<(&'static str, String)> + Sync),
+    ) -> Self {
+        Self::start_on(shape, None, variables).await
     }
 
     /// The same on a real S3 server; scorers reach it through the proxy.
@@ -80,10 +88,15 @@ impl Deployment {
             server,
             network: Arc::clone(&network),
         };
-        (Self::start_on(shape, Some(objects)).await, network)
+        let cluster = Self::start_on(shape, Some(objects), &|_| Vec::new()).await;
+        (cluster, network)
     }
 
-    async fn start_on(shape: Shape, objects: Option<Objects>) -> Self {
+    async fn start_on(
+        shape: Shape,
+        objects: Option<Objects>,
+        variables: &(dyn Fn(&str) -> Vec<(&'static str, String)> + Sync),
+    ) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let etcd = Etcd::cluster(shape.etcd).await;
         let mut cluster = Self {
@@ -93,12 +106,12 @@ impl Deployment {
             registries: Vec::new(),
             scorers: Vec::new(),
         };
-        for _ in 0..shape.registries {
-            let registry = cluster.start_registry([]);
+        for place in 0..shape.registries {
+            let registry = cluster.start_registry(variables(&format!("registry-{place}")));
             cluster.registries.push(registry);
         }
         for place in 0..shape.scorers {
-            let scorer = cluster.start_scorer(place, []);
+            let scorer = cluster.start_scorer(place, variables(&format!("scorer-{place}")));
             cluster.scorers.push(scorer);
         }
         cluster.create_model().await;

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a harness ends a test by panicking")]
 
 mod cluster;
+mod collector;
 mod deployment;
 mod failpoints;
 pub mod faulty;
@@ -11,6 +12,7 @@ mod history;
 mod movielens;
 mod operated;
 mod process;
+pub mod prometheus;
 mod proxy;
 pub mod releases;
 mod split;
@@ -18,11 +20,13 @@ pub mod tiny;
 mod wait;
 
 pub use cluster::Cluster;
+pub use collector::{Collector, Span};
 pub use deployment::{Deployment, Shape};
 pub use history::{Answer, History, Question, Recorder};
 pub use movielens::{Job, datasets};
 pub use operated::Operated;
-pub use process::{Process, Standalone, decant, program, run};
+pub use process::{Process, Standalone, decant, decant_with, free_address, program, run};
+pub use prometheus::Prometheus;
 pub use proxy::{Network, Proxy};
 pub use releases::Releases;
 pub use tiny::Tiny;

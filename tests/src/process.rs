@@ -2,9 +2,10 @@
 
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -32,14 +33,39 @@ pub fn program(name: &str) -> PathBuf {
 
 /// Runs `decant` with its services at these addresses.
 pub fn decant(addresses: &[(&str, String)], arguments: &[&str]) -> Output {
-    let variables = addresses
+    decant_with(&[], addresses, arguments)
+}
+
+/// The same with these variables.
+pub fn decant_with(
+    variables: &[(&str, &str)],
+    addresses: &[(&str, String)],
+    arguments: &[&str],
+) -> Output {
+    let addresses = addresses
         .iter()
         .map(|(service, address)| (format!("DECANT_{}", service.to_uppercase()), address));
     Command::new(program("decant"))
         .args(arguments)
-        .envs(variables)
+        .envs(variables.iter().copied())
+        .envs(addresses)
         .output()
         .unwrap()
+}
+
+/// An address on loopback that nobody listens on now, and whose port the system gives to no connection.
+pub fn free_address() -> SocketAddr {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    loop {
+        // Tests run side by side, in processes of their own.
+        let place = std::process::id()
+            .wrapping_mul(31)
+            .wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
+        let port = 10_000 + (place % 20_000) as u16;
+        if let Ok(listener) = TcpListener::bind(("127.0.0.1", port)) {
+            return listener.local_addr().unwrap();
+        }
+    }
 }
 
 /// Runs a service that is to end by itself, with these variables.
