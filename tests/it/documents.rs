@@ -10,6 +10,8 @@ fn links_and_paths_in_the_documents_exist() {
         "ARCHITECTURE.md",
         "deploy/README.md",
         "deploy/inference-protocol.md",
+        "deploy/kubernetes.md",
+        "helm/decant/README.md",
     ] {
         let folder = root.join(document).parent().unwrap().to_owned();
         let text = std::fs::read_to_string(root.join(document)).unwrap();
@@ -26,7 +28,7 @@ fn links_and_paths_in_the_documents_exist() {
         // Paths in tables stand between backticks; those that begin with a folder of ours must exist.
         for quoted in text.split('`').skip(1).step_by(2) {
             let path = quoted.trim_end_matches('/');
-            let ours = ["services/", "proto/", "tests/", "deploy/"]
+            let ours = ["services/", "proto/", "tests/", "deploy/", "helm/"]
                 .iter()
                 .any(|folder| path.starts_with(folder));
             if ours && !path.contains(' ') {

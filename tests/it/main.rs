@@ -15,3 +15,4 @@ mod client;
 mod oip;
 mod processes;
 mod programs;
+mod helm;

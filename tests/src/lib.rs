@@ -22,7 +22,7 @@ pub use deployment::{Deployment, Shape};
 pub use history::{Answer, History, Question, Recorder};
 pub use movielens::{Job, datasets};
 pub use operated::Operated;
-pub use process::{Process, Standalone, decant, run};
+pub use process::{Process, Standalone, decant, programs, run};
 pub use proxy::{Network, Proxy};
 pub use releases::Releases;
 pub use tiny::Tiny;
