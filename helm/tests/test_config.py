@@ -117,7 +117,11 @@ def test_the_schema_admits_every_key_and_no_other(service, render, tmp_path):
 
 def test_numbers_and_texts_survive(render):
     values = {
-        "scorer": {"config": {"scorer": {"zone": 'a "quoted" \\ <zone>', "memory_bytes": 17179869184, "max_golden_tolerance": 1e-7}}},
+        "scorer": {
+            "config": {
+                "scorer": {"zone": 'a "quoted" \\ <zone>', "memory_bytes": 17179869184, "max_golden_tolerance": 1e-7}
+            }
+        },
         "telemetry": {"sample_ratio": 0.25},
         "log": {"filter": "info,decant_scorer=debug"},
     }

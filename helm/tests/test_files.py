@@ -2,6 +2,7 @@
 
 import json
 
+import helm_python
 import pytest
 import yaml
 
@@ -43,3 +44,11 @@ def test_rules_and_dashboards_arrive_unchanged(render):
         assert board["metadata"]["labels"]["grafana_dashboard"] == "1"
         assert json.loads(board["data"][path.name]) == json.loads(path.read_text())
     assert not boards
+
+
+def test_the_package_renders_what_the_folder_renders(chart, tmp_path):
+    """Nothing that counts is ignored when the chart is packed."""
+    metrics = {"prometheusRule": {"enabled": True}, "dashboards": {"enabled": True}}
+    values = merged(MINIMAL, {"metrics": metrics})
+    with helm_python.Chart.load(helm_python.package(CHART, destination=tmp_path)) as packed:
+        assert packed.render(values, name="decant") == chart.render(values, name="decant")
