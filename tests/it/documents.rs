@@ -19,6 +19,8 @@ fn links_and_paths_in_the_documents_exist() {
         "deploy/inference-protocol.md",
         "deploy/jobs.md",
         "deploy/operations.md",
+        "deploy/kubernetes.md",
+        "helm/decant/README.md",
     ];
     let runbooks = std::fs::read_dir(root.join("deploy/runbooks")).unwrap();
     let runbooks = runbooks.map(|page| {
@@ -42,7 +44,7 @@ fn links_and_paths_in_the_documents_exist() {
         // Paths in tables stand between backticks; those that begin with a folder of ours must exist.
         for quoted in text.split('`').skip(1).step_by(2) {
             let path = quoted.trim_end_matches('/');
-            let ours = ["services/", "proto/", "tests/", "deploy/"]
+            let ours = ["services/", "proto/", "tests/", "deploy/", "helm/"]
                 .iter()
                 .any(|folder| path.starts_with(folder));
             if ours && !path.contains(' ') {
