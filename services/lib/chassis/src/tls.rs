@@ -37,6 +37,9 @@ pub struct Config {
     pub ca: PathBuf,
     /// Who signs the certificates of clients. Empty: `ca` does.
     pub client_ca: PathBuf,
+    /// The name that servers' certificates hold where addresses are numbers, which no certificate holds: registries call scorers
+    /// at theirs. Empty: the address's host.
+    pub server_name: String,
     /// Refuses clients that show no certificate.
     pub require_client: bool,
     /// How often the files are looked at, milliseconds. What has changed is taken when it makes sense as a whole.
@@ -50,6 +53,7 @@ impl Default for Config {
             key: PathBuf::new(),
             ca: PathBuf::new(),
             client_ca: PathBuf::new(),
+            server_name: String::new(),
             require_client: false,
             reload_millis: 10_000,
         }
@@ -128,6 +132,11 @@ impl Identity {
     /// How connections are made now; `None` where no authority is trusted.
     pub(crate) fn client(&self) -> Option<Arc<ClientConfig>> {
         self.loaded.load().client.clone()
+    }
+
+    /// The name that servers' certificates hold, if it is not that of their addresses.
+    pub(crate) fn server_name(&self) -> Option<&str> {
+        Some(self.config.server_name.as_str()).filter(|name| !name.is_empty())
     }
 
     /// Looks at the files every so often, and takes what has changed; what makes no sense is told once, and what was taken
