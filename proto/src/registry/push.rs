@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use decant_model::{BundlePath, Digest, Signature};
 use tonic::Status;
-use tonic::transport::Channel;
+use tonic::body::Body;
+use tonic::client::GrpcService;
+use tonic::codegen::StdError;
 
 use super::v1::registry_service_client::RegistryServiceClient;
 use super::v1::{FileChunk, PushHeader, PushVersionRequest, Version, push_version_request::Part};
@@ -18,13 +20,19 @@ const CHUNK: usize = 256 << 10;
 ///
 /// # Errors
 /// The registry's, or the transport's.
-pub async fn push_version(
-    registry: &mut RegistryServiceClient<Channel>,
+pub async fn push_version<T>(
+    registry: &mut RegistryServiceClient<T>,
     model: &decant_model::ModelName,
     manifest: Bytes,
     signature: Option<&Signature>,
     files: BTreeMap<BundlePath, Bytes>,
-) -> Result<Version, Status> {
+) -> Result<Version, Status>
+where
+    T: GrpcService<Body>,
+    T::Error: Into<StdError>,
+    T::ResponseBody: http_body::Body<Data = Bytes> + Send + 'static,
+    <T::ResponseBody as http_body::Body>::Error: Into<StdError> + Send,
+{
     let digest = Digest::of(&manifest).to_string();
     let header = Part::Header(PushHeader {
         model: model.to_string(),

@@ -29,7 +29,9 @@ const KEEP_ALIVE: (Duration, Duration) = (Duration::from_secs(20), Duration::fro
 
 /// An address that is none.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("`{address}` is no address of a {service}: {reason}; write it as http://host:port or https://host:port")]
+#[error(
+    "`{address}` is no address of a {service}: {reason}; write it as http://host:port or https://host:port"
+)]
 pub struct AddressError {
     service: &'static str,
     address: String,
@@ -161,7 +163,8 @@ impl Service<Uri> for Connector {
 }
 
 async fn connect(identity: Option<Identity>, uri: &Uri) -> io::Result<Box<dyn Wire>> {
-    let wrong = |reason: &str| io::Error::new(io::ErrorKind::InvalidInput, format!("{uri}: {reason}"));
+    let wrong =
+        |reason: &str| io::Error::new(io::ErrorKind::InvalidInput, format!("{uri}: {reason}"));
     let host = uri.host().ok_or_else(|| wrong("no host"))?;
     let host = host.trim_start_matches('[').trim_end_matches(']');
     let port = uri.port_u16().unwrap_or(match identity {

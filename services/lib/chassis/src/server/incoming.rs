@@ -109,7 +109,9 @@ pub(super) async fn accept(
             Ok((stream, _)) => match Arc::clone(&room).try_acquire_owned() {
                 Ok(permit) => handshakes.push(begin(stream, tls.clone(), patience, permit).boxed()),
                 // Dropped, and so closed.
-                Err(_) => tracing::debug!(connections = limits.connections, "no room for a connection"),
+                Err(_) => {
+                    tracing::debug!(connections = limits.connections, "no room for a connection")
+                }
             },
             // The client has gone again.
             Err(error) if error.kind() == ErrorKind::ConnectionAborted => {}

@@ -103,7 +103,10 @@ fn certificates(
     pem: &[u8],
 ) -> Result<Vec<CertificateDer<'static>>, ConfigError> {
     let refuse = |reason: String| {
-        ConfigError::invalid(format!("tls.{key}"), format!("{}: {reason}", path.display()))
+        ConfigError::invalid(
+            format!("tls.{key}"),
+            format!("{}: {reason}", path.display()),
+        )
     };
     let chain = CertificateDer::pem_slice_iter(pem)
         .collect::<Result<Vec<_>, _>>()
@@ -132,7 +135,10 @@ fn provider() -> Arc<CryptoProvider> {
     Arc::new(ring::default_provider())
 }
 
-fn roots(key: &str, authorities: Vec<CertificateDer<'static>>) -> Result<Arc<RootCertStore>, ConfigError> {
+fn roots(
+    key: &str,
+    authorities: Vec<CertificateDer<'static>>,
+) -> Result<Arc<RootCertStore>, ConfigError> {
     let mut roots = RootCertStore::empty();
     for authority in authorities {
         roots

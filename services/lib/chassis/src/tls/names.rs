@@ -11,15 +11,23 @@ pub fn identities(certificate: &CertificateDer<'_>) -> Vec<String> {
     };
     let mut identities = Vec::new();
     if let Ok(Some(names)) = certificate.subject_alternative_name() {
-        let uris = names.value.general_names.iter().filter_map(|name| match name {
-            GeneralName::URI(uri) => Some((*uri).to_owned()),
-            _ => None,
-        });
+        let uris = names
+            .value
+            .general_names
+            .iter()
+            .filter_map(|name| match name {
+                GeneralName::URI(uri) => Some((*uri).to_owned()),
+                _ => None,
+            });
         identities.extend(uris);
-        let hosts = names.value.general_names.iter().filter_map(|name| match name {
-            GeneralName::DNSName(host) => Some(format!("dns:{host}")),
-            _ => None,
-        });
+        let hosts = names
+            .value
+            .general_names
+            .iter()
+            .filter_map(|name| match name {
+                GeneralName::DNSName(host) => Some(format!("dns:{host}")),
+                _ => None,
+            });
         identities.extend(hosts);
     }
     let common = certificate.subject().iter_common_name();

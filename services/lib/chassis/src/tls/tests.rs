@@ -1,0 +1,292 @@
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use rcgen::{
+    BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, SanType,
+};
+use tokio::io::AsyncReadExt as _;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::{sleep, timeout};
+use tonic::Code;
+use tonic::service::Routes;
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_client::HealthClient;
+
+use super::*;
+use crate::client::Caller;
+use crate::server::{self, Limits, Serving};
+use crate::tasks::{Failures, Tasks};
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Somebody who signs certificates.
+struct Authority {
+    issuer: Issuer<'static, KeyPair>,
+    pem: String,
+}
+
+impl Authority {
+    fn new() -> Self {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let pem = params.self_signed(&key).unwrap().pem();
+        Self {
+            issuer: Issuer::new(params, key),
+            pem,
+        }
+    }
+
+    /// A certificate for `localhost` and for this URI, and its key.
+    fn sign(&self, uri: &str, ends: Option<i32>) -> (String, String) {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+        let uri = SanType::URI(uri.try_into().unwrap());
+        params.subject_alt_names.push(uri);
+        params.extended_key_usages = vec![
+            ExtendedKeyUsagePurpose::ServerAuth,
+            ExtendedKeyUsagePurpose::ClientAuth,
+        ];
+        if let Some(year) = ends {
+            params.not_before = rcgen::date_time_ymd(year - 1, 1, 1);
+            params.not_after = rcgen::date_time_ymd(year, 1, 1);
+        }
+        let certificate = params.signed_by(&key, &self.issuer).unwrap();
+        (certificate.pem(), key.serialize_pem())
+    }
+
+    /// The same in files of this name, and a configuration that shows it and trusts this authority.
+    fn config(&self, folder: &Path, name: &str, ends: Option<i32>) -> Config {
+        let (certificate, key) = self.sign(&format!("spiffe://decant/{name}"), ends);
+        let file = |suffix: &str| folder.join(format!("{name}.{suffix}"));
+        fs::write(file("pem"), certificate).unwrap();
+        fs::write(file("key"), key).unwrap();
+        fs::write(file("ca"), &self.pem).unwrap();
+        Config {
+            certificate: file("pem"),
+            key: file("key"),
+            ca: file("ca"),
+            reload_millis: 20,
+            ..Config::default()
+        }
+    }
+}
+
+struct Running {
+    port: u16,
+    tasks: Tasks,
+    _failures: Failures,
+}
+
+async fn start(identity: Identity, limits: Limits) -> Running {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let (tasks, failures) = Tasks::new();
+    let serving = Serving {
+        tls: identity.clone(),
+        limits,
+        ..Serving::default()
+    };
+    let (reporter, common) = server::common(&crate::telemetry::Telemetry::none()).unwrap();
+    server::set_status(&reporter, "", true).await;
+    let serve = server::serve(
+        listener,
+        common(Routes::default()),
+        serving,
+        tasks.stop_token(),
+    );
+    tasks.spawn("server", serve);
+    tasks.spawn("certificates", identity.follow(tasks.stop_token()));
+    Running {
+        port,
+        tasks,
+        _failures: failures,
+    }
+}
+
+/// Asks for the server's health, over a new connection.
+async fn ask(caller: &Caller, scheme: &str, port: u16) -> Result<(), tonic::Status> {
+    let address = format!("{scheme}://localhost:{port}");
+    let channel = caller.channel("server", &address).unwrap();
+    let asking = HealthClient::new(channel);
+    let mut asking = asking;
+    let answer = timeout(PATIENCE, asking.check(HealthCheckRequest::default()));
+    answer.await.unwrap().map(|_| ())
+}
+
+fn caller(config: &Config) -> Caller {
+    Caller::new(Identity::load(config).unwrap())
+}
+
+#[tokio::test]
+async fn both_sides_know_each_other_and_strangers_are_turned_away() {
+    let folder = tempfile::tempdir().unwrap();
+    let (ours, theirs) = (Authority::new(), Authority::new());
+    let server = Config {
+        require_client: true,
+        ..ours.config(folder.path(), "server", None)
+    };
+    let running = start(Identity::load(&server).unwrap(), Limits::default()).await;
+
+    let friend = caller(&ours.config(folder.path(), "friend", None));
+    ask(&friend, "https", running.port).await.unwrap();
+
+    // Trusts us, and shows what we do not trust.
+    let stranger = theirs.config(folder.path(), "stranger", None);
+    let stranger = Config {
+        ca: server.ca.clone(),
+        ..stranger
+    };
+    let refused = ask(&caller(&stranger), "https", running.port).await;
+    assert_eq!(refused.unwrap_err().code(), Code::Unavailable);
+    // Shows nothing.
+    let nobody = Config {
+        ca: server.ca.clone(),
+        ..Config::default()
+    };
+    let refused = ask(&caller(&nobody), "https", running.port).await;
+    assert_eq!(refused.unwrap_err().code(), Code::Unavailable);
+    // Shows what has ended.
+    let late = ours.config(folder.path(), "late", Some(2020));
+    let refused = ask(&caller(&late), "https", running.port).await;
+    assert_eq!(refused.unwrap_err().code(), Code::Unavailable);
+    // Does not trust us.
+    let doubter = theirs.config(folder.path(), "doubter", None);
+    let refused = ask(&caller(&doubter), "https", running.port).await;
+    assert_eq!(refused.unwrap_err().code(), Code::Unavailable);
+    // Speaks in plain text.
+    let refused = ask(&Caller::plain(), "http", running.port).await;
+    assert!(refused.is_err());
+
+    ask(&friend, "https", running.port).await.unwrap();
+    running.tasks.stop(PATIENCE).await.unwrap();
+}
+
+#[tokio::test]
+async fn renewed_certificates_are_taken_without_a_restart_and_broken_ones_are_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let (old, new) = (Authority::new(), Authority::new());
+    let config = old.config(folder.path(), "server", None);
+    let running = start(Identity::load(&config).unwrap(), Limits::default()).await;
+    let before = caller(&old.config(folder.path(), "before", None));
+    ask(&before, "https", running.port).await.unwrap();
+
+    fs::write(&config.certificate, "no certificate").unwrap();
+    sleep(Duration::from_millis(100)).await;
+    ask(&before, "https", running.port).await.unwrap();
+
+    let after = caller(&new.config(folder.path(), "after", None));
+    assert!(ask(&after, "https", running.port).await.is_err());
+    let (certificate, key) = new.sign("spiffe://decant/server", None);
+    fs::write(&config.key, key).unwrap();
+    fs::write(&config.certificate, certificate).unwrap();
+    timeout(PATIENCE, async {
+        while ask(&after, "https", running.port).await.is_err() {
+            sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await
+    .unwrap();
+    running.tasks.stop(PATIENCE).await.unwrap();
+}
+
+#[tokio::test]
+async fn who_does_not_speak_is_given_up_and_garbage_hurts_nobody() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = Authority::new().config(folder.path(), "server", None);
+    let limits = Limits {
+        handshake_millis: 200,
+        ..Limits::default()
+    };
+    let plain = start(Identity::none(), limits.clone()).await;
+    let secure = start(Identity::load(&config).unwrap(), limits).await;
+    for port in [plain.port, secure.port] {
+        let mut silent = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+        let mut bytes = Vec::new();
+        // Closed by the server, whatever it says before.
+        let closed = timeout(PATIENCE, silent.read_to_end(&mut bytes)).await;
+        assert!(closed.is_ok(), "port {port}");
+        for number in 0..1_000_u32 {
+            let stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+            let garbage = number.to_be_bytes().repeat(16);
+            // The server may have closed it already.
+            let _ = stream.try_write(&garbage);
+        }
+    }
+    ask(&Caller::plain(), "http", plain.port).await.unwrap();
+    ask(&caller(&config), "https", secure.port).await.unwrap();
+    plain.tasks.stop(PATIENCE).await.unwrap();
+    secure.tasks.stop(PATIENCE).await.unwrap();
+}
+
+#[tokio::test]
+async fn connections_beyond_the_limit_are_closed_until_there_is_room() {
+    let limits = Limits {
+        connections: 2,
+        ..Limits::default()
+    };
+    let running = start(Identity::none(), limits).await;
+    let connect = || TcpStream::connect(("127.0.0.1", running.port));
+    let held = [connect().await.unwrap(), connect().await.unwrap()];
+    let mut third = connect().await.unwrap();
+    let closed = timeout(PATIENCE, third.read(&mut [0; 1])).await.unwrap();
+    assert!(matches!(closed, Ok(0) | Err(_)));
+    drop(held);
+    timeout(PATIENCE, async {
+        while ask(&Caller::plain(), "http", running.port).await.is_err() {
+            sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await
+    .unwrap();
+    running.tasks.stop(PATIENCE).await.unwrap();
+}
+
+#[test]
+fn what_is_wrong_is_named_with_its_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let ours = Authority::new();
+    let good = ours.config(folder.path(), "good", None);
+    let reason = |config: &Config| match Identity::load(config) {
+        Ok(_) => panic!("it was taken"),
+        Err(error) => error.to_string(),
+    };
+    let missing = Config {
+        certificate: folder.path().join("nowhere.pem"),
+        ..good.clone()
+    };
+    let told = reason(&missing);
+    assert!(
+        told.contains("`tls.certificate`") && told.contains("nowhere.pem"),
+        "{told}"
+    );
+    let swapped = Config {
+        certificate: good.key.clone(),
+        ..good.clone()
+    };
+    assert!(reason(&swapped).contains("holds no certificate in PEM"));
+    let other = ours.config(folder.path(), "other", None);
+    let foreign = Config {
+        key: other.key,
+        ..good.clone()
+    };
+    assert!(
+        reason(&foreign).contains("`tls.key`"),
+        "{}",
+        reason(&foreign)
+    );
+    let lonely = Config {
+        key: PathBuf::new(),
+        ..good
+    };
+    assert!(reason(&lonely).contains("go together"));
+}
+
+#[test]
+fn a_certificate_says_who_shows_it() {
+    let (pem, _) = Authority::new().sign("spiffe://decant/ci", None);
+    let der = <rustls::pki_types::CertificateDer<'static> as rustls::pki_types::pem::PemObject>::from_pem_slice(pem.as_bytes()).unwrap();
+    let shown = identities(&der);
+    assert_eq!(shown[..2], ["spiffe://decant/ci", "dns:localhost"]);
+}
