@@ -2,6 +2,9 @@
 //! become gRPC statuses.
 
 pub mod status;
+mod methods;
+
+pub use methods::method_paths;
 
 /// `decant.trainer.v1`: training jobs.
 pub mod trainer {
@@ -39,6 +42,14 @@ pub mod admin {
     #[allow(missing_docs, unreachable_pub, clippy::large_enum_variant)]
     pub mod v1 {
         tonic::include_proto!("decant.admin.v1");
+    }
+}
+
+/// `decant.ops.v1`: a process as its operators need it.
+pub mod ops {
+    #[allow(missing_docs, unreachable_pub, clippy::large_enum_variant)]
+    pub mod v1 {
+        tonic::include_proto!("decant.ops.v1");
     }
 }
 

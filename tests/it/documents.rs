@@ -1,6 +1,10 @@
 //! What the documents point at is there.
 
 use std::path::Path;
+use std::process::Command;
+
+use decant_tests::tiny::MODEL;
+use decant_tests::{Operated, Standalone, Tiny};
 
 #[test]
 fn links_and_paths_in_the_documents_exist() {
@@ -9,7 +13,10 @@ fn links_and_paths_in_the_documents_exist() {
         "README.md",
         "ARCHITECTURE.md",
         "deploy/README.md",
+        "deploy/clients.md",
+        "deploy/errors.md",
         "deploy/inference-protocol.md",
+        "deploy/jobs.md",
         "deploy/operations.md",
     ];
     let runbooks = std::fs::read_dir(root.join("deploy/runbooks")).unwrap();
@@ -42,4 +49,45 @@ fn links_and_paths_in_the_documents_exist() {
             }
         }
     }
+}
+
+/// The client that deploy/clients.md shows, with messages generated as it says.
+#[tokio::test(flavor = "multi_thread")]
+async fn process_the_example_client_recommends() {
+    let python = std::env::var("DECANT_PYTHON").expect("DECANT_PYTHON is not set; run `make test`");
+    let protoc = std::env::var("PROTOC").unwrap_or_else(|_| "protoc".to_owned());
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let folder = tempfile::tempdir().unwrap();
+    let generated = Command::new(protoc)
+        .current_dir(&root)
+        .args(["-I", "proto", "--python_out"])
+        .arg(folder.path())
+        .args([
+            "proto/decant/scorer/v1/scorer.proto",
+            "proto/decant/rollout/v1/rollout.proto",
+        ])
+        .output()
+        .unwrap();
+    assert!(generated.status.success(), "{generated:?}");
+
+    let standalone = Standalone::start(&folder.path().join("data"));
+    standalone.create_model().await;
+    standalone.serve(&Tiny::new(0.25)).await;
+    let address = standalone.address("scorer");
+    let scorer = address.trim_start_matches("http://");
+    // One that is not there is passed over.
+    let scorers = format!("127.0.0.1:1,{scorer}");
+    let output = Command::new(python)
+        .env("PYTHONPATH", folder.path())
+        .arg(root.join("deploy/examples/client.py"))
+        .args([MODEL, &scorers, "user=1", "age=30"])
+        .output()
+        .unwrap();
+    let (told, complained) = (
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr),
+    );
+    assert!(output.status.success(), "{complained}");
+    assert!(told.lines().count() > 1, "{told}");
+    assert!(complained.contains("version 1"), "{complained}");
 }

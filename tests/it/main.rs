@@ -6,6 +6,7 @@ mod architecture;
 mod cluster;
 mod rollouts;
 mod wire;
+mod upgrades;
 mod documents;
 mod discovery;
 mod monitoring;

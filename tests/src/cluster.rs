@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use decant_chassis::client::channel;
+use decant_chassis::telemetry::Telemetry;
+use decant_proto::admin::v1::admin_service_client::AdminServiceClient;
 use decant_proto::registry::v1::registry_service_client::RegistryServiceClient;
 use decant_proto::rollout::v1 as rollout;
 use decant_proto::rollout::v1::rollout_service_client::RolloutServiceClient;
@@ -46,7 +48,8 @@ impl Cluster {
         Self::start_in(tempfile::tempdir().unwrap(), datasets).await
     }
 
-    async fn start_in(folder: TempDir, datasets: &Path) -> Self {
+    /// Starts on a folder that holds what was kept.
+    pub async fn start_in(folder: TempDir, datasets: &Path) -> Self {
         let free = "127.0.0.1:0".parse().unwrap();
         let config = Config {
             data: folder.path().to_owned(),
@@ -60,8 +63,10 @@ impl Cluster {
             ..Config::default()
         };
         config.check().unwrap();
-        let listeners = Listeners::bind(&config.listen).await.unwrap();
-        let app = App::build(config, listeners).await.unwrap();
+        let listeners = Listeners::bind(&config.listen, None).await.unwrap();
+        let app = App::build(config, listeners, &Telemetry::none())
+            .await
+            .unwrap();
         let (addresses, stop) = (app.addresses().clone(), CancellationToken::new());
         #[expect(
             clippy::disallowed_methods,
@@ -110,6 +115,13 @@ impl Cluster {
     /// A client of the rollouts.
     pub fn rollout(&self) -> RolloutServiceClient<Channel> {
         RolloutServiceClient::new(
+            channel("registry", &format!("http://{}", self.addresses.registry)).unwrap(),
+        )
+    }
+
+    /// A client of the care for the store.
+    pub fn admin(&self) -> AdminServiceClient<Channel> {
+        AdminServiceClient::new(
             channel("registry", &format!("http://{}", self.addresses.registry)).unwrap(),
         )
     }

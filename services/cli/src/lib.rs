@@ -13,11 +13,13 @@ mod columns;
 mod output;
 mod partial;
 mod complete;
+mod trace;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::Parser as _;
+use decant_chassis::telemetry::command::Command as Trace;
 
 use crate::args::Cli;
 use crate::context::Context;
@@ -32,7 +34,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     if let Some(exit) = complete::answer(&arguments) {
         return exit.into();
     }
-    let cli = match Cli::try_parse_from(arguments) {
+    let cli = match Cli::try_parse_from(&arguments) {
         Ok(cli) => cli,
         Err(usage) => {
             // Help and the version are "errors" too, which go to standard output and end well. There is nobody left to
@@ -55,24 +57,26 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Err(_) => cli.global.output.unwrap_or_default(),
     };
     let output = Output::new(format, cli.global.color);
-    let exit = match settings.and_then(|settings| execute(cli, &settings, output)) {
+    let trace = trace::begin(&cli, &arguments);
+    let exit = match settings.and_then(|settings| execute(cli, &settings, output, &trace)) {
         Ok(exit) => exit,
         Err(failure) => {
             output.failure(&failure);
             failure.exit()
         }
     };
+    trace.end(exit == Exit::Ok);
     exit.into()
 }
 
-fn execute(cli: Cli, settings: &Settings, output: Output) -> Result<Exit, Failure> {
+fn execute(cli: Cli, settings: &Settings, output: Output, trace: &Trace) -> Result<Exit, Failure> {
     // One connection and little work: a thread pool would only cost start-up time.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| Failure::new(format!("cannot start: {error}")))?;
-    runtime.block_on(async {
+    runtime.block_on(trace.follow(async {
         let context = Context::new(cli.global, settings, output)?;
         Box::pin(commands::execute(&context, cli.command)).await
-    })
+    }))
 }

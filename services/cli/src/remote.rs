@@ -8,6 +8,7 @@ mod rollout;
 mod rollouts;
 mod admin;
 mod scorer;
+mod ops;
 
 pub(crate) use pages::Paged;
 pub(crate) use registry::Registry;

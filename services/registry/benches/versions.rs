@@ -12,8 +12,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use decant_artifact::BundleStore;
-use decant_chassis::server::serve;
+use decant_chassis::server::{Serving, serve};
 use decant_chassis::tasks::Tasks;
+use decant_chassis::telemetry::Telemetry;
 use decant_coordination::keys::{
     self, DigestKey, DigestRecord, ModelKey, ModelRecord, Record, StateKey, StateRecord,
     VersionKey, VersionRecord, VersionState,
@@ -48,10 +49,19 @@ async fn main() {
     );
     let bundles = BundleStore::local(&folder.path().join("bundles")).unwrap();
     let (tasks, _failures) = Tasks::new();
-    let app = App::build(Config::default(), store, bundles, tasks.clone()).unwrap();
+    let meter = Telemetry::none().meter();
+    let app = App::build(Config::default(), store, bundles, tasks.clone(), &meter).unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    tasks.spawn("server", serve(listener, app.routes(), tasks.stop_token()));
+    tasks.spawn(
+        "server",
+        serve(
+            listener,
+            app.routes(),
+            Serving::default(),
+            tasks.stop_token(),
+        ),
+    );
     let mut client = RegistryServiceClient::connect(format!("http://{address}"))
         .await
         .unwrap();

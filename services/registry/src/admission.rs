@@ -18,6 +18,7 @@ use crate::clock::now_millis;
 use crate::config::Config;
 use crate::error::CallError;
 use crate::ledger::{Ask, Ledger};
+use crate::metrics::Metrics;
 
 pub(crate) use upload::{Header, Part, Parts};
 
@@ -34,14 +35,17 @@ pub(crate) struct Admission {
     idle: Duration,
     places: Arc<Semaphore>,
     place_count: usize,
+    metrics: Metrics,
 }
 
 impl Admission {
+    /// Admits as many at once as there are places.
     pub(crate) fn new(
         config: &Config,
         catalog: Catalog,
         ledger: Ledger,
         bundles: BundleStore,
+        (places, metrics): (Arc<Semaphore>, Metrics),
     ) -> Self {
         Self {
             catalog,
@@ -49,8 +53,9 @@ impl Admission {
             bundles,
             limits: config.limits,
             idle: config.push_idle(),
-            places: Arc::new(Semaphore::new(config.pushes)),
+            places,
             place_count: config.pushes,
+            metrics,
         }
     }
 
@@ -80,7 +85,8 @@ impl Admission {
             },
         };
         Point::PushBegun.pass();
-        if let Err(error) = upload::files(&mut parts, self.idle, &mut writer).await {
+        let files = upload::files(&mut parts, self.idle, &mut writer, &self.metrics);
+        if let Err(error) = files.await {
             writer.abort().await;
             return Err(error);
         }

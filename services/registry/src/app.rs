@@ -11,6 +11,8 @@ use decant_coordination::{Keyspace, MetaStore};
 use decant_proto::admin::v1::admin_service_server::AdminServiceServer;
 use decant_proto::registry::v1::registry_service_server::RegistryServiceServer;
 use decant_proto::rollout::v1::rollout_service_server::RolloutServiceServer;
+use opentelemetry::metrics::Meter;
+use tokio::sync::Semaphore;
 use tonic::service::Routes;
 use ulid::Ulid;
 
@@ -21,6 +23,7 @@ use crate::cluster::Cluster;
 use crate::config::Config;
 use crate::lead::Standing;
 use crate::ledger::Ledger;
+use crate::metrics::Metrics;
 use crate::reconcile::Reconcilers;
 use crate::records::Records;
 use crate::rollout::{Roll, Rollouts, Slots};
@@ -36,7 +39,8 @@ pub struct App {
 
 impl App {
     /// Assembles a registry. It stands for election at once, and does what a leader does while it leads. Its tasks are
-    /// `tasks`; when those are to stop, streams that have no end of their own end.
+    /// `tasks`; when those are to stop, streams that have no end of their own end. What it measures of itself it tells the
+    /// meter.
     ///
     /// # Errors
     /// When a value of the configuration makes no sense.
@@ -45,13 +49,17 @@ impl App {
         store: Arc<dyn MetaStore>,
         bundles: BundleStore,
         tasks: Tasks,
+        meter: &Meter,
     ) -> Result<Self, ConfigError> {
         config.check()?;
+        let places = Arc::new(Semaphore::new(config.pushes));
+        let metrics = Metrics::new(meter, (&places, config.pushes));
         let records = Records {
             store,
             keyspace: Keyspace::new(&config.cluster),
+            watched: metrics.watched(),
         };
-        let ledger = Ledger::new(records.clone());
+        let ledger = Ledger::new(records.clone(), metrics.clone());
         let cluster = Cluster::new(records.clone());
         let catalog = Catalog::new(records.clone(), ledger.clone());
         let roll = Roll::new(Duration::from_millis(config.fleet_memory_millis));
@@ -62,7 +70,13 @@ impl App {
             cluster.clone(),
             roll.clone(),
         );
-        let admission = Admission::new(&config, catalog.clone(), ledger.clone(), bundles.clone());
+        let admission = Admission::new(
+            &config,
+            catalog.clone(),
+            ledger.clone(),
+            bundles.clone(),
+            (places, metrics.clone()),
+        );
         let care = Care {
             records: records.clone(),
             ledger,
@@ -75,9 +89,23 @@ impl App {
         let keep_roll = roll.keep(records.clone(), cluster.clone(), tasks.stop_token());
         tasks.spawn("registry-roll", keep_roll);
         let rollouts = Rollouts::new(slots.clone(), bundles.clone());
-        lead(
-            &config, records, &rollouts, &slots, &admission, cluster, &tasks,
-        );
+        let boot_id = Ulid::generate().to_string().to_lowercase();
+        let reconcilers = Reconcilers {
+            records,
+            slots: slots.clone(),
+            rollouts: rollouts.clone(),
+            admission: admission.clone(),
+            cluster,
+            metrics,
+            actor: match &*config.advertise {
+                "" => format!("registry {boot_id}"),
+                address => format!("registry {address}"),
+            },
+            interval: Duration::from_millis(config.reconcile_interval_millis),
+            rollout_interval: Duration::from_millis(config.rollout_interval_millis),
+            abandoned_after: Duration::from_millis(config.abandoned_after_millis),
+        };
+        lead(&config, boot_id, reconcilers, &tasks);
         let stop = tasks.stop_token();
         Ok(Self {
             registry: RegistryApi::new(catalog, admission, bundles, tasks),
@@ -95,32 +123,11 @@ impl App {
 }
 
 /// Stands for election, and runs the reconcilers while this replica leads.
-fn lead(
-    config: &Config,
-    records: Records,
-    rollouts: &Rollouts,
-    slots: &Slots,
-    admission: &Admission,
-    cluster: Cluster,
-    tasks: &Tasks,
-) {
-    let boot_id = Ulid::generate().to_string().to_lowercase();
-    let interval = Duration::from_millis(config.reconcile_interval_millis);
-    let reconcilers = Reconcilers {
-        records: records.clone(),
-        slots: slots.clone(),
-        rollouts: rollouts.clone(),
-        admission: admission.clone(),
-        cluster: cluster.clone(),
-        actor: match &*config.advertise {
-            "" => format!("registry {boot_id}"),
-            address => format!("registry {address}"),
-        },
-        interval,
-        rollout_interval: Duration::from_millis(config.rollout_interval_millis),
-        abandoned_after: Duration::from_millis(config.abandoned_after_millis),
-    };
-    let look_out = cluster.clone().look_out(interval, tasks.stop_token());
+fn lead(config: &Config, boot_id: String, reconcilers: Reconcilers, tasks: &Tasks) {
+    let (records, cluster) = (reconcilers.records.clone(), reconcilers.cluster.clone());
+    let look_out = cluster
+        .clone()
+        .look_out(reconcilers.interval, tasks.stop_token());
     let standing = Standing {
         records,
         cluster,

@@ -25,6 +25,7 @@ use tokio::time::{Duration, Instant, sleep, timeout};
 
 use crate::clock::now_millis;
 use crate::error::CallError;
+use crate::metrics::{Metrics, Mutated};
 use crate::records::Records;
 
 pub(crate) use ask::Ask;
@@ -50,6 +51,7 @@ pub(crate) struct Ledger {
 
 struct Inner {
     records: Records,
+    metrics: Metrics,
     shelf: Shelf,
     /// The head as last seen, and the queue of this process's mutations.
     head: Mutex<Option<Head>>,
@@ -82,9 +84,10 @@ impl Head {
 }
 
 impl Ledger {
-    pub(crate) fn new(records: Records) -> Self {
+    pub(crate) fn new(records: Records, metrics: Metrics) -> Self {
         let inner = Inner {
             records,
+            metrics,
             shelf: Shelf::default(),
             head: Mutex::default(),
         };
@@ -118,7 +121,14 @@ impl Ledger {
                 answer: serde_json::to_value(&plan.answer)
                     .map_err(|_| CallError::Broken("an answer cannot be written as JSON"))?,
             };
-            match self.commit(ask, id, &plan, &request).await? {
+            let committed = self.commit(ask, id, &plan, &request).await;
+            let outcome = match &committed {
+                Ok(None) => Mutated::Done,
+                Ok(Some(_)) => Mutated::Conflict,
+                Err(_) => Mutated::Failed,
+            };
+            self.inner.metrics.mutated(plan.action, outcome);
+            match committed? {
                 None => return Ok(plan.answer),
                 Some(conflict) => lost_to = Some(conflict),
             }
@@ -161,6 +171,7 @@ impl Ledger {
             records,
             shelf,
             head: queue,
+            ..
         } = &*self.inner;
         let head_key = records.key(&AuditHeadKey {});
         let begun = Instant::now();

@@ -18,6 +18,8 @@ mod ledger;
 mod reconcile;
 mod lead;
 mod cluster;
+mod metrics;
+mod trace;
 mod records;
 mod paging;
 mod clock;

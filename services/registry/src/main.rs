@@ -8,8 +8,9 @@ use decant_artifact::BundleStore;
 use decant_chassis::config::{self, ConfigError};
 use decant_chassis::host::Host;
 use decant_chassis::process::{self, bind};
-use decant_chassis::server;
+use decant_chassis::server::{self, Serving};
 use decant_chassis::signal::Signals;
+use decant_chassis::telemetry::Telemetry;
 use decant_coordination::EtcdStore;
 use decant_registry::{App, Settings};
 
@@ -37,7 +38,11 @@ fn configure(arguments: &process::ServiceArguments) -> Result<Settings, ConfigEr
     Ok(settings)
 }
 
-async fn serve(mut settings: Settings, signals: Signals) -> anyhow::Result<()> {
+async fn serve(
+    mut settings: Settings,
+    telemetry: Telemetry,
+    signals: Signals,
+) -> anyhow::Result<()> {
     let listener = bind("registry", settings.listen).await?;
     let address = listener.local_addr()?;
     if settings.registry.advertise.is_empty() {
@@ -46,14 +51,27 @@ async fn serve(mut settings: Settings, signals: Signals) -> anyhow::Result<()> {
     let store = Arc::new(EtcdStore::connect(&settings.store).await?);
     let bundles = BundleStore::connect(&settings.bundles)?;
     let mut host = Host::new();
-    let (reporter, with_common) = server::common()?;
-    let app = App::build(settings.registry, store, bundles, host.services())?;
+    let (reporter, with_common) = server::common(&telemetry)?;
+    let app = App::build(
+        settings.registry,
+        store,
+        bundles,
+        host.services(),
+        &telemetry.meter(),
+    )?;
     host.serve(
         "registry server",
         listener,
         with_common(app.routes()),
+        Serving {
+            observe: telemetry.observe(),
+            max_connection_age: None,
+        },
         reporter,
     );
+    if let Some(address) = settings.telemetry.metrics_address()? {
+        host.publish(bind("metrics endpoint", address).await?, &telemetry);
+    }
     host.announce().await;
     tracing::info!(%address, "serving");
     Ok(host.run(settings.drain, async {}, signals).await?)

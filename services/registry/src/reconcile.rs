@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::admission::Admission;
 use crate::cluster::Cluster;
+use crate::metrics::Metrics;
 use crate::records::Records;
 use crate::rollout::{Rollouts, Slots};
 
@@ -31,6 +32,7 @@ pub(crate) struct Reconcilers {
     pub(crate) rollouts: Rollouts,
     pub(crate) admission: Admission,
     pub(crate) cluster: Cluster,
+    pub(crate) metrics: Metrics,
     /// How the leader names itself.
     pub(crate) actor: String,
     /// How often they run if nothing changes.
@@ -70,6 +72,7 @@ impl Reconcilers {
 
     /// One term of leading. It ends by being dropped; what is under way then is kept from being done by its fence.
     async fn term(&self, epoch: &Epoch) {
+        let _leading = self.metrics.lead();
         let finishing = Finishing::new(self.clone(), epoch.clone());
         let activation = Activation::new(self.clone(), epoch.clone());
         let rolling = Rolling::new(self.clone(), epoch.clone());

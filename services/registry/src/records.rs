@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use decant_coordination::keys::{self, ClusterKey, Record};
-use decant_coordination::{Entry, Key, Keyspace, MetaStore, Order, Prefix};
+use decant_coordination::{
+    Entry, FollowOptions, FollowStats, Key, Keyspace, MetaStore, Order, Prefix, View, follow_with,
+};
+use futures::Stream;
 
 use crate::error::CallError;
 use crate::paging::Paging;
@@ -13,6 +16,8 @@ use crate::paging::Paging;
 pub(crate) struct Records {
     pub(crate) store: Arc<dyn MetaStore>,
     pub(crate) keyspace: Keyspace,
+    /// How well the store's watches tell.
+    pub(crate) watched: FollowStats,
 }
 
 /// A record, and the entry that it was read from, for transactions that depend on it.
@@ -30,6 +35,15 @@ pub(crate) struct PageOf<T> {
 impl Records {
     pub(crate) fn key<R: Record>(&self, record: &R) -> Key {
         self.keyspace.key(record)
+    }
+
+    /// The records of a prefix now and after each change, without end; see [`follow_with`].
+    pub(crate) fn follow(&self, prefix: Prefix) -> impl Stream<Item = View> + Send + use<> {
+        let options = FollowOptions {
+            stats: self.watched.clone(),
+            ..FollowOptions::default()
+        };
+        follow_with(Arc::clone(&self.store), prefix, options)
     }
 
     pub(crate) async fn get<R: Record>(&self, record: &R) -> Result<Option<Found<R>>, CallError> {

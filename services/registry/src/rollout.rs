@@ -22,7 +22,6 @@ mod rollback;
 mod freeze;
 mod progress;
 
-use decant_coordination::follow;
 use decant_coordination::keys::{
     self, DesiredKey, ObservedKey, ObservedRecord, RefusalKey, RefusalRecord, ScorerKey,
     ScorerRecord,
@@ -121,10 +120,8 @@ impl Slots {
     ) -> Result<impl Stream<Item = Result<DesiredSlot, CallError>> + Send + 'static, CallError>
     {
         self.catalog.model(&model).await?;
-        let views = follow(
-            self.records.store.clone(),
-            self.records.keyspace.of_model::<DesiredKey>(&model),
-        );
+        let of_model = self.records.keyspace.of_model::<DesiredKey>(&model);
+        let views = self.records.follow(of_model);
         let key = self.records.key(&DesiredKey { model, slot });
         let mut last_seen = None;
         let changes = views.filter_map(move |view| {

@@ -19,6 +19,8 @@ pub struct Settings {
     pub listen: SocketAddr,
     /// What is logged.
     pub log: telemetry::Config,
+    /// Where metrics and traces go.
+    pub telemetry: telemetry::Export,
     /// How the process stops.
     pub drain: Drain,
     /// The etcd cluster that keeps the metadata.
@@ -34,6 +36,7 @@ impl Default for Settings {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 7420)),
             log: telemetry::Config::default(),
+            telemetry: telemetry::Export::default(),
             drain: Drain::default(),
             store: EtcdConfig::default(),
             bundles: StoreConfig::default(),
@@ -64,5 +67,9 @@ impl Settings {
 impl decant_chassis::process::Settings for Settings {
     fn log(&self) -> &telemetry::Config {
         &self.log
+    }
+
+    fn telemetry(&self) -> &telemetry::Export {
+        &self.telemetry
     }
 }

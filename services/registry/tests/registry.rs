@@ -20,4 +20,5 @@ mod registry {
     mod outages;
     mod replicas;
     mod care;
+    mod metrics;
 }

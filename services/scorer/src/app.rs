@@ -11,6 +11,7 @@ use decant_chassis::tasks::Tasks;
 use decant_coordination::{Keyspace, LeaseKeeper, MetaStore};
 use decant_inference::Runtime;
 use decant_proto::inference::grpc_inference_service_server::GrpcInferenceServiceServer;
+use opentelemetry::metrics::Meter;
 use thiserror::Error;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tonic::service::Routes;
@@ -19,6 +20,7 @@ use tonic_health::server::HealthReporter;
 use crate::config::Config;
 use crate::health::Health;
 use crate::membership::{Identity, Membership, keep_lease};
+use crate::metrics::{self, Meters};
 use crate::oip::Protocol;
 use crate::scoring::Pool;
 use crate::servable::bundles::Bundles;
@@ -56,6 +58,8 @@ impl App {
     /// serves while a version answers there. The empty name is the whole process's, and so left to it. With a cache, what
     /// was in service last is wanted from the start, whether the store answers or not.
     ///
+    /// What it measures of itself it tells the meter, for as long as somebody has its routes or its tasks.
+    ///
     /// When the tasks are stopped, the scorer's lease is given back last, after every call has been answered.
     ///
     /// # Errors
@@ -67,8 +71,10 @@ impl App {
         bundles: BundleStore,
         reporter: HealthReporter,
         tasks: Tasks,
+        meter: &Meter,
     ) -> Result<Self, BuildError> {
         config.check()?;
+        let meters = Meters::new(meter);
         let identity = Identity::new(&config)?;
         let keyspace = Keyspace::new(&config.cluster);
         let workers = config.workers();
@@ -87,16 +93,19 @@ impl App {
             handles: Vec::new(),
         };
         threads.handles.push(reaper::start(Arc::clone(&manager))?);
+        let cached = match &kept {
+            Some(folder) => Bundles::cached(bundles, folder.clone(), &config.cache),
+            None => Bundles::uncached(bundles),
+        };
+        let cache = cached.watch();
         threads.handles.push(loader::start(
             Arc::clone(&manager),
             Loading {
                 runtime,
-                bundles: match &kept {
-                    Some(folder) => Bundles::cached(bundles, folder.clone(), &config.cache),
-                    None => Bundles::uncached(bundles),
-                },
+                bundles: cached,
                 workers,
                 max_golden_tolerance: config.max_golden_tolerance as f32,
+                meters,
             },
         )?);
         let source = Source::new(
@@ -116,6 +125,7 @@ impl App {
             },
             config,
         );
+        metrics::observe(meter, &service, cache);
 
         let (readiness, stop) = (manager.readiness(), tasks.stop_token());
         let reported = Arc::clone(&health);

@@ -172,6 +172,7 @@ impl Comparisons {
                 if let Some(agreement) = Agreement::of(scores, &expected) {
                     let reference = &reference.part().active;
                     sample.counters.compare(*candidate, reference, &agreement);
+                    sample.counters.add_compared_rows(scores.len());
                 }
             }
             self.budget.spend(Instant::now(), began.elapsed());
@@ -195,14 +196,14 @@ impl Comparisons {
         let arm = handle.part().active.arm;
         let mut counted = match arm {
             Arm::Shadow | Arm::Teacher => handle.clone(),
-            Arm::Stable | Arm::Canary => handle.uncounted(),
+            Arm::Stable | Arm::Canary => handle.unasked(),
         };
         // A shadow's times and scores stand beside those of requests, so it is asked the whole of one.
         if arm == Arm::Shadow
             && let Some(whole) = asked.whole(handle.servable())
         {
             self.count(&counted, whole).await?;
-            counted = handle.uncounted();
+            counted = handle.unasked();
         }
         let rows = asked.rows(handle.servable());
         let rows = rows.inspect_err(|error| counted.count_failure(error))?;
@@ -214,14 +215,14 @@ impl Comparisons {
 
     /// Has a version score rows, and counts what became of it.
     async fn count(&self, handle: &Handle, rows: Rows) -> Result<Scored, CallError> {
-        let began = Instant::now();
+        let (began, count) = (Instant::now(), rows.count);
         let outcome = self.scored(handle, rows, began).await;
         match &outcome {
             Ok(scored) => {
                 let compute = scored.compute;
                 let compute = compute.input + compute.infer + compute.output;
                 self.budget.spend(Instant::now(), compute);
-                handle.count_success(began.elapsed(), scored);
+                handle.count_success(count, began.elapsed(), scored);
             }
             // It is no fault of the version's that there was no time.
             Err(error) if is_no_time(error) => {}

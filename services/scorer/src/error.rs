@@ -5,6 +5,8 @@ use std::time::Duration;
 use decant_model::{ModelName, ModelVersion, SlotName};
 use thiserror::Error;
 
+use crate::metrics::Refusal;
+
 /// Something wrong with a part of the request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Violation {
@@ -57,6 +59,7 @@ pub(crate) enum CallError {
     Busy {
         reason: String,
         retry_after: Duration,
+        limit: Refusal,
     },
     #[error("the deadline is too near, or has passed, for the work to be done")]
     Expired,

@@ -24,6 +24,7 @@ pub(crate) struct Counters {
     /// Few, and added to off the request path.
     comparisons: Mutex<Vec<Comparison>>,
     skipped: AtomicU64,
+    compared_rows: AtomicU64,
 }
 
 impl Counters {
@@ -42,6 +43,7 @@ impl Counters {
             arms: active.map(ArmCounters::new).collect(),
             comparisons: Mutex::default(),
             skipped: AtomicU64::new(0),
+            compared_rows: AtomicU64::new(0),
         }
     }
 
@@ -58,6 +60,21 @@ impl Counters {
     /// A request was to be compared, and there was no time for it.
     pub(crate) fn skip(&self) {
         self.skipped.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Requests that there was no time for.
+    pub(crate) fn skipped(&self) -> u64 {
+        self.skipped.load(Ordering::Relaxed)
+    }
+
+    /// Two versions were compared on so many rows.
+    pub(crate) fn add_compared_rows(&self, rows: usize) {
+        self.compared_rows.fetch_add(rows as u64, Ordering::Relaxed);
+    }
+
+    /// Rows that two versions were compared on.
+    pub(crate) fn compared_rows(&self) -> u64 {
+        self.compared_rows.load(Ordering::Relaxed)
     }
 
     /// Takes in how a candidate agrees with the version in another part, on one request.
@@ -87,7 +104,7 @@ impl Counters {
             generation: self.generation,
             arms: self.arms.iter().map(ArmCounters::evidence).collect(),
             comparisons: self.lock().clone(),
-            skipped: self.skipped.load(Ordering::Relaxed),
+            skipped: self.skipped(),
         }
     }
 

@@ -3,7 +3,7 @@
 //! Reading order, which is that of a request: [`config`] says what may be set; [`App`] assembles; `service` reads the
 //! request, `oip` those of the Open Inference Protocol; `servable` is where versions come from, and hands it one; `scoring`
 //! does the work; `evidence` is what is counted while a version is released, and `compare` has other versions score the same;
-//! `membership` tells the registry what is there.
+//! `membership` tells the registry what is there; `metrics` is what is measured of all that, and `trace` whose story it is.
 
 mod config;
 mod settings;
@@ -16,6 +16,8 @@ mod scoring;
 mod evidence;
 mod compare;
 mod membership;
+mod metrics;
+mod trace;
 mod error;
 
 #[cfg(test)]

@@ -8,8 +8,9 @@ use decant_artifact::BundleStore;
 use decant_chassis::config::{self, ConfigError};
 use decant_chassis::host::Host;
 use decant_chassis::process::{self, bind};
-use decant_chassis::server;
+use decant_chassis::server::{self, Serving};
 use decant_chassis::signal::Signals;
+use decant_chassis::telemetry::Telemetry;
 use decant_coordination::EtcdStore;
 use decant_inference::Runtime;
 use decant_scorer::{App, Settings};
@@ -44,7 +45,11 @@ fn configure(arguments: &process::ServiceArguments) -> Result<Settings, ConfigEr
     Ok(settings)
 }
 
-async fn serve(mut settings: Settings, signals: Signals) -> anyhow::Result<()> {
+async fn serve(
+    mut settings: Settings,
+    telemetry: Telemetry,
+    signals: Signals,
+) -> anyhow::Result<()> {
     let listener = bind("scorer", settings.listen).await?;
     let address = listener.local_addr()?;
     if settings.scorer.advertise.is_empty() {
@@ -56,7 +61,7 @@ async fn serve(mut settings: Settings, signals: Signals) -> anyhow::Result<()> {
     let bundles = BundleStore::connect(&settings.bundles)?;
     let max_connection_age = settings.scorer.max_connection_age();
     let mut host = Host::new();
-    let (reporter, with_common) = server::common()?;
+    let (reporter, with_common) = server::common(&telemetry)?;
     let app = App::build(
         settings.scorer,
         runtime,
@@ -64,14 +69,21 @@ async fn serve(mut settings: Settings, signals: Signals) -> anyhow::Result<()> {
         bundles,
         reporter.clone(),
         host.services(),
+        &telemetry.meter(),
     )?;
-    host.serve_aging(
+    host.serve(
         "scorer server",
         listener,
         with_common(app.routes()),
-        max_connection_age,
+        Serving {
+            observe: telemetry.observe(),
+            max_connection_age,
+        },
         reporter,
     );
+    if let Some(address) = settings.telemetry.metrics_address()? {
+        host.publish(bind("metrics endpoint", address).await?, &telemetry);
+    }
     host.announce().await;
     tracing::info!(%address, "serving");
     let leaving = app.announce_drain();

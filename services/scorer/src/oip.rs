@@ -70,7 +70,7 @@ impl Protocol {
     /// The version that a question about a model is about; without a number, the one that would answer in the end.
     fn pin(&self, asked: Asked) -> Result<Handle, CallError> {
         let Asked { place, version } = asked;
-        self.service.pin_at(place, version, Routing::LAST)
+        self.service.look_up(place, version, Routing::LAST)
     }
 
     /// The numbers of the versions in service.

@@ -12,6 +12,8 @@ mod pool;
 mod top;
 
 pub(crate) use cost::Cost;
+#[cfg(test)]
+pub(crate) use job::Answer;
 pub(crate) use job::{Candidates, Scored, Work};
 pub(crate) use pool::{Call, Outline, Pool};
 pub(crate) use queue::{Client, Limits, Priority};

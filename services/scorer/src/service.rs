@@ -17,8 +17,8 @@ mod evidence;
 mod status;
 
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Instant;
 
 use decant_chassis::tasks::Tasks;
@@ -36,6 +36,7 @@ use self::routing::Routing;
 use crate::compare::Comparer;
 use crate::config::Config;
 use crate::error::CallError;
+use crate::metrics::Refusals;
 use crate::scoring::{Call, Pool, Scored, Work};
 use crate::servable::{Handle, Manager, Place};
 
@@ -50,8 +51,24 @@ struct Shared {
     pool: Pool,
     comparer: Comparer,
     draining: AtomicBool,
+    refusals: Refusals,
+    in_flight: AtomicUsize,
     process: Process,
     config: Config,
+}
+
+/// A service that may have ended.
+#[derive(Clone)]
+pub(crate) struct WeakService {
+    shared: Weak<Shared>,
+}
+
+impl WeakService {
+    /// The service, if somebody still has it.
+    pub(crate) fn upgrade(&self) -> Option<Service> {
+        let shared = self.shared.upgrade()?;
+        Some(Service { shared })
+    }
 }
 
 /// What is told of the process.
@@ -79,6 +96,8 @@ impl Service {
             pool,
             comparer,
             draining: AtomicBool::new(false),
+            refusals: Refusals::default(),
+            in_flight: AtomicUsize::new(0),
             process,
             config,
         };
@@ -90,6 +109,28 @@ impl Service {
     /// Refuses calls from now on; those that have been taken in are answered.
     pub(crate) fn refuse(&self) {
         self.shared.draining.store(true, Ordering::Release);
+    }
+
+    /// The same, for who is not to keep it.
+    pub(crate) fn downgrade(&self) -> WeakService {
+        WeakService {
+            shared: Arc::downgrade(&self.shared),
+        }
+    }
+
+    /// Who was turned away.
+    pub(crate) fn refusals(&self) -> &Refusals {
+        &self.shared.refusals
+    }
+
+    /// Requests that are being answered.
+    pub(crate) fn in_flight(&self) -> usize {
+        self.shared.in_flight.load(Ordering::Relaxed)
+    }
+
+    /// How well the store's watches tell.
+    pub(crate) fn watched(&self) -> &FollowStats {
+        &self.shared.process.watched
     }
 
     pub(crate) fn pool(&self) -> &Pool {
@@ -116,6 +157,17 @@ impl Service {
     /// The version that is to answer: the one of this number if one is given, in whichever part, and else the one that the
     /// slot's split names.
     pub(crate) fn pin_at(
+        &self,
+        place: Place,
+        version: Option<ModelVersion>,
+        routing: Routing<'_>,
+    ) -> Result<Handle, CallError> {
+        let pinned = self.look_up(place, version, routing);
+        pinned.inspect_err(|error| self.shared.refusals.note(error))
+    }
+
+    /// The same, for who only wants to know: nobody is turned away when there is none.
+    pub(crate) fn look_up(
         &self,
         place: Place,
         version: Option<ModelVersion>,
@@ -159,6 +211,7 @@ impl Service {
         caller: Caller,
     ) -> Result<Scored, CallError> {
         let began = Instant::now();
+        let _in_flight = InFlight::enter(&self.shared.in_flight);
         let comparer = &self.shared.comparer;
         let sample = comparer.pick(handle, &work, began);
         let outcome = self.scored(handle, work, rows, caller).await;
@@ -166,7 +219,7 @@ impl Service {
         match &outcome {
             Ok(scored) => {
                 statistics.record_success(rows, scored.queue, scored.compute, total);
-                handle.count_success(total, scored);
+                handle.count_success(rows, total, scored);
                 if let Some(sample) = sample {
                     comparer.hand_over(sample);
                 }
@@ -174,6 +227,7 @@ impl Service {
             Err(error) => {
                 statistics.record_failure(total);
                 handle.count_failure(error);
+                self.shared.refusals.note(error);
             }
         }
         outcome
@@ -256,6 +310,22 @@ impl Service {
     }
 }
 
+/// A request that is being answered, until that has come to an end: also that its caller has gone.
+struct InFlight<'a>(&'a AtomicUsize);
+
+impl<'a> InFlight<'a> {
+    fn enter(count: &'a AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(count)
+    }
+}
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 type Answers = Pin<Box<dyn Stream<Item = Result<wire::ScoreStreamResponse, Status>> + Send>>;
 
 #[tonic::async_trait]
@@ -323,7 +393,7 @@ impl ScorerService for Service {
         let servables = statuses.map(answer::servable).collect();
         Ok(Response::new(wire::ListServablesResponse {
             servables,
-            watch_divergences: self.shared.process.watched.divergences(),
+            watch_divergences: self.watched().divergences(),
         }))
     }
 

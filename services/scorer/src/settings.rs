@@ -22,6 +22,8 @@ pub struct Settings {
     pub onnx_runtime: PathBuf,
     /// What is logged.
     pub log: telemetry::Config,
+    /// Where metrics and traces go.
+    pub telemetry: telemetry::Export,
     /// How the process stops.
     pub drain: Drain,
     /// The etcd cluster that says what is wanted.
@@ -38,6 +40,7 @@ impl Default for Settings {
             listen: SocketAddr::from(([127, 0, 0, 1], 7430)),
             onnx_runtime: PathBuf::new(),
             log: telemetry::Config::default(),
+            telemetry: telemetry::Export::default(),
             drain: Drain::default(),
             store: EtcdConfig::default(),
             bundles: StoreConfig::default(),
@@ -69,5 +72,9 @@ impl Settings {
 impl decant_chassis::process::Settings for Settings {
     fn log(&self) -> &telemetry::Config {
         &self.log
+    }
+
+    fn telemetry(&self) -> &telemetry::Export {
+        &self.telemetry
     }
 }

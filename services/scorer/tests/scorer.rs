@@ -10,6 +10,8 @@ mod fixture;
 mod harness;
 #[path = "scorer/member.rs"]
 mod member;
+#[path = "scorer/metrics.rs"]
+mod metrics;
 #[path = "scorer/oip.rs"]
 mod oip;
 #[path = "scorer/outage.rs"]

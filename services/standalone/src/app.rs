@@ -1,12 +1,14 @@
 //! The three services, assembled, run and stopped in order.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use anyhow::Context;
 use decant_artifact::BundleStore;
 use decant_chassis::host::{Drain, Host, Stop};
 use decant_chassis::process::{BindError, bind};
-use decant_chassis::server;
+use decant_chassis::server::{self, Serving};
+use decant_chassis::telemetry::Telemetry;
 use decant_coordination::{EmbeddedStore, MetaStore};
 use decant_inference::Runtime;
 use tokio::net::TcpListener;
@@ -18,15 +20,21 @@ pub struct Listeners {
     trainer: TcpListener,
     registry: TcpListener,
     scorer: TcpListener,
+    metrics: Option<TcpListener>,
 }
 
 impl Listeners {
-    /// Binds all three.
+    /// Binds all three, and the endpoint of metrics if there is to be one.
     ///
     /// # Errors
     /// Names the service and the address.
-    pub async fn bind(listen: &Listen) -> Result<Self, BindError> {
+    pub async fn bind(listen: &Listen, metrics: Option<SocketAddr>) -> Result<Self, BindError> {
+        let metrics = match metrics {
+            Some(address) => Some(bind("metrics endpoint", address).await?),
+            None => None,
+        };
         Ok(Self {
+            metrics,
             trainer: bind("trainer", listen.trainer).await?,
             registry: bind("registry", listen.registry).await?,
             scorer: bind("scorer", listen.scorer).await?,
@@ -62,7 +70,11 @@ impl App {
     ///
     /// # Errors
     /// What cannot be opened or built.
-    pub async fn build(config: Config, listeners: Listeners) -> anyhow::Result<Self> {
+    pub async fn build(
+        config: Config,
+        listeners: Listeners,
+        telemetry: &Telemetry,
+    ) -> anyhow::Result<Self> {
         let addresses = listeners.addresses().context("read the bound addresses")?;
         let runtime = Runtime::load(&config.onnx_runtime)?;
         let folder = |name: &str| config.data.join(name);
@@ -72,8 +84,13 @@ impl App {
         let bundles = BundleStore::local(&folder("bundles"))?;
 
         let mut host = Host::new();
+        let meter = telemetry.meter();
+        let serving = Serving {
+            observe: telemetry.observe(),
+            max_connection_age: None,
+        };
         let services = host.services();
-        let (reporter, with_common) = server::common()?;
+        let (reporter, with_common) = server::common(telemetry)?;
         let registry = decant_registry::App::build(
             decant_registry::Config {
                 advertise: addresses.registry.to_string(),
@@ -84,15 +101,17 @@ impl App {
             Arc::clone(&store),
             bundles.clone(),
             services.clone(),
+            &meter,
         )?;
         host.serve(
             "registry server",
             listeners.registry,
             with_common(registry.routes()),
+            serving.clone(),
             reporter,
         );
 
-        let (reporter, with_common) = server::common()?;
+        let (reporter, with_common) = server::common(telemetry)?;
         let mut scorer = config.scorer;
         if scorer.advertise.is_empty() {
             scorer.advertise = addresses.scorer.to_string();
@@ -105,16 +124,20 @@ impl App {
             bundles,
             reporter.clone(),
             services.clone(),
+            &meter,
         )?;
-        host.serve_aging(
+        host.serve(
             "scorer server",
             listeners.scorer,
             with_common(scorer.routes()),
-            max_connection_age,
+            Serving {
+                observe: telemetry.observe(),
+                max_connection_age,
+            },
             reporter,
         );
 
-        let (reporter, with_common) = server::common()?;
+        let (reporter, with_common) = server::common(telemetry)?;
         let trainer = decant_trainer::Config {
             jobs: folder("jobs"),
             datasets: config.datasets,
@@ -122,13 +145,17 @@ impl App {
             signing_key: config.signing_key,
             queue: config.job_queue,
         };
-        let trainer = decant_trainer::App::build(trainer, runtime, services.clone())?;
+        let trainer = decant_trainer::App::build(trainer, runtime, services.clone(), &meter)?;
         host.serve(
             "trainer server",
             listeners.trainer,
             with_common(trainer.routes()),
+            serving.clone(),
             reporter,
         );
+        if let Some(listener) = listeners.metrics {
+            host.publish(listener, telemetry);
+        }
         host.announce().await;
         Ok(Self {
             scorer,

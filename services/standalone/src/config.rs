@@ -25,6 +25,8 @@ pub struct Config {
     pub signing_key: PathBuf,
     /// What is logged.
     pub log: telemetry::Config,
+    /// Where metrics and traces go.
+    pub telemetry: telemetry::Export,
     /// Jobs that may wait for the trainer.
     pub job_queue: usize,
     /// The scorer's limits.
@@ -54,6 +56,7 @@ impl Default for Config {
             signing_key: PathBuf::new(),
             listen: Listen::default(),
             log: telemetry::Config::default(),
+            telemetry: telemetry::Export::default(),
             job_queue: 16,
             scorer: decant_scorer::Config::default(),
             drain: Drain::default(),
@@ -90,5 +93,9 @@ impl Config {
 impl Settings for Config {
     fn log(&self) -> &telemetry::Config {
         &self.log
+    }
+
+    fn telemetry(&self) -> &telemetry::Export {
+        &self.telemetry
     }
 }

@@ -7,6 +7,7 @@ use clap::Parser;
 use decant_chassis::config::{self, ConfigError};
 use decant_chassis::process;
 use decant_chassis::signal::Signals;
+use decant_chassis::telemetry::Telemetry;
 use decant_standalone::{App, Config, Listeners};
 use tikv_jemallocator::Jemalloc;
 
@@ -52,8 +53,8 @@ fn configure(arguments: &Arguments) -> Result<Config, ConfigError> {
     Ok(config)
 }
 
-async fn serve(config: Config, signals: Signals) -> anyhow::Result<()> {
-    let listeners = Listeners::bind(&config.listen).await?;
-    let app = App::build(config, listeners).await?;
+async fn serve(config: Config, telemetry: Telemetry, signals: Signals) -> anyhow::Result<()> {
+    let listeners = Listeners::bind(&config.listen, config.telemetry.metrics_address()?).await?;
+    let app = App::build(config, listeners, &telemetry).await?;
     app.run(signals).await
 }

@@ -7,12 +7,14 @@ use decant_chassis::client::{self, AddressError};
 use decant_chassis::tasks::Tasks;
 use decant_inference::Runtime;
 use decant_proto::trainer::v1::trainer_service_server::TrainerServiceServer;
+use opentelemetry::metrics::Meter;
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
 use crate::config::Config;
 use crate::jobs::{Folder, FolderError, Jobs, Turns};
+use crate::metrics::{self, Metrics};
 use crate::publish::Publisher;
 use crate::run::Runner;
 use crate::service::Service;
@@ -41,11 +43,16 @@ pub enum BuildError {
 }
 
 impl App {
-    /// Reads the jobs of before and starts the worker as a task of `tasks`.
+    /// Reads the jobs of before and starts the worker as a task of `tasks`. What it measures of itself it tells the meter.
     ///
     /// # Errors
     /// When the jobs cannot be read or the registry's address is none.
-    pub fn build(config: Config, runtime: Runtime, tasks: Tasks) -> Result<Self, BuildError> {
+    pub fn build(
+        config: Config,
+        runtime: Runtime,
+        tasks: Tasks,
+        meter: &Meter,
+    ) -> Result<Self, BuildError> {
         let registries = config
             .registry
             .split(',')
@@ -56,7 +63,8 @@ impl App {
             .transpose()?;
         let publisher = Publisher::new(registries, key);
         let (jobs, turns) = Jobs::open(Folder::create(&config.jobs)?, config.queue)?;
-        let runner = Runner::new(config.datasets, publisher, runtime);
+        metrics::observe(meter, &jobs);
+        let runner = Runner::new(config.datasets, publisher, runtime, Metrics::new(meter));
         tasks.spawn("trainer worker", work(turns, runner, tasks.stop_token()));
         Ok(Self { jobs, tasks })
     }

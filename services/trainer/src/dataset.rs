@@ -62,6 +62,7 @@ pub struct Dataset {
 /// What cannot be read, does not fit the job, or leaves nothing to learn from; always with the file or the job's key.
 pub fn load(spec: &Spec, datasets_root: &Path) -> Result<Dataset, DatasetError> {
     let data = &spec.data;
+    let ingesting = tracing::info_span!("ingest").entered();
     let interactions = ingest::read(datasets_root, &data.interactions, data.malformed)?;
     check_size(&interactions)?;
     let read_keyed = |name: &str, keyed: Option<&KeyedTable>| -> Result<_, DatasetError> {
@@ -72,6 +73,7 @@ pub fn load(spec: &Spec, datasets_root: &Path) -> Result<Dataset, DatasetError> 
     };
     let (users, user_report) = read_keyed("data.users", data.users.as_ref())?;
     let (items, item_report) = read_keyed("data.items", data.items.as_ref())?;
+    drop(ingesting);
 
     let Clean {
         table,

@@ -22,6 +22,9 @@ pub struct Job {
     pub ended_at: Option<u64>,
     /// The newest progress.
     pub progress: Progress,
+    /// The trace of who submitted it, as a W3C `traceparent`: its run continues there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace: Option<String>,
 }
 
 /// Where a job stands.

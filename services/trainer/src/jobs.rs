@@ -3,10 +3,11 @@
 mod folder;
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use decant_chassis::telemetry::propagation;
 use thiserror::Error;
 use tokio::sync::{broadcast, mpsc};
 use ulid::Ulid;
@@ -37,6 +38,51 @@ struct Shared {
     folder: Folder,
     queue: mpsc::Sender<String>,
     entries: Mutex<BTreeMap<String, Entry>>,
+    ended: [AtomicU64; Ending::ALL.len()],
+}
+
+/// Jobs that may have gone.
+#[derive(Clone)]
+pub(crate) struct WeakJobs {
+    shared: Weak<Shared>,
+}
+
+impl WeakJobs {
+    /// The jobs, if somebody still has them.
+    pub(crate) fn upgrade(&self) -> Option<Jobs> {
+        let shared = self.shared.upgrade()?;
+        Some(Jobs { shared })
+    }
+}
+
+/// How a job ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ending {
+    Succeeded,
+    Failed,
+    Cancelled,
+}
+
+impl Ending {
+    pub(crate) const ALL: [Self; 3] = [Self::Succeeded, Self::Failed, Self::Cancelled];
+
+    /// How a job in this state ended; none while it has not.
+    fn of(state: &State) -> Option<Self> {
+        match state {
+            State::Queued | State::Running => None,
+            State::Succeeded { .. } => Some(Self::Succeeded),
+            State::Failed { .. } => Some(Self::Failed),
+            State::Cancelled => Some(Self::Cancelled),
+        }
+    }
+
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Succeeded => "succeeded",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+        }
+    }
 }
 
 struct Entry {
@@ -72,6 +118,8 @@ pub struct Turn {
     pub id: String,
     /// The job file, as submitted.
     pub spec_toml: String,
+    /// The trace of who submitted it.
+    pub trace: Option<String>,
     cancelled: Arc<AtomicBool>,
 }
 
@@ -92,7 +140,9 @@ impl Jobs {
         for id in waiting {
             queue.try_send(id).ok();
         }
+        let mut interrupted = 0;
         for job in stored.iter_mut().filter(|job| job.state == State::Running) {
+            interrupted += 1;
             job.state = State::Failed {
                 error: "the trainer stopped while the job was running".to_owned(),
             };
@@ -108,8 +158,10 @@ impl Jobs {
                 folder,
                 queue,
                 entries: Mutex::new(entries),
+                ended: Default::default(),
             }),
         };
+        jobs.count(Ending::Failed, interrupted);
         Ok((jobs.clone(), Turns { jobs, queue: turns }))
     }
 
@@ -132,6 +184,7 @@ impl Jobs {
                 at: now_millis(),
                 ..Progress::default()
             },
+            trace: propagation::current_traceparent(),
         };
         let full = || JobError::QueueFull(self.shared.queue.max_capacity());
         let place = self.shared.queue.try_reserve().map_err(|_| full())?;
@@ -197,6 +250,30 @@ impl Jobs {
         self.get(id)
     }
 
+    /// Looks at each job, without keeping it.
+    pub(crate) fn visit(&self, look: impl FnMut(&Job)) {
+        self.entries()
+            .values()
+            .map(|entry| &entry.job)
+            .for_each(look);
+    }
+
+    /// How many jobs have ended like this since the start.
+    pub(crate) fn ended(&self, ending: Ending) -> u64 {
+        self.shared.ended[ending as usize].load(Ordering::Relaxed)
+    }
+
+    /// The same, for who is not to keep them.
+    pub(crate) fn downgrade(&self) -> WeakJobs {
+        WeakJobs {
+            shared: Arc::downgrade(&self.shared),
+        }
+    }
+
+    fn count(&self, ending: Ending, jobs: u64) {
+        self.shared.ended[ending as usize].fetch_add(jobs, Ordering::Relaxed);
+    }
+
     fn begin(&self, id: &str) -> Option<Turn> {
         let mut entries = self.entries();
         let entry = entries
@@ -205,12 +282,12 @@ impl Jobs {
         entry.job.state = State::Running;
         entry.job.started_at = Some(now_millis());
         self.store(&entry.job);
-        let (spec_toml, cancelled) = (entry.job.spec_toml.clone(), Arc::clone(&entry.cancelled));
         Some(Turn {
             jobs: self.clone(),
             id: id.to_owned(),
-            spec_toml,
-            cancelled,
+            spec_toml: entry.job.spec_toml.clone(),
+            trace: entry.job.trace.clone(),
+            cancelled: Arc::clone(&entry.cancelled),
         })
     }
 
@@ -222,6 +299,9 @@ impl Jobs {
         else {
             return;
         };
+        if let Some(ending) = Ending::of(&state) {
+            self.count(ending, 1);
+        }
         entry.job.state = state;
         entry.job.ended_at = Some(now_millis());
         self.store(&entry.job);

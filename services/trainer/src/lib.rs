@@ -22,6 +22,7 @@ pub mod export;
 pub mod pipeline;
 pub mod publish;
 pub mod progress;
+mod metrics;
 mod parallel;
 mod random;
 #[cfg(test)]

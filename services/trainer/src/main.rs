@@ -6,8 +6,9 @@ use clap::Parser;
 use decant_chassis::config::{self, ConfigError};
 use decant_chassis::host::Host;
 use decant_chassis::process::{self, bind};
-use decant_chassis::server;
+use decant_chassis::server::{self, Serving};
 use decant_chassis::signal::Signals;
+use decant_chassis::telemetry::Telemetry;
 use decant_inference::Runtime;
 use decant_trainer::{App, Settings};
 
@@ -36,19 +37,31 @@ fn configure(arguments: &process::ServiceArguments) -> Result<Settings, ConfigEr
     Ok(settings)
 }
 
-async fn serve(settings: Settings, signals: Signals) -> anyhow::Result<()> {
+async fn serve(settings: Settings, telemetry: Telemetry, signals: Signals) -> anyhow::Result<()> {
     let listener = bind("trainer", settings.listen).await?;
     let address = listener.local_addr()?;
     let runtime = Runtime::load(&settings.onnx_runtime)?;
     let mut host = Host::new();
-    let (reporter, with_common) = server::common()?;
-    let app = App::build(settings.trainer, runtime, host.services())?;
+    let (reporter, with_common) = server::common(&telemetry)?;
+    let app = App::build(
+        settings.trainer,
+        runtime,
+        host.services(),
+        &telemetry.meter(),
+    )?;
     host.serve(
         "trainer server",
         listener,
         with_common(app.routes()),
+        Serving {
+            observe: telemetry.observe(),
+            max_connection_age: None,
+        },
         reporter,
     );
+    if let Some(address) = settings.telemetry.metrics_address()? {
+        host.publish(bind("metrics endpoint", address).await?, &telemetry);
+    }
     host.announce().await;
     tracing::info!(%address, "serving");
     Ok(host.run(settings.drain, async {}, signals).await?)

@@ -78,14 +78,21 @@ pub enum Stage {
     Evaluation,
 }
 
-impl fmt::Display for Stage {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(match self {
+impl Stage {
+    /// Its name.
+    pub fn as_str(self) -> &'static str {
+        match self {
             Stage::Teachers => "teachers",
             Stage::Baselines => "baselines",
             Stage::Students => "students",
             Stage::Export => "export",
             Stage::Evaluation => "evaluation",
-        })
+        }
+    }
+}
+
+impl fmt::Display for Stage {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.as_str())
     }
 }

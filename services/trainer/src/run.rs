@@ -1,12 +1,14 @@
 //! One job through its stations: spec, dataset, teachers and students, bundles, versions.
 
 mod progress;
+mod stages;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use decant_chassis::telemetry::propagation;
 use decant_chassis::threads;
 use decant_inference::{Golden, Runtime};
 use decant_model::rollout::evidence::Agreement;
@@ -14,20 +16,25 @@ use decant_model::{Digest, Lineage, LineageRole, TeacherRef, file};
 use decant_proto::registry::v1::{Version, VersionState};
 use thiserror::Error;
 use tokio::sync::oneshot;
+use tracing::Instrument;
+use tracing::field::Empty;
 
 use crate::dataset::{self, Dataset, DatasetError};
 use crate::job::{JobResult, Progress, Pushed, Quality};
 use crate::jobs::Turn;
+use crate::metrics::Metrics;
 use crate::pipeline::{self, Outcome, QualityRow, Role, Split};
 use crate::publish::{self, PublishError, Publisher};
 use crate::spec::{Spec, SpecError};
 use progress::Reporter;
+use stages::Stages;
 
 /// Runs jobs.
 pub struct Runner {
     datasets: PathBuf,
     publisher: Publisher,
     runtime: Runtime,
+    metrics: Metrics,
     abandoned: AtomicBool,
 }
 
@@ -67,11 +74,17 @@ pub enum RunError {
 
 impl Runner {
     /// Jobs read their data below `datasets` and push what they make.
-    pub fn new(datasets: PathBuf, publisher: Publisher, runtime: Runtime) -> Self {
+    pub(crate) fn new(
+        datasets: PathBuf,
+        publisher: Publisher,
+        runtime: Runtime,
+        metrics: Metrics,
+    ) -> Self {
         Self {
             datasets,
             publisher,
             runtime,
+            metrics,
             abandoned: AtomicBool::new(false),
         }
     }
@@ -81,8 +94,17 @@ impl Runner {
         self.abandoned.store(true, Ordering::Relaxed);
     }
 
-    /// Runs a job to its end.
+    /// Runs a job to its end, in a span that continues the trace of who submitted it.
     pub async fn run(&self, turn: Turn) {
+        let span = tracing::info_span!("job", job = turn.id, trace_id = Empty, span_id = Empty);
+        match &turn.trace {
+            Some(trace) => propagation::set_parent(&span, trace),
+            None => propagation::identify(&span),
+        }
+        self.run_in_span(turn).instrument(span).await;
+    }
+
+    async fn run_in_span(&self, turn: Turn) {
         let turn = Arc::new(turn);
         tracing::info!(job = turn.id, "job begins");
         let outcome = self.attempt(&turn).await;
@@ -103,18 +125,12 @@ impl Runner {
 
     async fn attempt(&self, turn: &Arc<Turn>) -> Result<JobResult, RunError> {
         let spec = Arc::new(Spec::parse(&turn.spec_toml)?);
-        let (dataset, outcome) = self.learn(turn, &spec).await?;
-        let publisher = self.publisher.until(turn.cancel_flag());
-        publisher.ensure_model(&spec.model, &spec.gates).await?;
-        let parent = publisher.parent(&spec.model).await?;
-        let shared = Shared {
-            spec: &spec,
-            dataset: &dataset,
-            outcome: &outcome,
-            job: turn,
-            parent,
-        };
-        let versions = shared.publish_all(&publisher).await?;
+        let stages = Arc::new(Stages::new(self.metrics.clone()));
+        let (dataset, outcome) = self.learn(turn, &spec, &stages).await?;
+        let push = stages.enter("push");
+        let published = self.publish(turn, &spec, &dataset, &outcome);
+        let versions = published.instrument(push).await?;
+        stages.done();
         turn.report(Progress {
             stage: "done".to_owned(),
             fraction_done: 1.0,
@@ -128,18 +144,43 @@ impl Runner {
         })
     }
 
+    /// Pushes what was learnt.
+    async fn publish(
+        &self,
+        turn: &Turn,
+        spec: &Spec,
+        dataset: &Dataset,
+        outcome: &Outcome,
+    ) -> Result<Vec<Pushed>, RunError> {
+        let publisher = self.publisher.until(turn.cancel_flag());
+        publisher.ensure_model(&spec.model, &spec.gates).await?;
+        let parent = publisher.parent(&spec.model).await?;
+        let shared = Shared {
+            spec,
+            dataset,
+            outcome,
+            job: turn,
+            parent,
+        };
+        shared.publish_all(&publisher).await
+    }
+
     /// Reads the data and learns, on a thread that may be busy for minutes.
     async fn learn(
         &self,
         turn: &Arc<Turn>,
         spec: &Arc<Spec>,
+        stages: &Arc<Stages>,
     ) -> Result<(Dataset, Outcome), RunError> {
-        let (turn, spec) = (Arc::clone(turn), Arc::clone(spec));
+        let (turn, spec, stages) = (Arc::clone(turn), Arc::clone(spec), Arc::clone(stages));
         let (datasets, runtime) = (self.datasets.clone(), self.runtime.clone());
         let learn = move || {
-            let reporter = Reporter::new(&turn, &spec.recipe);
+            let _in_job = stages.job().enter();
+            let reporter = Reporter::new(&turn, &stages, &spec.recipe);
             reporter.dataset("reading, cleaning and splitting the data".to_owned());
-            let dataset = dataset::load(&spec, &datasets)?;
+            let loading = stages.enter("dataset");
+            let dataset = loading.in_scope(|| dataset::load(&spec, &datasets))?;
+            drop(loading);
             let (train, validation, test) = (&dataset.train, &dataset.validation, &dataset.test);
             reporter.dataset(format!(
                 "{} training, {} validation and {} test examples",

@@ -20,6 +20,8 @@ pub struct Settings {
     pub onnx_runtime: PathBuf,
     /// What is logged.
     pub log: telemetry::Config,
+    /// Where metrics and traces go.
+    pub telemetry: telemetry::Export,
     /// How the process stops.
     pub drain: Drain,
     /// The trainer proper.
@@ -32,6 +34,7 @@ impl Default for Settings {
             listen: SocketAddr::from(([127, 0, 0, 1], 7410)),
             onnx_runtime: PathBuf::new(),
             log: telemetry::Config::default(),
+            telemetry: telemetry::Export::default(),
             drain: Drain::default(),
             trainer: Config::default(),
         }
@@ -52,5 +55,9 @@ impl Settings {
 impl decant_chassis::process::Settings for Settings {
     fn log(&self) -> &telemetry::Config {
         &self.log
+    }
+
+    fn telemetry(&self) -> &telemetry::Export {
+        &self.telemetry
     }
 }

@@ -3,6 +3,7 @@
 mod backup;
 mod export;
 mod import;
+mod log_level;
 
 use std::time::Duration;
 
@@ -63,6 +64,8 @@ pub(crate) enum Command {
     },
     /// Delete bundles that no version names, and files that no bundle names.
     Gc(GarbageArguments),
+    /// Show or change what a service logs, while it runs.
+    LogLevel(log_level::Arguments),
 }
 
 /// What `admin gc` takes.
@@ -101,6 +104,7 @@ pub(crate) async fn execute(context: &Context, command: Command) -> Result<Exit,
             confirmation,
         } => adopt(context, reason, request, &confirmation).await,
         Command::Gc(arguments) => collect_garbage(context, arguments).await,
+        Command::LogLevel(arguments) => log_level::log_level(context, arguments).await,
     }
 }
 

@@ -6,8 +6,9 @@ use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::Arc;
 
-use decant_chassis::server;
+use decant_chassis::server::{self, Serving};
 use decant_chassis::tasks::{Failures, Tasks};
+use decant_chassis::telemetry::Telemetry;
 use decant_proto::admin::v1::admin_service_server::AdminServiceServer;
 use decant_proto::registry::v1::registry_service_server::RegistryServiceServer;
 use decant_proto::rollout::v1::rollout_service_server::RolloutServiceServer;
@@ -38,7 +39,7 @@ impl Server {
         let fake = Arc::new(fake);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let (_health, with_health) = server::common().unwrap();
+        let (_health, with_health) = server::common(&Telemetry::none()).unwrap();
         let routes = Routes::new(TrainerServiceServer::from_arc(Arc::clone(&fake)))
             .add_service(RegistryServiceServer::from_arc(Arc::clone(&fake)))
             .add_service(AdminServiceServer::from_arc(Arc::clone(&fake)))
@@ -47,7 +48,12 @@ impl Server {
         let (tasks, failures) = Tasks::new();
         tasks.spawn(
             "fake services",
-            server::serve(listener, with_health(routes), tasks.stop_token()),
+            server::serve(
+                listener,
+                with_health(routes),
+                Serving::default(),
+                tasks.stop_token(),
+            ),
         );
         Self {
             fake,

@@ -10,9 +10,10 @@ use tokio::time::timeout;
 use tonic::service::Routes;
 use tonic_health::server::HealthReporter;
 
-use crate::server;
+use crate::server::{self, Serving};
 use crate::signal::Signals;
 use crate::tasks::{Failures, TaskEnded, Tasks};
+use crate::telemetry::{Telemetry, endpoint};
 
 /// How long calls may take to end before the services behind them are told to.
 const STREAMS_MAY_LAST: Duration = Duration::from_millis(250);
@@ -98,24 +99,20 @@ impl Host {
         name: &'static str,
         listener: TcpListener,
         routes: Routes,
-        reporter: HealthReporter,
-    ) {
-        self.serve_aging(name, listener, routes, None, reporter);
-    }
-
-    /// The same, with [connections that are given up](server::serve_aging) after a while.
-    pub fn serve_aging(
-        &mut self,
-        name: &'static str,
-        listener: TcpListener,
-        routes: Routes,
-        max_connection_age: Option<Duration>,
+        serving: Serving,
         reporter: HealthReporter,
     ) {
         let stop = self.servers.stop_token();
-        let serving = server::serve_aging(listener, routes, max_connection_age, stop);
+        let serving = server::serve(listener, routes, serving, stop);
         self.servers.spawn(name, serving);
         self.health.push(reporter);
+    }
+
+    /// Lets the process's metrics be fetched, until its services have stopped.
+    pub fn publish(&self, listener: TcpListener, telemetry: &Telemetry) {
+        let stop = self.services.stop_token();
+        let serving = endpoint::serve(listener, telemetry.prometheus(), stop);
+        self.services.spawn("metrics endpoint", serving);
     }
 
     /// Says to all that ask that this process serves.

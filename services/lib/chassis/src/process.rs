@@ -11,7 +11,7 @@ use tokio::net::TcpListener;
 
 use crate::config::{ConfigError, EXIT_BAD_CONFIG};
 use crate::signal::Signals;
-use crate::telemetry;
+use crate::telemetry::{self, Telemetry};
 
 /// The arguments that every service takes.
 #[derive(Clone, Debug, clap::Args)]
@@ -28,14 +28,16 @@ pub struct ServiceArguments {
 pub trait Settings: Serialize {
     /// What is logged.
     fn log(&self) -> &telemetry::Config;
+    /// Where metrics and traces go.
+    fn telemetry(&self) -> &telemetry::Export;
 }
 
 /// Runs a service: a bad configuration exits with 64 before anything starts, an error later with 1.
 pub fn run<C, E, F>(
-    name: &str,
+    name: &'static str,
     config: Result<C, ConfigError>,
     dump_config: bool,
-    serve: impl FnOnce(C, Signals) -> F,
+    serve: impl FnOnce(C, Telemetry, Signals) -> F,
 ) -> ExitCode
 where
     C: Settings,
@@ -49,9 +51,10 @@ where
     if dump_config {
         return dump(name, &config);
     }
-    if let Err(error) = telemetry::init(config.log()) {
-        return complain(name, &error, EXIT_BAD_CONFIG);
-    }
+    let telemetry = match telemetry::init(name, config.log(), config.telemetry()) {
+        Ok(telemetry) => telemetry,
+        Err(error) => return complain(name, &error, EXIT_BAD_CONFIG),
+    };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build();
@@ -62,12 +65,13 @@ where
     let outcome = runtime.block_on(async {
         let signals = Signals::listen().map_err(|error| error.to_string())?;
         // The alternate form is the whole chain of causes, for errors that have one.
-        serve(config, signals)
+        serve(config, telemetry.clone(), signals)
             .await
             .map_err(|error| format!("{error:#}"))
     });
     // What was to end in order has ended; blocking work that did not must not hold the process.
     runtime.shutdown_background();
+    telemetry.shutdown();
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => complain(name, &error, 1),

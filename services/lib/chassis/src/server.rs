@@ -11,6 +11,9 @@ use tonic::transport::server::TcpIncoming;
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 
+use crate::telemetry::rpc::ObserveLayer;
+use crate::telemetry::{Telemetry, ops};
+
 /// Streams that one connection may have open at once; a client that wants more opens another connection.
 const STREAMS_PER_CONNECTION: u32 = 1024;
 /// How often a silent connection is asked whether it still lives, and how long it may take to answer.
@@ -36,21 +39,48 @@ pub async fn forget_status(health: &HealthReporter, name: &str) {
     health.clone().clear_service_status(name).await;
 }
 
-/// What every server has besides its own services: a health reporter, and a function that adds health and reflection to
-/// the services' routes. The reporter comes first because services report while they are being built.
+/// What every server has besides its own services: a health reporter, and a function that adds health, reflection and what
+/// changes the process's log filter to the services' routes. The reporter comes first because services report while they
+/// are being built.
 ///
 /// # Errors
 /// When the descriptors cannot be read, which only a broken build causes.
-pub fn common()
--> Result<(HealthReporter, impl FnOnce(Routes) -> Routes), tonic_reflection::server::Error> {
+pub fn common(
+    telemetry: &Telemetry,
+) -> Result<(HealthReporter, impl FnOnce(Routes) -> Routes + use<>), tonic_reflection::server::Error>
+{
+    let ops = ops::service(telemetry.logs());
     let (health, health_service) = tonic_health::server::health_reporter();
     let reflection = tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(decant_proto::FILE_DESCRIPTOR_SET)
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
         .build_v1()?;
     Ok((health, |routes: Routes| {
-        routes.add_service(health_service).add_service(reflection)
+        routes
+            .add_service(health_service)
+            .add_service(reflection)
+            .add_service(ops)
     }))
+}
+
+/// How a server serves.
+#[derive(Clone, Debug)]
+pub struct Serving {
+    /// Counts and traces calls; outermost, so that whatever ends a call is seen.
+    pub observe: ObserveLayer,
+    /// After how long clients are asked to connect anew: behind an address that stands for several servers, they come to
+    /// spread over those that were added since. Calls that are under way are finished first.
+    pub max_connection_age: Option<Duration>,
+}
+
+impl Default for Serving {
+    /// Connections of any age, and calls that are counted for nobody.
+    fn default() -> Self {
+        Self {
+            observe: Telemetry::none().observe(),
+            max_connection_age: None,
+        }
+    }
 }
 
 /// Serves until `stop` is cancelled, then takes no new calls and lets those at work finish.
@@ -60,28 +90,16 @@ pub fn common()
 pub async fn serve(
     listener: TcpListener,
     routes: Routes,
-    stop: CancellationToken,
-) -> Result<(), String> {
-    serve_aging(listener, routes, None, stop).await
-}
-
-/// The same, for a server that asks its clients to connect anew after a while: behind an address that stands for several
-/// servers, clients come to spread over those that were added since. Calls that are under way are finished first.
-///
-/// # Errors
-/// What the transport reports.
-pub async fn serve_aging(
-    listener: TcpListener,
-    routes: Routes,
-    max_connection_age: Option<Duration>,
+    serving: Serving,
     stop: CancellationToken,
 ) -> Result<(), String> {
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
     let mut server = Server::builder();
-    if let Some(age) = max_connection_age {
+    if let Some(age) = serving.max_connection_age {
         server = server.max_connection_age(age);
     }
     server
+        .layer(serving.observe)
         .max_concurrent_streams(STREAMS_PER_CONNECTION)
         .http2_keepalive_interval(Some(KEEP_ALIVE.0))
         .http2_keepalive_timeout(Some(KEEP_ALIVE.1))
@@ -109,8 +127,11 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (tasks, _failures) = Tasks::new();
-        let age = Some(Duration::from_millis(20));
-        let serving = serve_aging(listener, Routes::default(), age, tasks.stop_token());
+        let serving = Serving {
+            max_connection_age: Some(Duration::from_millis(20)),
+            ..Serving::default()
+        };
+        let serving = serve(listener, Routes::default(), serving, tasks.stop_token());
         tasks.spawn("server", serving);
 
         let mut stream = TcpStream::connect(address).await.unwrap();

@@ -118,6 +118,9 @@ pub struct DesiredSlot {
     pub reason: String,
     /// When, in milliseconds since 1970.
     pub issued_at_millis: u64,
+    /// The trace that the change is part of, as a W3C `traceparent`: what scorers make of it continues there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace: Option<String>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]

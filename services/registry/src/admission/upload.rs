@@ -9,6 +9,7 @@ use tokio::time::{Duration, timeout};
 
 use crate::error::CallError;
 use crate::ledger::Ask;
+use crate::metrics::Metrics;
 
 /// The largest chunk; what is in memory at once depends on it.
 const MAX_CHUNK_BYTES: usize = 1 << 20;
@@ -54,6 +55,7 @@ pub(super) async fn files(
     parts: &mut impl Parts,
     idle: Duration,
     writer: &mut BundleWriter,
+    metrics: &Metrics,
 ) -> Result<(), CallError> {
     while let Some(part) = next(parts, idle).await? {
         let Part::Chunk { path, bytes } = part else {
@@ -69,6 +71,7 @@ pub(super) async fn files(
             );
             return Err(CallError::field("chunk.data", reason));
         }
+        metrics.pushed(bytes.len());
         writer.write(&path, bytes).await?;
         Point::ChunkReceived.pass();
     }

@@ -1,5 +1,6 @@
 //! Who asks for a mutation, and how to know the request again.
 
+use decant_chassis::telemetry::propagation;
 use decant_coordination::keys::RequestId;
 use decant_coordination::{Conflict, Epoch, Expect, Txn};
 use decant_model::Digest;
@@ -24,6 +25,8 @@ pub(crate) struct Ask {
     pub(crate) reason: String,
     /// The term of the leader that asks; none for operators.
     epoch: Option<Epoch>,
+    /// The trace that it is part of, if it is part of one.
+    trace: Option<String>,
 }
 
 impl Ask {
@@ -44,11 +47,18 @@ impl Ask {
             actor: issued_by,
             reason,
             epoch: None,
+            trace: propagation::current_traceparent(),
         })
     }
 
-    /// What the registry's leader does by itself.
-    pub(crate) fn leader(epoch: &Epoch, actor: &str, reason: impl Into<String>) -> Self {
+    /// What the registry's leader does by itself. `trace` is that of what it goes on with: it stays that of what is written,
+    /// though this process itself takes no part in traces.
+    pub(crate) fn leader(
+        epoch: &Epoch,
+        actor: &str,
+        reason: impl Into<String>,
+        trace: Option<&str>,
+    ) -> Self {
         Self {
             request_id: String::new(),
             drawn: Ulid::generate(),
@@ -56,6 +66,7 @@ impl Ask {
             actor: actor.to_owned(),
             reason: reason.into(),
             epoch: Some(epoch.clone()),
+            trace: propagation::current_traceparent().or_else(|| trace.map(str::to_owned)),
         }
     }
 
@@ -71,6 +82,11 @@ impl Ask {
     /// The epoch that makes the mutation; 0 when an operator does.
     pub(crate) fn epoch(&self) -> u64 {
         self.epoch.as_ref().map_or(0, |epoch| epoch.revision().0)
+    }
+
+    /// The trace that what is written for it is part of.
+    pub(crate) fn trace(&self) -> Option<String> {
+        self.trace.clone()
     }
 
     pub(super) fn id(&self) -> RequestId {

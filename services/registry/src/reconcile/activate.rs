@@ -3,17 +3,21 @@
 use std::collections::BTreeMap;
 
 use decant_coordination::keys::{self, DesiredKey, ObservedKey, RefusalRecord, ScorerKey};
-use decant_coordination::{Epoch, Key, Revision, View, follow};
+use decant_coordination::{Entry, Epoch, Key, Revision, View};
 use decant_failpoint::Point;
 use decant_model::DesiredSlot;
 use futures::StreamExt;
 use tokio::time::{MissedTickBehavior, interval};
+use tracing::Instrument;
+use tracing::field::Empty;
 
 use super::Reconcilers;
 use super::refusals::Refusals;
 use crate::error::CallError;
 use crate::ledger::Ask;
-use crate::rollout::{Fleet, Pending};
+use crate::metrics::SlotSeen;
+use crate::rollout::{Fleet, Pending, subject};
+use crate::trace::continued;
 
 pub(super) struct Activation {
     with: Reconcilers,
@@ -54,22 +58,50 @@ impl Activation {
     }
 
     pub(super) async fn run(mut self) {
-        let store = &self.with.records.store;
-        let keyspace = &self.with.records.keyspace;
-        let mut desired = Box::pin(follow(store.clone(), keyspace.all::<DesiredKey>()));
-        let mut scorers = Box::pin(follow(store.clone(), keyspace.all::<ScorerKey>()));
-        let mut observed = Box::pin(follow(store.clone(), keyspace.all::<ObservedKey>()));
+        let records = &self.with.records;
+        let keyspace = &records.keyspace;
+        let mut desired = Box::pin(records.follow(keyspace.all::<DesiredKey>()));
+        let mut scorers = Box::pin(records.follow(keyspace.all::<ScorerKey>()));
+        let mut observed = Box::pin(records.follow(keyspace.all::<ObservedKey>()));
         let mut timer = interval(self.with.interval);
         timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            tokio::select! {
-                view = desired.next() => self.desired = view,
-                view = scorers.next() => self.scorers = view,
-                view = observed.next() => self.observed = view,
-                _ = timer.tick() => {}
-            }
+            // Scorers tell of themselves by the hundred: what is only shown is worked out by the clock.
+            let is_time = tokio::select! {
+                view = desired.next() => { self.desired = view; true }
+                view = scorers.next() => { self.scorers = view; false }
+                view = observed.next() => { self.observed = view; false }
+                _ = timer.tick() => true,
+            };
             self.pass().await;
+            if is_time {
+                self.show();
+            }
         }
+    }
+
+    /// Shows how far slots are.
+    fn show(&self) {
+        let Some(desired) = self.desired.as_ref().filter(|view| view.replaced.is_none()) else {
+            return;
+        };
+        let keyspace = &self.with.records.keyspace;
+        let seen = |(key, entry): (&Key, &Entry)| {
+            let place = keyspace.parse::<DesiredKey>(key).ok()?;
+            let slot = keys::value::<DesiredKey>(entry).ok()?;
+            let fleet = self.fleet(&place).ok().flatten()?;
+            let seen = SlotSeen {
+                generation: slot.generation,
+                converged: fleet.converged(&slot),
+            };
+            Some(((place.model, place.slot), seen))
+        };
+        let slots = desired.entries.iter().filter_map(seen).collect();
+        let scorers = self.scorers.as_ref().map(|view| view.entries.len());
+        self.with.metrics.show(|board| {
+            board.slots = slots;
+            board.scorers = scorers;
+        });
     }
 
     /// Looks at every slot once.
@@ -166,13 +198,27 @@ impl Activation {
         }
         Point::FleetReady.pass();
         self.with.cluster.check().await?;
-        let ask = Ask::leader(&self.epoch, &self.with.actor, "");
         let pending = Pending {
             key: key.clone(),
             written_at,
             readiness: readiness.words(),
         };
-        self.with.slots.activate(&ask, &pending).await?;
+        let trace = slot.trace.as_deref();
+        let span = continued(trace, || {
+            let slot_name = subject(&key.model, &key.slot);
+            tracing::info_span!(
+                "activate",
+                slot = slot_name,
+                prepared = slot.generation.0,
+                trace_id = Empty,
+                span_id = Empty
+            )
+        });
+        let activation = async {
+            let ask = Ask::leader(&self.epoch, &self.with.actor, "", trace);
+            self.with.slots.activate(&ask, &pending).await
+        };
+        activation.instrument(span).await?;
         Ok(Outcome::Done)
     }
 

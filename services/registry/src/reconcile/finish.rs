@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use decant_coordination::keys::{StateKey, VersionState};
-use decant_coordination::{Epoch, Key, Revision, View, follow};
+use decant_coordination::{Epoch, Key, Revision, View};
 use futures::StreamExt;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
@@ -29,7 +29,7 @@ impl Finishing {
 
     pub(super) async fn run(mut self) {
         let prefix = self.with.records.keyspace.all::<StateKey>();
-        let mut views = Box::pin(follow(self.with.records.store.clone(), prefix));
+        let mut views = Box::pin(self.with.records.follow(prefix));
         let mut timer = interval(self.with.interval.min(self.with.abandoned_after));
         timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -76,7 +76,7 @@ impl Finishing {
             .collect();
         for StateKey { model, version } in abandoned {
             let reason = "finished what a registry left behind";
-            let ask = Ask::leader(&self.epoch, &self.with.actor, reason);
+            let ask = Ask::leader(&self.epoch, &self.with.actor, reason, None);
             if let Err(error) = self.with.admission.finish(&ask, &model, version).await {
                 tracing::warn!(%model, version = version.get(), %error, "could not finish a version");
             }

@@ -12,18 +12,22 @@ use std::collections::{BTreeMap, BTreeSet};
 use decant_coordination::keys::{
     self, DesiredKey, ObservedKey, RolloutKey, RolloutRecord, ScorerKey,
 };
-use decant_coordination::{Epoch, Key, Revision, View, follow};
+use decant_coordination::{Epoch, Key, Revision, View};
 use decant_failpoint::Point;
 use decant_model::DesiredSlot;
-use decant_model::rollout::{Changed, Event, Intent, Setting};
+use decant_model::rollout::{Changed, Event, Intent, Phase, Setting};
 use futures::StreamExt;
 use futures::future::join_all;
 use tokio::time::{Instant, MissedTickBehavior, interval};
+use tracing::Instrument;
+use tracing::field::Empty;
 
 use super::Reconcilers;
 use crate::error::CallError;
 use crate::ledger::Ask;
-use crate::rollout::{Decision, Fleet, place_words};
+use crate::metrics::{Ended, RolloutSeen};
+use crate::rollout::{Decision, Fleet, place_words, subject as slot_name};
+use crate::trace::continued;
 
 use clock::Clock;
 use counts::{Counted, Scorers};
@@ -38,7 +42,9 @@ pub(super) struct Rolling {
     /// The rollouts that are not over, and what is known of each besides its record.
     known: BTreeMap<Key, Known>,
     /// Those that are over, as of these revisions: there may be many, and nothing is left to be done for them.
-    over: BTreeMap<Key, Revision>,
+    over: BTreeMap<Key, (Revision, Phase)>,
+    /// Whether all were looked at once: whatever is over from then on has ended in this term.
+    looked: bool,
 }
 
 /// The newest views of what a rollout depends on; none before the first.
@@ -82,16 +88,17 @@ impl Rolling {
             scorers: Scorers::default(),
             known: BTreeMap::new(),
             over: BTreeMap::new(),
+            looked: false,
         }
     }
 
     pub(super) async fn run(mut self) {
-        let store = &self.with.records.store;
-        let keyspace = &self.with.records.keyspace;
-        let mut desired = Box::pin(follow(store.clone(), keyspace.all::<DesiredKey>()));
-        let mut scorers = Box::pin(follow(store.clone(), keyspace.all::<ScorerKey>()));
-        let mut observed = Box::pin(follow(store.clone(), keyspace.all::<ObservedKey>()));
-        let mut rollouts = Box::pin(follow(store.clone(), keyspace.all::<RolloutKey>()));
+        let records = &self.with.records;
+        let keyspace = &records.keyspace;
+        let mut desired = Box::pin(records.follow(keyspace.all::<DesiredKey>()));
+        let mut scorers = Box::pin(records.follow(keyspace.all::<ScorerKey>()));
+        let mut observed = Box::pin(records.follow(keyspace.all::<ObservedKey>()));
+        let mut rollouts = Box::pin(records.follow(keyspace.all::<RolloutKey>()));
         let mut timer = interval(self.with.rollout_interval);
         timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -110,7 +117,26 @@ impl Rolling {
             for subject in &subjects {
                 self.look(subject).await;
             }
+            self.show(&subjects);
         }
+    }
+
+    /// Shows where rollouts stand.
+    fn show(&self, subjects: &[Subject]) {
+        let seen = subjects.iter().map(|subject| {
+            let rollout = &subject.record.rollout;
+            let known = self.known.get(&subject.entry);
+            let written = known.and_then(|known| known.progress.written());
+            // Of another step it says nothing.
+            let place = (rollout.phase, rollout.step);
+            let written = written.filter(|written| (written.phase, written.step) == place);
+            let judgement = written.map(|written| &written.judgement);
+            let seen = RolloutSeen::new(place, &subject.desired, judgement);
+            let RolloutKey { model, slot, .. } = &subject.key;
+            ((model.clone(), slot.clone()), seen)
+        });
+        let rollouts = seen.collect();
+        self.with.metrics.show(|board| board.rollouts = rollouts);
     }
 
     /// The rollouts that are not over; none before everything was seen.
@@ -121,15 +147,23 @@ impl Rolling {
         let keyspace = &self.with.records.keyspace;
         let mut subjects = Vec::new();
         for (entry_key, entry) in rollouts.entries.iter() {
-            if self.over.get(entry_key) == Some(&entry.mod_revision) {
+            let over = self.over.get(entry_key).copied();
+            if over.is_some_and(|(revision, _)| revision == entry.mod_revision) {
                 continue;
             }
             // What cannot be read is told by whoever asks for it.
             let Ok((key, record)) = keyspace.read::<RolloutKey>(entry) else {
                 continue;
             };
-            if record.rollout.phase.is_over() {
-                self.over.insert(entry_key.clone(), entry.mod_revision);
+            let phase = record.rollout.phase;
+            if phase.is_over() {
+                let is_news = over.is_none_or(|(_, before)| before != phase);
+                if let (true, true, Some(ended)) = (self.looked, is_news, Ended::of(phase)) {
+                    let metrics = &self.with.metrics;
+                    metrics.show(|board| board.ended((key.model, key.slot), ended));
+                }
+                let now = (entry.mod_revision, phase);
+                self.over.insert(entry_key.clone(), now);
                 continue;
             }
             let place = DesiredKey {
@@ -156,6 +190,7 @@ impl Rolling {
         }
         let live: BTreeSet<&Key> = subjects.iter().map(|subject| &subject.entry).collect();
         self.known.retain(|key, _| live.contains(key));
+        self.looked = true;
         subjects
     }
 
@@ -291,14 +326,36 @@ impl Known {
             .await?;
         Point::RolloutDecided.pass();
         with.cluster.check().await?;
-        let ask = Ask::leader(epoch, &with.actor, place_words(&changed.rollout));
+        let trace = subject.record.trace.as_deref();
+        let span = continued(trace, || {
+            let RolloutKey {
+                model,
+                slot,
+                rollout,
+            } = &subject.key;
+            let (slot, phase) = (slot_name(model, slot), changed.rollout.phase);
+            tracing::info_span!(
+                "rollout step",
+                slot,
+                %rollout,
+                %phase,
+                step = changed.rollout.step,
+                trace_id = Empty,
+                span_id = Empty
+            )
+        });
         let decision = Decision {
             key: subject.key.clone(),
             rollout_at: subject.rollout_at,
             slot_at: subject.slot_at,
             changed,
         };
-        if with.rollouts.advance(&ask, &decision).await? {
+        let step = async {
+            let words = place_words(&decision.changed.rollout);
+            let ask = Ask::leader(epoch, &with.actor, words, trace);
+            with.rollouts.advance(&ask, &decision).await
+        };
+        if step.instrument(span).await? {
             Point::RolloutMoved.pass();
         }
         Ok(())

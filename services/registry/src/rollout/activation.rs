@@ -73,6 +73,7 @@ impl Slots {
             issued_by: current.issued_by.clone(),
             reason: current.reason.clone(),
             issued_at_millis: now_millis(),
+            trace: ask.trace(),
             ..current.clone()
         };
         let plan = write(
@@ -111,6 +112,7 @@ impl Slots {
             issued_by: ask.actor.clone(),
             reason: ask.reason.clone(),
             issued_at_millis: now_millis(),
+            trace: ask.trace(),
             ..found.value.clone()
         };
         let generation = next.generation;

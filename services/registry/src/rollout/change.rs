@@ -164,6 +164,7 @@ impl Slots {
             issued_by: change.ask.actor.clone(),
             reason: change.ask.reason.clone(),
             issued_at_millis: now_millis(),
+            trace: change.ask.trace(),
             ..DesiredSlot::default()
         };
         Ok(Before {

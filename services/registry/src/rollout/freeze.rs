@@ -72,6 +72,7 @@ impl Rollouts {
             issued_by: ask.actor.clone(),
             reason: ask.reason.clone(),
             issued_at_millis: now,
+            trace: ask.trace(),
             ..current.clone()
         };
         let generation = next.generation;

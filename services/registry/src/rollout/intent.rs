@@ -116,6 +116,7 @@ mod tests {
             moved_at_millis: 0,
             moved_by: "ana".into(),
             epoch: 0,
+            trace: None,
         }
     }
 

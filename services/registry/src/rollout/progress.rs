@@ -1,9 +1,9 @@
 //! A rollout, beside what the leader sees of it and what scorers make of its slot.
 
+use decant_coordination::View;
 use decant_coordination::keys::{
     self, DesiredKey, ProgressKey, ProgressRecord, RolloutKey, RolloutRecord,
 };
-use decant_coordination::{View, follow};
 use decant_model::rollout::RolloutId;
 use futures::stream::select_all;
 use futures::{Stream, StreamExt, future};
@@ -84,14 +84,14 @@ impl Rollouts {
             None => self.catalog.model(&place.model).await.map(drop)?,
         }
         let DesiredKey { model, slot } = &place;
-        let (store, keyspace) = (&self.records.store, &self.records.keyspace);
+        let keyspace = &self.records.keyspace;
         let rollouts = keyspace.of_slot::<RolloutKey>(model, slot);
         let progress = keyspace.of_slot::<ProgressKey>(model, slot);
         let statuses = self.slots.watch_status(model.clone(), slot.clone()).await?;
         let parts = [
             statuses.map(|status| Part::Slot(Box::new(status))).boxed(),
-            follow(store.clone(), rollouts).map(Part::Rollouts).boxed(),
-            follow(store.clone(), progress).map(Part::Progress).boxed(),
+            self.records.follow(rollouts).map(Part::Rollouts).boxed(),
+            self.records.follow(progress).map(Part::Progress).boxed(),
         ];
         let records = self.records.clone();
         let statuses = select_all(parts).scan((Parts::default(), None), move |state, part| {

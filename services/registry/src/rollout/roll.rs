@@ -4,7 +4,6 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use decant_coordination::follow;
 use decant_coordination::keys::ScorerKey;
 use decant_model::ScorerName;
 use futures::StreamExt;
@@ -46,7 +45,7 @@ impl Roll {
         loop {
             adoptions.borrow_and_update();
             let all = records.keyspace.all::<ScorerKey>();
-            let mut views = Box::pin(follow(Arc::clone(&records.store), all));
+            let mut views = Box::pin(records.follow(all));
             loop {
                 tokio::select! {
                     () = stop.cancelled() => return Ok(()),

@@ -114,6 +114,7 @@ impl Rollouts {
             issued_by: ask.actor.clone(),
             reason: ask.reason.clone(),
             issued_at_millis: now_millis(),
+            trace: ask.trace(),
             ..intent::let_go(current.clone())
         };
         let ended = rollout.filter(|kept| ends(kept, current, to));

@@ -138,6 +138,7 @@ impl Rollouts {
             issued_by: ask.actor.clone(),
             reason: ask.reason.clone(),
             issued_at_millis: now,
+            trace: ask.trace(),
             ..found.value.clone()
         };
         let record = RolloutRecord {
@@ -154,6 +155,7 @@ impl Rollouts {
             moved_at_millis: now,
             moved_by: ask.actor.clone(),
             epoch: ask.epoch(),
+            trace: ask.trace(),
         };
         let key = key(place, &id);
         let moved = Moved {
@@ -446,6 +448,7 @@ mod tests {
             moved_at_millis: 0,
             moved_by: "ana".into(),
             epoch: 0,
+            trace: None,
         };
         let id: RolloutId = "01hv0000000000000000000000".parse().unwrap();
         let slot = DesiredSlot {

@@ -1,9 +1,9 @@
 //! A slot as intended, beside what each live scorer makes of it.
 
+use decant_coordination::View;
 use decant_coordination::keys::{
     self, DesiredKey, ObservedKey, RefusalKey, RefusalRecord, ScorerKey,
 };
-use decant_coordination::{View, follow};
 use decant_model::{DesiredSlot, ModelName, SlotName};
 use futures::stream::select_all;
 use futures::{Stream, StreamExt};
@@ -85,7 +85,7 @@ impl Slots {
         slot: SlotName,
     ) -> Result<impl Stream<Item = Result<SlotStatus, CallError>> + Send + 'static, CallError> {
         self.catalog.model(&model).await?;
-        let (store, keyspace) = (&self.records.store, &self.records.keyspace);
+        let keyspace = &self.records.keyspace;
         let parts = [
             (Part::Desired, keyspace.of_model::<DesiredKey>(&model)),
             (Part::Scorers, keyspace.all::<ScorerKey>()),
@@ -96,7 +96,8 @@ impl Slots {
             (Part::Refusals, keyspace.of_model::<RefusalKey>(&model)),
         ];
         let views = parts.map(|(part, prefix)| {
-            follow(store.clone(), prefix)
+            self.records
+                .follow(prefix)
                 .map(move |view| (part, view))
                 .boxed()
         });

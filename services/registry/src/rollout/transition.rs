@@ -96,6 +96,7 @@ impl Rollouts {
             issued_by: ask.actor.clone(),
             reason: words(&record.rollout, &ask.reason),
             issued_at_millis: now_millis(),
+            trace: ask.trace(),
             ..intent::next(intent, id, &record, current)
         };
         record.generation = next.generation;

@@ -9,6 +9,7 @@ use futures::stream::BoxStream;
 use futures::{Stream, StreamExt, TryStreamExt, stream};
 use tokio::sync::oneshot;
 use tonic::{Request, Response, Status, Streaming, async_trait};
+use tracing::Instrument;
 
 use super::wire::{self, model_name};
 use crate::admission::Admission;
@@ -128,13 +129,15 @@ impl RegistryService for RegistryApi {
         let (answer, answered) = oneshot::channel();
         // A task of its own, because this call is dropped when its client goes away: the upload is then to be taken back
         // in order, and a version that is being added is to be added.
-        self.tasks.spawn_bounded("registry-push", async move {
+        let pushing = async move {
             let outcome = admission.admit(Box::pin(parts)).await;
             drop(place);
             if let Err(Err(error)) = answer.send(outcome) {
                 tracing::info!(%error, "gave up a push whose client went away");
             }
-        });
+        };
+        self.tasks
+            .spawn_bounded("registry-push", pushing.in_current_span());
         let version = answered
             .await
             .map_err(|_| CallError::Broken("the push ended without an answer"))??;

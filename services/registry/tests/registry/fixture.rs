@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use decant_artifact::BundleStore;
-use decant_chassis::server::serve;
+use decant_chassis::server::{Serving, serve};
 use decant_chassis::tasks::{Failures, Tasks};
+use decant_chassis::telemetry::Telemetry;
 use decant_coordination::{EmbeddedStore, MetaStore, Prefix};
 use decant_model::{BundlePath, Digest, FileEntry, Lineage, Manifest, ModelName};
 use decant_proto::admin::v1::admin_service_client::AdminServiceClient;
@@ -22,6 +23,7 @@ use decant_proto::registry::v1::*;
 use decant_proto::rollout::v1::rollout_service_client::RolloutServiceClient;
 use decant_registry::{App, Config};
 use futures::stream;
+use prometheus::TextEncoder;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tonic::Status;
@@ -34,6 +36,7 @@ pub(crate) struct Registry {
     folder: Arc<TempDir>,
     store: Arc<dyn MetaStore>,
     channel: Channel,
+    telemetry: Telemetry,
     services: Tasks,
     servers: Tasks,
     _failures: (Failures, Failures),
@@ -67,12 +70,25 @@ impl Registry {
         let bundles = BundleStore::local(&folder.path().join("bundles")).unwrap();
         let (services, service_failures) = Tasks::new();
         let (servers, server_failures) = Tasks::new();
-        let app = App::build(config, Arc::clone(&store), bundles, services.clone()).unwrap();
+        let telemetry = Telemetry::none();
+        let app = App::build(
+            config,
+            Arc::clone(&store),
+            bundles,
+            services.clone(),
+            &telemetry.meter(),
+        )
+        .unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         servers.spawn(
             "server",
-            serve(listener, app.routes(), servers.stop_token()),
+            serve(
+                listener,
+                app.routes(),
+                Serving::default(),
+                servers.stop_token(),
+            ),
         );
         let channel = Endpoint::from_shared(format!("http://{address}"))
             .unwrap()
@@ -82,6 +98,7 @@ impl Registry {
             folder,
             store,
             channel,
+            telemetry,
             services,
             servers,
             _failures: failures,
@@ -103,7 +120,7 @@ impl Registry {
             channel,
             services,
             servers,
-            _failures,
+            ..
         } = self;
         drop(channel);
         let patience = Duration::from_secs(10);
@@ -112,6 +129,26 @@ impl Registry {
         assert_eq!((servers_stopped, services_stopped), (Ok(()), Ok(())));
         drop((store, servers, services));
         folder
+    }
+
+    pub(crate) fn telemetry(&self) -> Telemetry {
+        self.telemetry.clone()
+    }
+
+    /// What it measures of itself, as Prometheus would read it.
+    pub(crate) fn metrics(&self) -> String {
+        let families = self.telemetry.prometheus().gather();
+        TextEncoder::new().encode_to_string(&families).unwrap()
+    }
+
+    /// Waits until these lines are among what it measures.
+    pub(crate) async fn measures(&self, lines: &[&str]) {
+        soon(&format!("it measures {lines:?}"), async || {
+            let metrics = self.metrics();
+            let has = |line: &&str| metrics.lines().any(|found| found == *line);
+            lines.iter().all(has).then_some(())
+        })
+        .await;
     }
 
     /// Tells the streams without an end to end.

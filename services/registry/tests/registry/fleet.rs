@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use decant_chassis::server::serve;
+use decant_chassis::server::{Serving, serve};
 use decant_chassis::tasks::{Failures, Tasks};
 use decant_coordination::keys::{self, DesiredKey, ObservedRecord, ObservedState, ObservedVersion};
 use decant_coordination::{Keyspace, MetaStore, follow};
@@ -72,7 +72,10 @@ impl FakeScorer {
         };
         let (tasks, failures) = Tasks::new();
         let routes = Routes::new(ScorerServiceServer::new(body.clone()));
-        tasks.spawn("fake scorer", serve(listener, routes, tasks.stop_token()));
+        tasks.spawn(
+            "fake scorer",
+            serve(listener, routes, Serving::default(), tasks.stop_token()),
+        );
         let scorer = Scorer::join_at(registry, name, &address).await;
         let (store, following) = (Arc::clone(registry.store()), body.clone());
         let stop = tasks.stop_token();

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use decant_artifact::Limits;
 use decant_chassis::tasks::Tasks;
+use decant_chassis::telemetry::Telemetry;
 use decant_coordination::keys::{
     self, DigestKey, DigestRecord, ModelKey, StateKey, StateRecord, VersionKey, VersionRecord,
     VersionState as Stored,
@@ -29,7 +30,8 @@ impl Doomed {
         let (tasks, _) = Tasks::new();
         let (store, bundles) = (Arc::clone(beside.store()), beside.bundles());
         let entered = runtime.enter();
-        App::build(quick(address), store, bundles, tasks).unwrap();
+        let meter = Telemetry::none().meter();
+        App::build(quick(address), store, bundles, tasks, &meter).unwrap();
         drop(entered);
         Self(runtime)
     }

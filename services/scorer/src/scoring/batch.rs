@@ -50,7 +50,7 @@ impl Workbench {
         match self.compute(session, servable, &parts) {
             Ok(times) => {
                 // Before anybody is answered: whoever has an answer finds its batch counted.
-                servable.statistics().record_batch(self.scores.len(), times);
+                servable.record_batch(self.scores.len(), times);
                 for Taken { job: part, waited } in &parts {
                     part.computed(*waited, times, load);
                 }

@@ -20,6 +20,7 @@ use super::cost::Cost;
 use super::job::{Job, Part, Scored, Work};
 use super::queue::{Batch, Client, FlowKey, Kind, Limits, Offer, Priority, Queue, Refused, Ticket};
 use crate::error::CallError;
+use crate::metrics::Refusal;
 use crate::servable::{Handle, Servable};
 
 /// A batch that is expected to take so many times its limit holds up other tasks too long.
@@ -127,7 +128,7 @@ impl Pool {
             })
         };
         let offered = self.shared.lock().offer(Instant::now(), &offer, parts);
-        let ticket = offered.map_err(|refused| refusal(refused, rows))?;
+        let ticket = offered.map_err(|refused| refusal(refused, &offer, &self.shared.limits))?;
         for _ in 0..at_once {
             self.shared.wake.notify_one();
         }
@@ -136,6 +137,12 @@ impl Pool {
             ticket: Some(ticket),
             answer: answered,
         })
+    }
+
+    /// How many rows wait now, and how busy the runners are.
+    pub(crate) fn pressure(&self) -> (usize, f32) {
+        let mut queue = self.shared.lock();
+        (queue.rows(), queue.load(Instant::now()).0)
     }
 
     /// Whether so much waits that it is worth asking [`would_admit`](Self::would_admit) before a request is read.
@@ -151,7 +158,7 @@ impl Pool {
     pub(crate) fn would_admit(&self, outline: &Outline<'_>) -> Result<(), CallError> {
         let offer = self.offer(outline);
         let admitted = self.shared.lock().would_admit(Instant::now(), &offer);
-        admitted.map_err(|refused| refusal(refused, outline.rows))
+        admitted.map_err(|refused| refusal(refused, &offer, &self.shared.limits))
     }
 
     /// Rows of a version that may be computed at once.
@@ -296,14 +303,16 @@ fn compute(runner: usize, shared: &Shared, workbench: &mut Workbench, batch: Bat
     queue.has_waiting()
 }
 
-fn refusal(refused: Refused, rows: usize) -> CallError {
-    let (reason, retry_after) = match refused {
+fn refusal(refused: Refused, offer: &Offer, limits: &Limits) -> CallError {
+    let rows = offer.rows;
+    let (reason, retry_after, limit) = match refused {
         Refused::Full {
             waiting,
             retry_after,
         } => (
             format!("{waiting} rows wait already: {rows} more find no room"),
             retry_after,
+            Refusal::QueueFull,
         ),
         Refused::Client {
             waiting,
@@ -311,6 +320,7 @@ fn refusal(refused: Refused, rows: usize) -> CallError {
         } => (
             format!("{waiting} rows of this client wait already: {rows} more are not taken in"),
             retry_after,
+            Refusal::ClientLimit,
         ),
         Refused::Slow { wait, retry_after } => (
             format!(
@@ -318,6 +328,10 @@ fn refusal(refused: Refused, rows: usize) -> CallError {
                 millis(wait)
             ),
             retry_after,
+            match wait > offer.priority.wait(limits.wait) {
+                true => Refusal::QueueFull,
+                false => Refusal::Deadline,
+            },
         ),
         Refused::Expired => return CallError::Expired,
         Refused::Closed => return CallError::Draining,
@@ -325,6 +339,7 @@ fn refusal(refused: Refused, rows: usize) -> CallError {
     CallError::Busy {
         reason,
         retry_after,
+        limit,
     }
 }
 

@@ -268,6 +268,11 @@ impl<J> Queue<J> {
         self.closed = true;
     }
 
+    /// Rows that wait.
+    pub(super) fn rows(&self) -> usize {
+        self.rows
+    }
+
     /// Whether something waits.
     pub(super) fn has_waiting(&self) -> bool {
         self.waiting > 0

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 
 use decant_artifact::{Bundle, BundleCache, BundleStore, CacheError, ReadError};
 use decant_model::Digest;
@@ -13,7 +15,7 @@ use crate::config::CacheConfig;
 /// Gives out bundles.
 pub(crate) struct Bundles {
     store: BundleStore,
-    cache: Option<Cache>,
+    cache: Option<Arc<Cache>>,
 }
 
 /// Why there is no bundle.
@@ -44,6 +46,28 @@ struct Cache {
     max_bytes: u64,
     max_bytes_per_second: Option<u64>,
     opened: OnceCell<BundleCache>,
+    hits: AtomicU64,
+    misses: AtomicU64,
+}
+
+/// Sees how the cache does, as long as there is one.
+#[derive(Clone)]
+pub(crate) struct CacheWatch {
+    cache: Weak<Cache>,
+}
+
+impl CacheWatch {
+    /// What bundles take in it; none before it was opened.
+    pub(crate) fn bytes(&self) -> Option<u64> {
+        Some(self.cache.upgrade()?.opened.get()?.bytes())
+    }
+
+    /// How many bundles were there when they were asked for, and how many were not.
+    pub(crate) fn lookups(&self) -> Option<(u64, u64)> {
+        let cache = self.cache.upgrade()?;
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Some((count(&cache.hits), count(&cache.misses)))
+    }
 }
 
 impl Bundles {
@@ -60,11 +84,19 @@ impl Bundles {
             max_bytes_per_second: (config.max_bytes_per_second > 0)
                 .then_some(config.max_bytes_per_second),
             opened: OnceCell::new(),
+            hits: AtomicU64::new(0),
+            misses: AtomicU64::new(0),
         };
         Self {
             store,
-            cache: Some(cache),
+            cache: Some(Arc::new(cache)),
         }
+    }
+
+    /// Sees how the cache does, if there is to be one.
+    pub(crate) fn watch(&self) -> Option<CacheWatch> {
+        let cache = Arc::downgrade(self.cache.as_ref()?);
+        Some(CacheWatch { cache })
     }
 
     /// A bundle. The `pinned` ones stay in the cache whatever comes.
@@ -85,6 +117,11 @@ impl Bundles {
         };
         let opened = cache.opened.get_or_try_init(open).await?;
         opened.pin(pinned);
+        if let Some(bundle) = opened.get(digest).await {
+            cache.hits.fetch_add(1, Ordering::Relaxed);
+            return Ok(bundle);
+        }
+        cache.misses.fetch_add(1, Ordering::Relaxed);
         Ok(opened.fetch(&self.store, digest).await?)
     }
 }

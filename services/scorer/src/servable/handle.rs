@@ -10,6 +10,7 @@ use decant_model::{Active, Arm, BASIS_POINTS, DesiredSlot, Generation, ModelVers
 use super::{Place, Servable};
 use crate::error::CallError;
 use crate::evidence::{ArmCounters, Counters};
+use crate::metrics::ArmMeter;
 use crate::scoring::Scored;
 
 /// Which versions are in service, by place. Replaced as a whole, never changed.
@@ -52,6 +53,8 @@ pub(crate) struct Handle {
     part: Arc<Part>,
     /// Where what it does is counted; nothing while no rollout has the slot.
     counters: Option<Arc<Counters>>,
+    /// Whether it works for somebody who asked. What it does besides is not measured.
+    is_asked: bool,
 }
 
 /// The part that a version plays.
@@ -67,6 +70,11 @@ pub(crate) struct Part {
 impl Table {
     pub(super) fn new(entries: HashMap<Place, Entry>, synced: bool) -> Self {
         Self { entries, synced }
+    }
+
+    /// All places that are known.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&Place, &Entry)> {
+        self.entries.iter()
     }
 
     pub(crate) fn get(&self, place: &Place) -> Option<&Entry> {
@@ -102,15 +110,20 @@ impl Entry {
         let judged = desired.rollout.is_some();
         let counters = judged.then(|| Arc::new(Counters::new(desired)));
         let versions = desired.active.iter().zip(servables).enumerate();
-        let handles = versions.map(|(position, (active, servable))| Handle {
-            servable,
-            part: Arc::new(Part {
-                place: place.clone(),
-                active: active.clone(),
-                generation: desired.generation,
-                position,
-            }),
-            counters: counters.clone(),
+        let handles = versions.map(|(position, (active, servable))| {
+            // Told of from now on, and not from the first request on.
+            servable.meter(active.arm);
+            Handle {
+                servable,
+                part: Arc::new(Part {
+                    place: place.clone(),
+                    active: active.clone(),
+                    generation: desired.generation,
+                    position,
+                }),
+                counters: counters.clone(),
+                is_asked: true,
+            }
         });
         Self {
             handles: handles.collect(),
@@ -156,6 +169,11 @@ impl Entry {
     /// All versions in service.
     pub(crate) fn handles(&self) -> &[Handle] {
         &self.handles
+    }
+
+    /// Where what they do is counted; nowhere while no rollout has the slot.
+    pub(crate) fn counters(&self) -> Option<&Arc<Counters>> {
+        self.handles.first()?.counters.as_ref()
     }
 
     /// What was counted of them since they were put into service; nothing while no rollout has the slot.
@@ -228,8 +246,19 @@ impl Handle {
         }
     }
 
-    /// Counts a request that it answered after so much time.
-    pub(crate) fn count_success(&self, total: Duration, scored: &Scored) {
+    /// The same version for work of our own, which counts for nothing and is not measured.
+    pub(crate) fn unasked(&self) -> Self {
+        Self {
+            is_asked: false,
+            ..self.uncounted()
+        }
+    }
+
+    /// Counts a request of so many rows that it answered after so much time.
+    pub(crate) fn count_success(&self, rows: usize, total: Duration, scored: &Scored) {
+        if self.is_asked {
+            self.meter().succeed(rows, scored);
+        }
         if let Some(counters) = self.own_counters() {
             counters.succeed(total, scored.first());
         }
@@ -237,9 +266,16 @@ impl Handle {
 
     /// Counts a request that it was to answer, and did not.
     pub(crate) fn count_failure(&self, error: &CallError) {
+        if self.is_asked {
+            self.meter().fail(error.code().into());
+        }
         if let Some(counters) = self.own_counters() {
             counters.fail(error.code().into());
         }
+    }
+
+    fn meter(&self) -> &ArmMeter {
+        self.servable.meter(self.part.active.arm)
     }
 }
 
@@ -252,7 +288,8 @@ impl Handle {
         let sessions = vec![crate::fixture::session(0.0)];
         let cost = crate::scoring::Cost::measured(1, std::time::Duration::from_micros(10));
         let times = super::LoadTimes::default();
-        let servable = Servable::new(digest, schema, None, sessions, cost, times);
+        let meter = crate::metrics::VersionMeter::unread();
+        let servable = Servable::new(digest, schema, None, sessions, cost, times, meter);
         let active = Active {
             digest,
             version: decant_model::ModelVersion::FIRST,
@@ -273,6 +310,7 @@ impl Handle {
             servable: Arc::new(servable),
             part: Arc::new(part),
             counters: None,
+            is_asked: true,
         }
     }
 }

@@ -17,6 +17,7 @@ use super::manager::Load;
 use super::memory::footprint;
 use super::version::Items;
 use super::{LoadTimes, Servable};
+use crate::metrics::Meters;
 use crate::scoring::Cost;
 
 /// Log targets that checks of the order of events read: a version's bytes are verified before a session sees them.
@@ -136,6 +137,8 @@ pub(crate) struct Loading {
     pub(crate) workers: NonZeroUsize,
     /// How far from its golden scores a version may be here, whatever its bundle allows.
     pub(crate) max_golden_tolerance: f32,
+    /// What versions that are loaded count with.
+    pub(crate) meters: Meters,
 }
 
 impl Loading {
@@ -210,7 +213,10 @@ impl Loading {
         }
         times.warm_up = clock.lap()?;
         let cost = cost.unwrap_or_else(|| Cost::measured(1, times.warm_up));
-        Ok(Servable::new(digest, schema, items, sessions, cost, times))
+        let version = load.prepared.version;
+        let meter = self.meters.version(&load.place, version);
+        let servable = Servable::new(digest, schema, items, sessions, cost, times, meter);
+        Ok(servable)
     }
 
     /// Every byte has been compared with its digest, and somebody who may has vouched for them, when this returns.

@@ -6,10 +6,13 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
 use decant_chassis::threads;
+use tracing::Instrument;
+use tracing::field::Empty;
 
 use super::Manager;
 use super::load::LoadError;
 pub(crate) use super::load::Loading;
+use crate::trace::continued;
 
 /// Starts the loader. It ends when the manager stops.
 ///
@@ -27,12 +30,30 @@ pub(crate) fn start(manager: Arc<Manager>, loading: Loading) -> io::Result<JoinH
             threads::lower_priority();
             while let Some(load) = manager.next_load() {
                 let pinned = manager.pinned();
+                let span = continued(load.trace.as_deref(), || {
+                    let (version, digest) = (load.prepared.version, load.prepared.digest);
+                    tracing::info_span!(
+                        "load",
+                        place = %load.place,
+                        %version,
+                        %digest,
+                        trace_id = Empty,
+                        span_id = Empty
+                    )
+                });
                 // A version must not be able to end the loader, whatever its bytes make some parser do.
                 let outcome = catch_unwind(AssertUnwindSafe(|| {
                     let reserve = |bytes| manager.reserve(&load, bytes);
-                    runtime.block_on(loading.load(&load, pinned, reserve))
+                    runtime.block_on(loading.load(&load, pinned, reserve).instrument(span))
                 }));
-                manager.loaded(&load, outcome.unwrap_or(Err(LoadError::Panicked)));
+                let outcome = outcome.unwrap_or(Err(LoadError::Panicked));
+                match &outcome {
+                    Ok(servable) => loading.meters.loaded(&load.place, servable.load_times()),
+                    // It says nothing of the version.
+                    Err(LoadError::Superseded) => {}
+                    Err(_) => loading.meters.not_loaded(&load.place),
+                }
+                manager.loaded(&load, outcome);
             }
         })
 }

@@ -51,6 +51,17 @@ struct Shared {
     stopped: bool,
 }
 
+impl Shared {
+    /// What all versions take.
+    fn memory(&self) -> Memory {
+        let mut memory = Memory::default();
+        for state in self.places.values() {
+            memory.add(state.memory());
+        }
+        memory
+    }
+}
+
 /// What health checks are told.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Readiness {
@@ -111,6 +122,8 @@ pub(crate) struct Load {
     pub(crate) prepared: Prepared,
     /// Who may have signed it; anybody or nobody, when there are none.
     pub(crate) signers: Vec<PublicKey>,
+    /// The trace of the generation that asks for it.
+    pub(crate) trace: Option<String>,
     pub(crate) superseded: Superseded,
 }
 
@@ -270,15 +283,11 @@ impl Manager {
             if shared.stopped || load.superseded.is_set() {
                 return Err(LoadError::Superseded);
             }
-            let mut memory = Memory::default();
-            for state in shared.places.values() {
-                memory.add(state.memory());
-            }
             let Memory {
                 used,
                 spare,
                 leaving,
-            } = memory;
+            } = shared.memory();
             if (used + spare + leaving).saturating_add(bytes) <= budget {
                 if let Some(state) = shared.places.get_mut(&load.place) {
                     state.reserve(load.prepared.digest, bytes);
@@ -375,6 +384,21 @@ impl Manager {
             .iter()
             .flat_map(|(place, state)| state.statuses(place))
             .collect()
+    }
+
+    /// Bytes of memory that versions take, or will when they are loaded.
+    pub(crate) fn promised(&self) -> u64 {
+        let Memory {
+            used,
+            spare,
+            leaving,
+        } = self.lock().memory();
+        used + spare + leaving
+    }
+
+    /// Bytes of memory that they may take.
+    pub(crate) fn budget(&self) -> u64 {
+        self.budget
     }
 
     /// Makes the state visible to requests and health checks, and wakes who may have something to do.

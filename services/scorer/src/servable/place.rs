@@ -7,12 +7,14 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use decant_model::{Active, Arm, DesiredSlot, Digest, Generation, Prepared};
+use tracing::field::Empty;
 
 use super::handle::Entry;
 use super::load::LoadError;
 use super::manager::{Load, Superseded};
 use super::{LoadTimes, Place, Servable};
 use crate::config::Retry;
+use crate::trace::continued;
 
 /// What is known of one place. Pure bookkeeping: no clock of its own, no I/O, no lock.
 #[derive(Default)]
@@ -217,6 +219,11 @@ impl PlaceState {
         if self.applied.as_ref() == Some(desired) {
             return;
         }
+        let swap = continued(desired.trace.as_deref(), || {
+            let generation = desired.generation.0;
+            tracing::info_span!("swap", %place, generation, trace_id = Empty, span_id = Empty)
+        });
+        let _swapping = swap.enter();
         self.entry = if !servables.is_empty() {
             Entry::ready(place, desired, servables)
         } else if desired.pending.is_some() {
@@ -324,6 +331,7 @@ impl PlaceState {
             place: place.clone(),
             prepared,
             signers: desired.signers.clone(),
+            trace: desired.trace.clone(),
             superseded,
         })
     }

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use decant_features::{Catalog, Encoded, Rows, Schema};
 use decant_inference::{Error, Session};
-use decant_model::Digest;
+use decant_model::{Arm, Digest};
 
-use super::statistics::Statistics;
+use super::statistics::{ComputeTimes, Statistics};
+use crate::metrics::{ArmMeter, VersionMeter};
 use crate::scoring::Cost;
 
 /// A version that has been verified, replayed and warmed up. It never changes.
@@ -24,6 +25,7 @@ pub(crate) struct Servable {
     /// Unlike that of any other in this process, the same version loaded again included.
     id: u64,
     statistics: Statistics,
+    meter: VersionMeter,
 }
 
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
@@ -69,6 +71,7 @@ impl Servable {
         sessions: Vec<Session>,
         cost: Cost,
         load_times: LoadTimes,
+        meter: VersionMeter,
     ) -> Self {
         let sessions = sessions.into_iter().map(Mutex::new).collect();
         Self {
@@ -80,6 +83,7 @@ impl Servable {
             load_times,
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
             statistics: Statistics::default(),
+            meter,
         }
     }
 
@@ -137,6 +141,17 @@ impl Servable {
     /// What it was asked; calls are counted when they end.
     pub(crate) fn statistics(&self) -> &Statistics {
         &self.statistics
+    }
+
+    /// What it measures in this part.
+    pub(crate) fn meter(&self, arm: Arm) -> &ArmMeter {
+        self.meter.arm(arm)
+    }
+
+    /// A batch of it was computed, whatever becomes of the batch's requests.
+    pub(crate) fn record_batch(&self, rows: usize, times: ComputeTimes) {
+        self.statistics.record_batch(rows, times);
+        self.meter.batch(rows);
     }
 
     pub(crate) fn answered(&self) -> u64 {

@@ -22,6 +22,7 @@ use super::Service;
 use super::caller::Caller;
 use super::routing::{Drawn, Routing};
 use crate::error::CallError;
+use crate::metrics::Refusal;
 use crate::scoring::Outline;
 
 /// Bytes before each message: whether it is compressed, and its length.
@@ -139,7 +140,10 @@ impl Service {
         ) else {
             return Ok(());
         };
-        let Ok(handle) = self.pin(addressed.model, routing) else {
+        // Who is refused for this is so after it was read.
+        let place = super::request::place(addressed.model);
+        let pinned = place.and_then(|place| self.look_up(place, None, routing));
+        let Ok(handle) = pinned else {
             return Ok(());
         };
         let servable = handle.servable();
@@ -160,6 +164,7 @@ impl Service {
         admitted.inspect_err(|error| {
             servable.statistics().record_failure(Duration::ZERO);
             handle.count_failure(error);
+            self.refusals().count(Refusal::Early);
         })
     }
 }

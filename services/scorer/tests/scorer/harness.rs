@@ -8,8 +8,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use decant_artifact::{BundleStore, Limits, SigningKey};
-use decant_chassis::server;
+use decant_chassis::server::{self, Serving};
 use decant_chassis::tasks::Tasks;
+use decant_chassis::telemetry::Telemetry;
 use decant_coordination::keys::{self, ClusterKey, ClusterRecord, DesiredKey, Record};
 use decant_coordination::{EmbeddedStore, Keyspace, MetaStore, Txn};
 use decant_inference::{Golden, testing};
@@ -20,6 +21,7 @@ use decant_model::{
 use decant_proto::inference::grpc_inference_service_client::GrpcInferenceServiceClient;
 use decant_proto::scorer::v1 as wire;
 use decant_scorer::{App, CacheConfig, Config};
+use prometheus::TextEncoder;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tonic::transport::Channel;
@@ -47,6 +49,7 @@ pub(crate) struct Scorer {
     pub(crate) health: HealthClient<Channel>,
     pub(crate) app: App,
     pub(crate) world: World,
+    pub(crate) telemetry: Telemetry,
     services: Tasks,
     servers: Tasks,
 }
@@ -217,7 +220,8 @@ impl Scorer {
     /// Starts one in a world that is there already.
     pub(crate) async fn start_in(world: World, config: Config) -> Self {
         let ((services, _), (servers, _)) = (Tasks::new(), Tasks::new());
-        let (reporter, common) = server::common().unwrap();
+        let telemetry = Telemetry::none();
+        let (reporter, common) = server::common(&telemetry).unwrap();
         let app = App::build(
             config,
             testing::runtime(),
@@ -225,13 +229,19 @@ impl Scorer {
             world.bundles.clone(),
             reporter,
             services.clone(),
+            &telemetry.meter(),
         )
         .unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         servers.spawn(
             "server",
-            server::serve(listener, common(app.routes()), servers.stop_token()),
+            server::serve(
+                listener,
+                common(app.routes()),
+                Serving::default(),
+                servers.stop_token(),
+            ),
         );
         let channel = Channel::from_shared(format!("http://{address}"))
             .unwrap()
@@ -242,9 +252,26 @@ impl Scorer {
             health: HealthClient::new(channel),
             app,
             world,
+            telemetry,
             services,
             servers,
         }
+    }
+
+    /// What it measures of itself, as Prometheus would read it.
+    pub(crate) fn metrics(&self) -> String {
+        let families = self.telemetry.prometheus().gather();
+        TextEncoder::new().encode_to_string(&families).unwrap()
+    }
+
+    /// Waits until these lines are among what it measures.
+    pub(crate) async fn measures(&self, lines: &[&str]) {
+        eventually(&format!("it measures {lines:?}"), || async {
+            let metrics = self.metrics();
+            let has = |line: &&str| metrics.lines().any(|found| found == *line);
+            lines.iter().all(has)
+        })
+        .await;
     }
 
     /// Starts one that serves a sound version 1.

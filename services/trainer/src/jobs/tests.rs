@@ -120,3 +120,23 @@ fn a_job_file_that_cannot_be_read_is_named_and_not_forgotten() {
         .to_string();
     assert!(error.contains("broken.json"), "{error}");
 }
+
+#[test]
+fn job_files_stay_readable_with_and_without_a_trace() {
+    let folder = tempfile::tempdir().unwrap();
+    let before = r#"{"id":"01a","spec_toml":"","model":"movies","state":{"state":"cancelled"},"created_at":1,
+        "started_at":null,"ended_at":2,"progress":{"stage":"queued","message":"","epoch":0,"epochs":0,"loss":0.0,
+        "validation_auc":0.0,"step_seconds_left":0.0,"fraction_done":0.0,"at":1}}"#;
+    let trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    let traced = before
+        .replace("01a", "01b")
+        .replace(r#""model""#, &format!(r#""trace":"{trace}","model""#));
+    for (name, stored) in [("01a", before), ("01b", traced.as_str())] {
+        std::fs::write(folder.path().join(format!("{name}.json")), stored).unwrap();
+    }
+    let (jobs, _turns) = open(&folder, 1);
+    assert_eq!(jobs.get("01a").unwrap().trace, None);
+    assert_eq!(jobs.get("01b").unwrap().trace.as_deref(), Some(trace));
+    let written = serde_json::to_string(&jobs.get("01a").unwrap()).unwrap();
+    assert!(!written.contains("trace"), "{written}");
+}

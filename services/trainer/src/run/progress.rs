@@ -3,6 +3,7 @@
 use std::sync::Mutex;
 use std::sync::PoisonError;
 
+use super::stages::Stages;
 use crate::job::Progress;
 use crate::jobs::Turn;
 use crate::pipeline::{Event, Observer, Stage};
@@ -16,6 +17,7 @@ pub(super) const PUSH: f64 = 0.98;
 /// Reports to a job's watchers.
 pub(super) struct Reporter<'a> {
     turn: &'a Turn,
+    stages: &'a Stages,
     /// Networks that the whole job fits.
     networks: usize,
     state: Mutex<State>,
@@ -27,7 +29,7 @@ struct State {
 }
 
 impl<'a> Reporter<'a> {
-    pub(super) fn new(turn: &'a Turn, recipe: &Recipe) -> Self {
+    pub(super) fn new(turn: &'a Turn, stages: &'a Stages, recipe: &Recipe) -> Self {
         // Each teacher is fitted once on everything and once for each fold, as is the baseline once; each student twice
         // for each weight decay that it tries: with its teachers and without.
         let folds =
@@ -44,6 +46,7 @@ impl<'a> Reporter<'a> {
         let networks = 1 + recipe.teachers.len() * (1 + folds) + students;
         Self {
             turn,
+            stages,
             networks,
             state: Mutex::new(State {
                 stage: "dataset".to_owned(),
@@ -71,6 +74,7 @@ impl Observer for Reporter<'_> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let progress = match event {
             Event::Stage { stage, networks } => {
+                self.stages.enter(stage.as_str());
                 state.stage = stage.to_string();
                 let message = match stage {
                     Stage::Teachers | Stage::Baselines | Stage::Students => {

@@ -148,6 +148,9 @@ pub struct RolloutRecord {
     /// The epoch of the leader that moved it there; 0 when an operator did.
     #[serde(default)]
     pub epoch: u64,
+    /// The trace in which it began, as a W3C `traceparent`: its steps continue there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace: Option<String>,
 }
 
 /// A condition on a version that holds or not before any traffic.

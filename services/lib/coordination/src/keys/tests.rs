@@ -120,6 +120,17 @@ fn stored_values_stay_readable() {
         (desired.generation.0, desired.active[0].version.get()),
         (3, 2)
     );
+    assert_eq!(desired.trace, None);
+    let traced = br#"{"format":1,"generation":4,"epoch":0,"active":[],"issued_by":"ana","reason":"","issued_at_millis":5,
+        "trace":"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"}"#;
+    let (_, traced) = Keyspace::default()
+        .read::<DesiredKey>(&entry(traced))
+        .unwrap();
+    let trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    assert_eq!(traced.trace.as_deref(), Some(trace));
+    // Who takes no part in traces writes what was written before there were any.
+    let written = encode(&slot, &desired).unwrap();
+    assert!(!String::from_utf8_lossy(&written).contains("trace"));
 
     let error = value::<DesiredKey>(&entry(b"{")).unwrap_err().to_string();
     assert!(error.contains(key.as_str()), "{error}");

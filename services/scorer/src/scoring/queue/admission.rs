@@ -43,7 +43,8 @@ impl Priority {
         }
     }
 
-    fn wait(self, longest: Duration) -> Duration {
+    /// How long this may wait.
+    pub(in crate::scoring) fn wait(self, longest: Duration) -> Duration {
         match self {
             Priority::Critical | Priority::Normal => longest,
             Priority::Sheddable => longest / 2,

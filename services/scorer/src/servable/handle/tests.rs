@@ -1,6 +1,7 @@
 use decant_model::Digest;
 
 use super::*;
+use crate::metrics::VersionMeter;
 use crate::scoring::Cost;
 use crate::servable::LoadTimes;
 
@@ -32,6 +33,7 @@ fn entry(parts: &[(Arm, u32)], rollout: bool) -> Entry {
             Vec::new(),
             cost,
             times,
+            VersionMeter::unread(),
         ))
     };
     let servables = active.iter().map(servable).collect();

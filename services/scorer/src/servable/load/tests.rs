@@ -43,6 +43,7 @@ async fn what_is_wrong_with_the_bytes_lasts_and_that_there_are_none_does_not() {
             bundles: Bundles::uncached(bundles.clone()),
             workers: NonZeroUsize::MIN,
             max_golden_tolerance: f32::INFINITY,
+            meters: Meters::unread(),
         };
         let load = Load {
             place: Place {
@@ -54,6 +55,7 @@ async fn what_is_wrong_with_the_bytes_lasts_and_that_there_are_none_does_not() {
                 version: ModelVersion::FIRST,
             },
             signers: Vec::new(),
+            trace: None,
             superseded: Superseded::default(),
         };
         async move { loading.load(&load, BTreeSet::new(), |_| Ok(())).await.err() }

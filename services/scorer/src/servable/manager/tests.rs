@@ -5,6 +5,7 @@ use decant_model::{Active, BASIS_POINTS, ModelVersion};
 use super::*;
 use crate::error::CallError;
 use crate::fixture;
+use crate::metrics::VersionMeter;
 use crate::scoring::Cost;
 use crate::servable::load::Step;
 use crate::servable::version::Items;
@@ -62,6 +63,7 @@ fn servable(load: &Load) -> Servable {
         vec![fixture::session(0.0)],
         Cost::measured(1, Duration::from_micros(10)),
         LoadTimes::default(),
+        VersionMeter::unread(),
     )
 }
 

@@ -8,6 +8,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::*;
+use crate::metrics::VersionMeter;
 use crate::scoring::Cost;
 use crate::servable::load::Step;
 
@@ -66,6 +67,7 @@ fn servable(digest: Digest) -> Servable {
         Vec::new(),
         Cost::measured(1, Duration::from_micros(10)),
         LoadTimes::default(),
+        VersionMeter::unread(),
     )
 }
 
