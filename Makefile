@@ -50,7 +50,7 @@ clean-demo: ## Delete the demo's models and state
 
 .PHONY: test
 test: ## Run every test: unit, integration, processes, and the Python peers
-	@deploy/bootstrap.sh build runtime data etcd s3 pytest prometheus
+	@deploy/bootstrap.sh build runtime data etcd s3 pytest prometheus helm
 	@$(WITH_ENV) if command -v cargo-nextest >/dev/null; then \
 		set -x; cargo nextest run $(LOCKED) --workspace; \
 	else \
@@ -90,6 +90,24 @@ bench-serving: ## Measure what serving costs, and how calm it stays under swaps 
 	@deploy/bootstrap.sh build runtime data etcd s3 load peers
 	@$(WITH_ENV) set -x; cargo build $(LOCKED) --release --workspace --bins && \
 		cargo bench $(LOCKED) --workspace --bench serving
+
+# What the programs say of themselves; tests compare.
+.PHONY: reference
+reference: ## Write the references of the configuration and of the command line anew
+	@deploy/bootstrap.sh build
+	cargo build $(LOCKED) --workspace --bins
+	@target=$$(cargo metadata --no-deps --format-version 1 | sed 's/.*"target_directory":"\([^"]*\)".*/\1/') && \
+		sed -i '/^## /,$$d' deploy/configuration.md && \
+		for program in trainer registry scorer standalone; do \
+			"$$target/debug/decant-$$program" --config-reference || exit 1; \
+			if [ "$$program" != standalone ]; then echo; fi; \
+		done >> deploy/configuration.md && \
+		"$$target/debug/decant" generate reference > deploy/decant.md
+
+.PHONY: golden-helm
+golden-helm: ## Take over what the chart renders now, and copy rules and dashboards into it; read the difference afterwards
+	@deploy/bootstrap.sh helm
+	@$(WITH_ENV) DECANT_UPDATE_GOLDEN=1 "$$DECANT_HELM_PYTHON" -B -m pytest --quiet helm/tests
 
 .PHONY: lint
 lint: ## Check the formatting and run clippy; a warning is an error

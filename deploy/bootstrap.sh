@@ -25,7 +25,7 @@ readonly PEERS=(grpcio mlserver kserve pytriton)
 declare -rA PEER_NEWEST_PYTHON=([grpcio]=14 [mlserver]=12 [kserve]=13 [pytriton]=12)
 declare -rA PEER_PACKAGE=([grpcio]=tritonclient [mlserver]=mlserver [kserve]=kserve [pytriton]=pytriton)
 
-readonly ALL_PARTS=(build runtime data etcd s3 pytest prometheus load peers)
+readonly ALL_PARTS=(build runtime data etcd s3 pytest prometheus helm load peers)
 readonly DEFAULT_PARTS=(build runtime data etcd)
 
 usage() {
@@ -43,13 +43,14 @@ parts:
   s3          a Python environment with an S3 server, which the tests of the bundle store start for themselves
   pytest      a Python environment with ONNX Runtime and Triton's client, which the tests use as independent peers
   prometheus  Prometheus and promtool, which the tests of alerts, dashboards and metrics start for themselves (apt)
+  helm        a Python environment with Helm as a library and the schemas of Kubernetes, which the chart's tests use
   load        h2load, which sends requests as fast as they are answered (apt)
   peers       Python environments with other model servers, which the benchmark compares the scorer with; a server that
               this machine cannot have is named and left out
 
 environment:
   DECANT_CACHE   where downloads are kept (default: ${XDG_CACHE_HOME:-~/.cache}/decant)
-  PYTHON         the Python 3 to use (default: python3; `s3`, `pytest` and `peers` need 3.11 to 3.14)
+  PYTHON         the Python 3 to use (default: python3; `s3`, `pytest`, `helm` and `peers` need 3.11 to 3.14)
 TEXT
 }
 
@@ -340,6 +341,21 @@ prometheus_setup() {
     prometheus prometheus
 }
 
+# ---- helm -----------------------------------------------------------------------------------------------------------
+
+helm_ready() { venv_ready "$(helm_venv)" helm_python; }
+
+helm_venv() {
+  local digest
+  digest=$(sha256sum <"$root/helm/tests/requirements.txt")
+  printf '%s\n' "$cache/helm-${digest:0:12}"
+}
+
+helm_setup() {
+  say 'making the Python environment of the chart'"'"'s tests (wheels of some 100 MB)'
+  venv_setup "$(helm_venv)" "$root/helm/tests/requirements.txt" 'the tests render the Helm chart' helm
+}
+
 # ---- load -----------------------------------------------------------------------------------------------------------
 
 load_ready() { command -v h2load >/dev/null; }
@@ -415,6 +431,10 @@ print_env() {
   printf 'export DECANT_DATASETS=%q\n' "$datasets"
   if [[ -e $s3_venv/.complete ]]; then printf 'export DECANT_S3_SERVER=%q\n' "$s3_venv/bin/moto_server"; fi
   if [[ -e $venv/.complete ]]; then printf 'export DECANT_PYTHON=%q\n' "$venv/bin/python"; fi
+  # An image that is being built from part of the checkout has no chart.
+  if [[ -e $root/helm/tests/requirements.txt && -e $(helm_venv)/.complete ]]; then
+    printf 'export DECANT_HELM_PYTHON=%q\n' "$(helm_venv)/bin/python"
+  fi
   local peer python
   for peer in "${PEERS[@]}"; do
     python=$(peer_venv "$peer")/bin/python

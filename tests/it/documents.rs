@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::Command;
 
 use decant_tests::tiny::MODEL;
-use decant_tests::{Operated, Standalone, Tiny};
+use decant_tests::{Operated, Standalone, Tiny, program};
 
 #[test]
 fn links_and_paths_in_the_documents_exist() {
@@ -14,10 +14,13 @@ fn links_and_paths_in_the_documents_exist() {
         "ARCHITECTURE.md",
         "deploy/README.md",
         "deploy/clients.md",
+        "deploy/configuration.md",
         "deploy/errors.md",
         "deploy/inference-protocol.md",
         "deploy/jobs.md",
         "deploy/operations.md",
+        "deploy/kubernetes.md",
+        "helm/decant/README.md",
     ];
     let runbooks = std::fs::read_dir(root.join("deploy/runbooks")).unwrap();
     let runbooks = runbooks.map(|page| {
@@ -41,7 +44,7 @@ fn links_and_paths_in_the_documents_exist() {
         // Paths in tables stand between backticks; those that begin with a folder of ours must exist.
         for quoted in text.split('`').skip(1).step_by(2) {
             let path = quoted.trim_end_matches('/');
-            let ours = ["services/", "proto/", "tests/", "deploy/"]
+            let ours = ["services/", "proto/", "tests/", "deploy/", "helm/"]
                 .iter()
                 .any(|folder| path.starts_with(folder));
             if ours && !path.contains(' ') {
@@ -90,4 +93,31 @@ async fn process_the_example_client_recommends() {
     assert!(output.status.success(), "{complained}");
     assert!(told.lines().count() > 1, "{told}");
     assert!(complained.contains("version 1"), "{complained}");
+}
+
+/// The reference of the configuration is what the programs say of themselves.
+#[test]
+fn process_the_configuration_reference_is_of_these_programs() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/configuration.md");
+    let written = std::fs::read_to_string(path).unwrap();
+    let (introduction, _) = written.split_once("\n## ").unwrap();
+    let mut expected = introduction.to_owned();
+    for name in [
+        "decant-trainer",
+        "decant-registry",
+        "decant-scorer",
+        "decant-standalone",
+    ] {
+        let output = Command::new(program(name))
+            .arg("--config-reference")
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{output:?}");
+        expected.push('\n');
+        expected.push_str(&String::from_utf8(output.stdout).unwrap());
+    }
+    assert!(
+        written == expected,
+        "deploy/configuration.md is not of these programs: `make reference` writes it anew"
+    );
 }

@@ -18,3 +18,4 @@ mod client;
 mod oip;
 mod processes;
 mod programs;
+mod helm;

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use decant_chassis::client::channel;
+use decant_chassis::client::{Channel, channel};
 use decant_chassis::telemetry::Telemetry;
 use decant_proto::admin::v1::admin_service_client::AdminServiceClient;
 use decant_proto::registry::v1::registry_service_client::RegistryServiceClient;
@@ -16,7 +16,6 @@ use decant_standalone::{App, Config, Listen, Listeners, Stop};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use tonic::transport::Channel;
 
 use crate::wait::eventually;
 

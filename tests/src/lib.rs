@@ -25,7 +25,7 @@ pub use deployment::{Deployment, Shape};
 pub use history::{Answer, History, Question, Recorder};
 pub use movielens::{Job, datasets};
 pub use operated::Operated;
-pub use process::{Process, Standalone, decant, decant_with, free_address, run};
+pub use process::{Process, Standalone, decant, decant_with, free_address, program, programs, run};
 pub use prometheus::Prometheus;
 pub use proxy::{Network, Proxy};
 pub use releases::Releases;

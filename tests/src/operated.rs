@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use decant_chassis::client::channel;
+use decant_chassis::client::{Channel, channel};
 use decant_proto::admin::v1::admin_service_client::AdminServiceClient;
 use decant_proto::registry::push::push_version;
 use decant_proto::registry::v1 as registry;
@@ -11,7 +11,6 @@ use decant_proto::registry::v1::registry_service_client::RegistryServiceClient;
 use decant_proto::rollout::v1 as rollout;
 use decant_proto::rollout::v1::rollout_service_client::RolloutServiceClient;
 use tonic::Status;
-use tonic::transport::Channel;
 
 use crate::tiny::{MODEL, Tiny, model};
 use crate::wait::eventually;

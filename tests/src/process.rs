@@ -18,11 +18,15 @@ use crate::operated::Operated;
 /// How long a process may take to start or to end in a test.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A program of this workspace, built beside the tests.
-fn program(name: &str) -> PathBuf {
+/// The folder of this workspace's programs, which are built beside the tests.
+pub fn programs() -> PathBuf {
     let tests = std::env::current_exe().unwrap();
-    let folder = tests.ancestors().nth(2).unwrap();
-    let program = folder.join(name);
+    tests.ancestors().nth(2).unwrap().to_owned()
+}
+
+/// A program of this workspace.
+pub fn program(name: &str) -> PathBuf {
+    let program = programs().join(name);
     assert!(
         program.is_file(),
         "{} is not built; run `make test`",

@@ -5,10 +5,11 @@ use std::time::Duration;
 use decant_artifact::Limits;
 use decant_chassis::config::ConfigError;
 use decant_model::ClusterName;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// What can be set; every key has a default.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     /// The cluster whose models these are.

@@ -24,12 +24,7 @@ struct Arguments {
 
 fn main() -> ExitCode {
     let Arguments { common } = Arguments::parse();
-    process::run(
-        "decant-registry",
-        configure(&common),
-        common.dump_config,
-        serve,
-    )
+    process::run("decant-registry", configure(&common), &common, serve)
 }
 
 fn configure(arguments: &process::ServiceArguments) -> Result<Settings, ConfigError> {

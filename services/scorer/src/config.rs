@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use decant_chassis::config::ConfigError;
 use decant_model::{ClusterName, ScorerName};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::scoring::Limits;
 use crate::servable::memory::default_budget;
 
 /// Who the scorer is, what it keeps at hand, and its limits.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     /// The cluster that it belongs to.
@@ -73,7 +74,7 @@ pub struct Config {
 }
 
 /// The cache of bundles. The last state that was fully in service lies beside them, in `desired.json`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct CacheConfig {
     /// Its folder, which no other process may use; empty means that there is no cache, and nothing is kept.

@@ -30,12 +30,7 @@ static ALLOCATOR: Jemalloc = Jemalloc;
 
 fn main() -> ExitCode {
     let Arguments { common } = Arguments::parse();
-    process::run(
-        "decant-scorer",
-        configure(&common),
-        common.dump_config,
-        serve,
-    )
+    process::run("decant-scorer", configure(&common), &common, serve)
 }
 
 fn configure(arguments: &process::ServiceArguments) -> Result<Settings, ConfigError> {

@@ -8,12 +8,13 @@ use decant_chassis::config::{self, ConfigError};
 use decant_chassis::host::Drain;
 use decant_chassis::telemetry;
 use decant_coordination::EtcdConfig;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::Config;
 
 /// Everything that can be set; every key has a default but `onnx_runtime`, `store.endpoints` and `bundles.url`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
     /// Where the scorer listens; port 0 lets the system choose.

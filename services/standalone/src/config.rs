@@ -7,10 +7,11 @@ use decant_chassis::config::{self, ConfigError};
 use decant_chassis::host::Drain;
 use decant_chassis::process::Settings;
 use decant_chassis::telemetry;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Everything that can be set; every key has a default but `datasets` and `onnx_runtime`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     /// Folder for everything that is kept: the store, bundles, jobs.
@@ -36,7 +37,7 @@ pub struct Config {
 }
 
 /// The services' addresses; port 0 lets the system choose.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Listen {
     /// `decant.trainer.v1`.

@@ -32,12 +32,7 @@ static ALLOCATOR: Jemalloc = Jemalloc;
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let config = configure(&arguments);
-    process::run(
-        "decant-standalone",
-        config,
-        arguments.common.dump_config,
-        serve,
-    )
+    process::run("decant-standalone", config, &arguments.common, serve)
 }
 
 fn configure(arguments: &Arguments) -> Result<Config, ConfigError> {

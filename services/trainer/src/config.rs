@@ -3,10 +3,11 @@
 use std::path::PathBuf;
 
 use decant_chassis::config::{self, ConfigError};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// The trainer's configuration.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     /// Folder of the job files.

@@ -22,12 +22,7 @@ struct Arguments {
 
 fn main() -> ExitCode {
     let Arguments { common } = Arguments::parse();
-    process::run(
-        "decant-trainer",
-        configure(&common),
-        common.dump_config,
-        serve,
-    )
+    process::run("decant-trainer", configure(&common), &common, serve)
 }
 
 fn configure(arguments: &process::ServiceArguments) -> Result<Settings, ConfigError> {

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use decant_artifact::SigningKey;
+use decant_chassis::client::Channel;
 use decant_model::{
     BundlePath, Digest, FileEntry, Gate, Lineage, LineageRole, Manifest, ManifestError, ModelName,
 };
@@ -16,7 +17,6 @@ use decant_proto::registry::v1 as wire;
 use decant_proto::registry::v1::registry_service_client::RegistryServiceClient;
 use decant_proto::status::ErrorCode;
 use thiserror::Error;
-use tonic::transport::Channel;
 use tonic::{Code, Status};
 
 /// Why a version was not pushed.

@@ -6,12 +6,13 @@ use std::path::PathBuf;
 use decant_chassis::config::{self, ConfigError};
 use decant_chassis::host::Drain;
 use decant_chassis::telemetry;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::Config;
 
 /// Everything that can be set; every key has a default but `onnx_runtime` and `trainer.datasets`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
     /// Where the trainer listens; port 0 lets the system choose.

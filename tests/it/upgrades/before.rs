@@ -4,14 +4,13 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use bytes::{Buf as _, BufMut as _};
-use decant_chassis::client::channel;
+use decant_chassis::client::{Channel, channel};
 use http::uri::PathAndQuery;
 use prost::Message as _;
 use prost_reflect::{DescriptorPool, DynamicMessage, MethodDescriptor};
 use tonic::Status;
 use tonic::client::Grpc;
 use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
-use tonic::transport::Channel;
 
 /// The protocol as it was.
 pub(super) struct Before(DescriptorPool);

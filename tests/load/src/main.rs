@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use clap::Parser;
-use decant_chassis::client::channel;
+use decant_chassis::client::{Channel, channel};
 use decant_load::poisson;
 use decant_proto::rollout::v1::rollout_service_client::RolloutServiceClient;
 use decant_proto::rollout::v1::{Arm, SetSlotRequest};
@@ -20,7 +20,6 @@ use decant_proto::scorer::v1::scorer_service_client::ScorerServiceClient;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
 use tonic::Request;
-use tonic::transport::Channel;
 
 use crate::record::{Answer, Report, Swap};
 use crate::requests::Call;

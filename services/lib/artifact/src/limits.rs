@@ -1,6 +1,7 @@
 //! How large bundles may be.
 
 use decant_model::Manifest;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::Rejection;
@@ -9,7 +10,7 @@ use crate::Rejection;
 pub const MAX_MANIFEST_BYTES: usize = 1 << 20;
 
 /// How large the bundles that are written may be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
     /// Files in a bundle. Each is held open until all are there.

@@ -3,6 +3,8 @@
 //! A variable `DECANT_KEY` sets a top-level key and `DECANT_SECTION__KEY` a key of a section. Unknown keys are refused;
 //! only a variable without `__` that names no key is left alone, since other programs of Decant have variables too.
 
+pub mod reference;
+
 use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;

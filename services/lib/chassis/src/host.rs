@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use tokio::net::TcpListener;
@@ -19,7 +20,7 @@ use crate::telemetry::{Telemetry, endpoint};
 const STREAMS_MAY_LAST: Duration = Duration::from_millis(250);
 
 /// How a process stops.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Drain {
     /// How long to go on serving after saying "not serving", so that load balancers hear of it; milliseconds.

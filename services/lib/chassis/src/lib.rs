@@ -6,6 +6,7 @@ pub mod telemetry;
 pub mod signal;
 pub mod tasks;
 pub mod threads;
+pub mod tls;
 pub mod server;
 pub mod host;
 pub mod process;

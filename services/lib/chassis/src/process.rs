@@ -6,10 +6,11 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use tokio::net::TcpListener;
 
-use crate::config::{ConfigError, EXIT_BAD_CONFIG};
+use crate::config::{ConfigError, EXIT_BAD_CONFIG, reference};
 use crate::signal::Signals;
 use crate::telemetry::{self, Telemetry};
 
@@ -22,10 +23,13 @@ pub struct ServiceArguments {
     /// Print the configuration as it would be used, and exit.
     #[arg(long)]
     pub dump_config: bool,
+    /// Print what can be configured as a table in Markdown, and exit.
+    #[arg(long)]
+    pub config_reference: bool,
 }
 
 /// A service's configuration, as far as every service has one.
-pub trait Settings: Serialize {
+pub trait Settings: Serialize + JsonSchema + Default {
     /// What is logged.
     fn log(&self) -> &telemetry::Config;
     /// Where metrics and traces go.
@@ -36,7 +40,7 @@ pub trait Settings: Serialize {
 pub fn run<C, E, F>(
     name: &'static str,
     config: Result<C, ConfigError>,
-    dump_config: bool,
+    arguments: &ServiceArguments,
     serve: impl FnOnce(C, Telemetry, Signals) -> F,
 ) -> ExitCode
 where
@@ -44,14 +48,19 @@ where
     E: Display,
     F: Future<Output = Result<(), E>>,
 {
+    if arguments.config_reference {
+        return print(name, reference::markdown::<C>(name));
+    }
     let config = match config {
         Ok(config) => config,
         Err(error) => return complain(name, &error, EXIT_BAD_CONFIG),
     };
-    if dump_config {
-        return dump(name, &config);
+    if arguments.dump_config {
+        return print(name, toml::to_string_pretty(&config));
     }
-    let telemetry = match telemetry::init(name, config.log(), config.telemetry()) {
+    // Telemetry names services, all of which are of Decant.
+    let service = name.strip_prefix("decant-").unwrap_or(name);
+    let telemetry = match telemetry::init(service, config.log(), config.telemetry()) {
         Ok(telemetry) => telemetry,
         Err(error) => return complain(name, &error, EXIT_BAD_CONFIG),
     };
@@ -114,8 +123,8 @@ fn complain(name: &str, error: &dyn Display, code: u8) -> ExitCode {
     clippy::print_stdout,
     reason = "printing the configuration is what was asked for"
 )]
-fn dump(name: &str, config: &impl Serialize) -> ExitCode {
-    match toml::to_string_pretty(config) {
+fn print(name: &str, text: Result<String, impl Display>) -> ExitCode {
+    match text {
         Ok(text) => {
             print!("{text}");
             ExitCode::SUCCESS

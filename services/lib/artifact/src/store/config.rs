@@ -5,13 +5,14 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use object_store::path::Path as ObjectPath;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::StorageError;
 
 /// Where bundles lie.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct StoreConfig {
     /// `file:///folder` or a bare path, `s3://bucket/prefix`, `gs://bucket/prefix` or `az://container/prefix`.

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use etcd_client::{Certificate, ConnectOptions, Identity, TlsOptions};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -14,7 +15,7 @@ const SHORTEST_MILLIS: u64 = 50;
 const SHORTEST_KEEP_ALIVE_MILLIS: u64 = 5_000;
 
 /// How to reach etcd. Secrets are named by their files, so that the configuration can be shown.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct EtcdConfig {
     /// The members, as `http://host:port` or `https://host:port`. Naming all of them lets a client go on without any one.
@@ -34,7 +35,7 @@ pub struct EtcdConfig {
 }
 
 /// Certificates and keys, as PEM files.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct TlsConfig {
     /// Who signed the members' certificates.

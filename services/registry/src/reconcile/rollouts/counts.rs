@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use decant_chassis::client::channel;
+use decant_chassis::client::{Channel, channel};
 use decant_coordination::keys::RolloutKey;
 use decant_model::rollout::evidence::{
     ArmEvidence, Comparison, Evidence, Histogram, Moments, Scores,
@@ -13,7 +13,6 @@ use decant_proto::scorer::v1::scorer_service_client::ScorerServiceClient;
 use futures::{StreamExt, stream};
 use tokio::time::timeout;
 use tonic::Request;
-use tonic::transport::Channel;
 
 use super::clock::DEADLINE;
 use crate::rollout::Fleet;
