@@ -58,7 +58,9 @@ where
     if arguments.dump_config {
         return print(name, toml::to_string_pretty(&config));
     }
-    let telemetry = match telemetry::init(name, config.log(), config.telemetry()) {
+    // Telemetry names services, all of which are of Decant.
+    let service = name.strip_prefix("decant-").unwrap_or(name);
+    let telemetry = match telemetry::init(service, config.log(), config.telemetry()) {
         Ok(telemetry) => telemetry,
         Err(error) => return complain(name, &error, EXIT_BAD_CONFIG),
     };
