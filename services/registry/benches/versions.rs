@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use decant_artifact::BundleStore;
+use decant_chassis::client::Caller;
 use decant_chassis::server::{Serving, serve};
 use decant_chassis::tasks::Tasks;
 use decant_chassis::telemetry::Telemetry;
@@ -50,7 +51,15 @@ async fn main() {
     let bundles = BundleStore::local(&folder.path().join("bundles")).unwrap();
     let (tasks, _failures) = Tasks::new();
     let meter = Telemetry::none().meter();
-    let app = App::build(Config::default(), store, bundles, tasks.clone(), &meter).unwrap();
+    let app = App::build(
+        Config::default(),
+        store,
+        bundles,
+        Caller::plain(),
+        tasks.clone(),
+        &meter,
+    )
+    .unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tasks.spawn(

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use decant_artifact::BundleStore;
+use decant_chassis::client::Caller;
 use decant_chassis::config::ConfigError;
 use decant_chassis::tasks::Tasks;
 use decant_coordination::keys::LeaderRecord;
@@ -39,8 +40,8 @@ pub struct App {
 
 impl App {
     /// Assembles a registry. It stands for election at once, and does what a leader does while it leads. Its tasks are
-    /// `tasks`; when those are to stop, streams that have no end of their own end. What it measures of itself it tells the
-    /// meter.
+    /// `tasks`; when those are to stop, streams that have no end of their own end. Scorers are asked through `caller`.
+    /// What it measures of itself it tells the meter.
     ///
     /// # Errors
     /// When a value of the configuration makes no sense.
@@ -48,6 +49,7 @@ impl App {
         config: Config,
         store: Arc<dyn MetaStore>,
         bundles: BundleStore,
+        caller: Caller,
         tasks: Tasks,
         meter: &Meter,
     ) -> Result<Self, ConfigError> {
@@ -97,6 +99,7 @@ impl App {
             admission: admission.clone(),
             cluster,
             metrics,
+            caller,
             actor: match &*config.advertise {
                 "" => format!("registry {boot_id}"),
                 address => format!("registry {address}"),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use clap::Parser;
 use decant_artifact::BundleStore;
+use decant_chassis::client::Caller;
 use decant_chassis::config::{self, ConfigError};
 use decant_chassis::host::Host;
 use decant_chassis::process::{self, bind};
@@ -46,11 +47,13 @@ async fn serve(
     let store = Arc::new(EtcdStore::connect(&settings.store).await?);
     let bundles = BundleStore::connect(&settings.bundles)?;
     let mut host = Host::new();
+    let identity = host.identify(&settings.tls, &telemetry)?;
     let (reporter, with_common) = server::common(&telemetry)?;
     let app = App::build(
         settings.registry,
         store,
         bundles,
+        Caller::new(identity.clone()),
         host.services(),
         &telemetry.meter(),
     )?;
@@ -60,6 +63,8 @@ async fn serve(
         with_common(app.routes()),
         Serving {
             observe: telemetry.observe(),
+            tls: identity.clone(),
+            limits: settings.limits,
             max_connection_age: None,
         },
         reporter,

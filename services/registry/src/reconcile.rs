@@ -9,6 +9,7 @@ mod refusals;
 mod rollouts;
 mod finish;
 
+use decant_chassis::client::Caller;
 use decant_coordination::Epoch;
 use tokio::sync::watch;
 use tokio::time::Duration;
@@ -33,6 +34,8 @@ pub(crate) struct Reconcilers {
     pub(crate) admission: Admission,
     pub(crate) cluster: Cluster,
     pub(crate) metrics: Metrics,
+    /// By whom scorers are asked.
+    pub(crate) caller: Caller,
     /// How the leader names itself.
     pub(crate) actor: String,
     /// How often they run if nothing changes.

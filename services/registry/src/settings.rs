@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 use decant_artifact::{ConnectError, StoreConfig};
 use decant_chassis::config::ConfigError;
 use decant_chassis::host::Drain;
-use decant_chassis::telemetry;
+use decant_chassis::server::Limits;
+use decant_chassis::{telemetry, tls};
 use decant_coordination::EtcdConfig;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -22,6 +23,10 @@ pub struct Settings {
     pub log: telemetry::Config,
     /// Where metrics and traces go.
     pub telemetry: telemetry::Export,
+    /// What is shown to clients and servers, and which of them are trusted.
+    pub tls: tls::Config,
+    /// What is taken from clients.
+    pub limits: Limits,
     /// How the process stops.
     pub drain: Drain,
     /// The etcd cluster that keeps the metadata.
@@ -38,6 +43,8 @@ impl Default for Settings {
             listen: SocketAddr::from(([127, 0, 0, 1], 7420)),
             log: telemetry::Config::default(),
             telemetry: telemetry::Export::default(),
+            tls: tls::Config::default(),
+            limits: Limits::default(),
             drain: Drain::default(),
             store: EtcdConfig::default(),
             bundles: StoreConfig::default(),
@@ -52,6 +59,8 @@ impl Settings {
     /// # Errors
     /// Names the key and the reason.
     pub fn check(&self) -> Result<(), ConfigError> {
+        self.tls.check()?;
+        self.limits.check()?;
         self.store
             .check()
             .map_err(|wrong| ConfigError::invalid(format!("store.{}", wrong.key), wrong.reason))?;

@@ -56,6 +56,7 @@ async fn serve(
     let bundles = BundleStore::connect(&settings.bundles)?;
     let max_connection_age = settings.scorer.max_connection_age();
     let mut host = Host::new();
+    let identity = host.identify(&settings.tls, &telemetry)?;
     let (reporter, with_common) = server::common(&telemetry)?;
     let app = App::build(
         settings.scorer,
@@ -72,6 +73,8 @@ async fn serve(
         with_common(app.routes()),
         Serving {
             observe: telemetry.observe(),
+            tls: identity.clone(),
+            limits: settings.limits,
             max_connection_age,
         },
         reporter,

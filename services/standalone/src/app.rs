@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use decant_artifact::BundleStore;
+use decant_chassis::client::Caller;
 use decant_chassis::host::{Drain, Host, Stop};
 use decant_chassis::process::{BindError, bind};
 use decant_chassis::server::{self, Serving};
@@ -85,8 +86,12 @@ impl App {
 
         let mut host = Host::new();
         let meter = telemetry.meter();
+        let identity = host.identify(&config.tls, telemetry)?;
+        let caller = Caller::new(identity.clone());
         let serving = Serving {
             observe: telemetry.observe(),
+            tls: identity,
+            limits: config.limits,
             max_connection_age: None,
         };
         let services = host.services();
@@ -100,6 +105,7 @@ impl App {
             },
             Arc::clone(&store),
             bundles.clone(),
+            caller.clone(),
             services.clone(),
             &meter,
         )?;
@@ -131,8 +137,8 @@ impl App {
             listeners.scorer,
             with_common(scorer.routes()),
             Serving {
-                observe: telemetry.observe(),
                 max_connection_age,
+                ..serving.clone()
             },
             reporter,
         );
@@ -141,11 +147,12 @@ impl App {
         let trainer = decant_trainer::Config {
             jobs: folder("jobs"),
             datasets: config.datasets,
-            registry: format!("http://{}", addresses.registry),
+            registry: format!("{}://{}", caller.scheme(), addresses.registry),
             signing_key: config.signing_key,
             queue: config.job_queue,
         };
-        let trainer = decant_trainer::App::build(trainer, runtime, services.clone(), &meter)?;
+        let trainer =
+            decant_trainer::App::build(trainer, runtime, &caller, services.clone(), &meter)?;
         host.serve(
             "trainer server",
             listeners.trainer,

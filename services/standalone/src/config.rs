@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use decant_chassis::config::{self, ConfigError};
 use decant_chassis::host::Drain;
 use decant_chassis::process::Settings;
-use decant_chassis::telemetry;
+use decant_chassis::server::Limits;
+use decant_chassis::{telemetry, tls};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -28,6 +29,10 @@ pub struct Config {
     pub log: telemetry::Config,
     /// Where metrics and traces go.
     pub telemetry: telemetry::Export,
+    /// What is shown to clients, and which of them are trusted.
+    pub tls: tls::Config,
+    /// What is taken from clients.
+    pub limits: Limits,
     /// Jobs that may wait for the trainer.
     pub job_queue: usize,
     /// The scorer's limits.
@@ -58,6 +63,8 @@ impl Default for Config {
             listen: Listen::default(),
             log: telemetry::Config::default(),
             telemetry: telemetry::Export::default(),
+            tls: tls::Config::default(),
+            limits: Limits::default(),
             job_queue: 16,
             scorer: decant_scorer::Config::default(),
             drain: Drain::default(),
@@ -82,6 +89,8 @@ impl Config {
     /// # Errors
     /// Names the key and the reason.
     pub fn check(&self) -> Result<(), ConfigError> {
+        self.tls.check()?;
+        self.limits.check()?;
         config::check_datasets(&self.datasets)?;
         config::check_onnx_runtime(&self.onnx_runtime)?;
         if self.job_queue == 0 {

@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use decant_artifact::{KeyError, SigningKey};
-use decant_chassis::client::{self, AddressError};
+use decant_chassis::client::{AddressError, Caller};
 use decant_chassis::tasks::Tasks;
 use decant_inference::Runtime;
 use decant_proto::trainer::v1::trainer_service_server::TrainerServiceServer;
@@ -43,20 +43,21 @@ pub enum BuildError {
 }
 
 impl App {
-    /// Reads the jobs of before and starts the worker as a task of `tasks`. What it measures of itself it tells the meter.
+    /// Reads the jobs of before and starts the worker as a task of `tasks`. Versions are pushed through `caller`. What it measures of itself it tells the meter.
     ///
     /// # Errors
     /// When the jobs cannot be read or the registry's address is none.
     pub fn build(
         config: Config,
         runtime: Runtime,
+        caller: &Caller,
         tasks: Tasks,
         meter: &Meter,
     ) -> Result<Self, BuildError> {
         let registries = config
             .registry
             .split(',')
-            .map(|address| client::channel("registry", address.trim()))
+            .map(|address| caller.channel("registry", address.trim()))
             .collect::<Result<Vec<_>, _>>()?;
         let key = (!config.signing_key.as_os_str().is_empty())
             .then(|| SigningKey::load(&config.signing_key))

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Parser;
+use decant_chassis::client::Caller;
 use decant_chassis::config::{self, ConfigError};
 use decant_chassis::host::Host;
 use decant_chassis::process::{self, bind};
@@ -37,10 +38,12 @@ async fn serve(settings: Settings, telemetry: Telemetry, signals: Signals) -> an
     let address = listener.local_addr()?;
     let runtime = Runtime::load(&settings.onnx_runtime)?;
     let mut host = Host::new();
+    let identity = host.identify(&settings.tls, &telemetry)?;
     let (reporter, with_common) = server::common(&telemetry)?;
     let app = App::build(
         settings.trainer,
         runtime,
+        &Caller::new(identity.clone()),
         host.services(),
         &telemetry.meter(),
     )?;
@@ -50,6 +53,8 @@ async fn serve(settings: Settings, telemetry: Telemetry, signals: Signals) -> an
         with_common(app.routes()),
         Serving {
             observe: telemetry.observe(),
+            tls: identity.clone(),
+            limits: settings.limits,
             max_connection_age: None,
         },
         reporter,

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 
 use decant_chassis::config::{self, ConfigError};
 use decant_chassis::host::Drain;
-use decant_chassis::telemetry;
+use decant_chassis::server::Limits;
+use decant_chassis::{telemetry, tls};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -23,6 +24,10 @@ pub struct Settings {
     pub log: telemetry::Config,
     /// Where metrics and traces go.
     pub telemetry: telemetry::Export,
+    /// What is shown to clients and servers, and which of them are trusted.
+    pub tls: tls::Config,
+    /// What is taken from clients.
+    pub limits: Limits,
     /// How the process stops.
     pub drain: Drain,
     /// The trainer proper.
@@ -36,6 +41,8 @@ impl Default for Settings {
             onnx_runtime: PathBuf::new(),
             log: telemetry::Config::default(),
             telemetry: telemetry::Export::default(),
+            tls: tls::Config::default(),
+            limits: Limits::default(),
             drain: Drain::default(),
             trainer: Config::default(),
         }
@@ -48,6 +55,8 @@ impl Settings {
     /// # Errors
     /// Names the key and the reason.
     pub fn check(&self) -> Result<(), ConfigError> {
+        self.tls.check()?;
+        self.limits.check()?;
         config::check_onnx_runtime(&self.onnx_runtime)?;
         self.trainer.check()
     }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use decant_chassis::client::channel;
+use decant_chassis::client::{Channel, channel};
 use decant_features::{Catalog, Column, Columns, Encoded, Schema, Side, Values};
 use decant_inference::Session;
 use decant_inference::testing::runtime;
@@ -16,7 +16,6 @@ use decant_proto::scorer::v1 as wire;
 use decant_proto::scorer::v1::scorer_service_server::{ScorerService, ScorerServiceServer};
 use decant_tests::{Job, Standalone, Tiny, tiny};
 use tokio::net::TcpListener;
-use tonic::transport::Channel;
 use tonic::transport::server::TcpIncoming;
 use tonic::{Request, Response, Status, Streaming};
 

@@ -11,10 +11,12 @@ use tokio::time::timeout;
 use tonic::service::Routes;
 use tonic_health::server::HealthReporter;
 
+use crate::config::ConfigError;
 use crate::server::{self, Serving};
 use crate::signal::Signals;
 use crate::tasks::{Failures, TaskEnded, Tasks};
 use crate::telemetry::{Telemetry, endpoint};
+use crate::tls::{self, Identity};
 
 /// How long calls may take to end before the services behind them are told to.
 const STREAMS_MAY_LAST: Duration = Duration::from_millis(250);
@@ -109,10 +111,27 @@ impl Host {
         self.health.push(reporter);
     }
 
-    /// Lets the process's metrics be fetched, until its services have stopped.
+    /// Reads what the process shows and whom it trusts, and keeps that up to date.
+    ///
+    /// # Errors
+    /// Names the key, the file and the reason.
+    pub fn identify(
+        &self,
+        config: &tls::Config,
+        telemetry: &Telemetry,
+    ) -> Result<Identity, ConfigError> {
+        let identity = Identity::load(config)?;
+        identity.observe(&telemetry.meter());
+        let following = identity.clone().follow(self.services.stop_token());
+        self.services.spawn("certificates", following);
+        Ok(identity)
+    }
+
+    /// Lets the process's metrics be fetched, and the health of its servers be asked, until its services have stopped. Servers
+    /// that are added later are not asked.
     pub fn publish(&self, listener: TcpListener, telemetry: &Telemetry) {
         let stop = self.services.stop_token();
-        let serving = endpoint::serve(listener, telemetry.prometheus(), stop);
+        let serving = endpoint::serve(listener, telemetry.prometheus(), self.health.clone(), stop);
         self.services.spawn("metrics endpoint", serving);
     }
 

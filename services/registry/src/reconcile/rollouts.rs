@@ -82,10 +82,10 @@ struct Subject {
 impl Rolling {
     pub(super) fn new(with: Reconcilers, epoch: Epoch) -> Self {
         Self {
+            scorers: Scorers::new(with.caller.clone()),
             with,
             epoch,
             views: Views::default(),
-            scorers: Scorers::default(),
             known: BTreeMap::new(),
             over: BTreeMap::new(),
             looked: false,

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use decant_artifact::BundleStore;
+use decant_chassis::client::Caller;
 use decant_chassis::server::{Serving, serve};
 use decant_chassis::tasks::{Failures, Tasks};
 use decant_chassis::telemetry::Telemetry;
@@ -75,6 +76,7 @@ impl Registry {
             config,
             Arc::clone(&store),
             bundles,
+            Caller::plain(),
             services.clone(),
             &telemetry.meter(),
         )

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use decant_artifact::Limits;
+use decant_chassis::client::Caller;
 use decant_chassis::tasks::Tasks;
 use decant_chassis::telemetry::Telemetry;
 use decant_coordination::keys::{
@@ -31,7 +32,15 @@ impl Doomed {
         let (store, bundles) = (Arc::clone(beside.store()), beside.bundles());
         let entered = runtime.enter();
         let meter = Telemetry::none().meter();
-        App::build(quick(address), store, bundles, tasks, &meter).unwrap();
+        App::build(
+            quick(address),
+            store,
+            bundles,
+            Caller::plain(),
+            tasks,
+            &meter,
+        )
+        .unwrap();
         drop(entered);
         Self(runtime)
     }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use decant_chassis::client::{Channel, channel};
+use decant_chassis::client::{Caller, Channel};
 use decant_coordination::keys::RolloutKey;
 use decant_model::rollout::evidence::{
     ArmEvidence, Comparison, Evidence, Histogram, Moments, Scores,
@@ -23,8 +23,8 @@ const AT_ONCE: usize = 32;
 type Client = ScorerServiceClient<Channel>;
 
 /// The scorers that were asked, by address; a connection to each is kept.
-#[derive(Default)]
 pub(super) struct Scorers {
+    caller: Caller,
     clients: BTreeMap<String, Client>,
 }
 
@@ -44,6 +44,13 @@ struct Asked {
 }
 
 impl Scorers {
+    pub(super) fn new(caller: Caller) -> Self {
+        Self {
+            caller,
+            clients: BTreeMap::new(),
+        }
+    }
+
     /// Gives up the connections to scorers that are gone.
     pub(super) fn keep_only<'a>(&mut self, fleets: impl IntoIterator<Item = &'a Fleet>) {
         let members = fleets.into_iter().flat_map(|fleet| &fleet.members);
@@ -81,7 +88,8 @@ impl Scorers {
         if let Some(client) = self.clients.get(address) {
             return Some(client.clone());
         }
-        let channel = channel("scorer", &format!("http://{address}")).ok()?;
+        let address_of = format!("{}://{address}", self.caller.scheme());
+        let channel = self.caller.channel("scorer", &address_of).ok()?;
         let client = ScorerServiceClient::new(channel);
         self.clients.insert(address.to_owned(), client.clone());
         Some(client)
