@@ -24,6 +24,10 @@ pub enum ErrorCode {
     Busy,
     /// The deadline passed before the work began.
     Expired,
+    /// Nobody knows who calls.
+    Unauthenticated,
+    /// The caller is known, and may not do this.
+    Denied,
     /// Known, but not ready, or going away.
     NotReady,
     /// The stored bytes are not what was promised.
@@ -42,6 +46,8 @@ impl From<ErrorCode> for Code {
             ErrorCode::Conflict => Code::Aborted,
             ErrorCode::Busy => Code::ResourceExhausted,
             ErrorCode::Expired => Code::DeadlineExceeded,
+            ErrorCode::Unauthenticated => Code::Unauthenticated,
+            ErrorCode::Denied => Code::PermissionDenied,
             ErrorCode::NotReady => Code::Unavailable,
             ErrorCode::Corrupt => Code::DataLoss,
             ErrorCode::Internal => Code::Internal,

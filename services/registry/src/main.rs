@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use clap::Parser;
 use decant_artifact::BundleStore;
+use decant_chassis::auth;
 use decant_chassis::client::Caller;
 use decant_chassis::config::{self, ConfigError};
 use decant_chassis::host::Host;
@@ -48,12 +49,13 @@ async fn serve(
     let bundles = BundleStore::connect(&settings.bundles)?;
     let mut host = Host::new();
     let identity = host.identify(&settings.tls, &telemetry)?;
+    let access = auth::fixed(settings.auth.access()?);
     let (reporter, with_common) = server::common(&telemetry)?;
     let app = App::build(
         settings.registry,
         store,
         bundles,
-        Caller::new(identity.clone()),
+        Caller::new(identity.clone()).with_token(settings.auth.token()?),
         host.services(),
         &telemetry.meter(),
     )?;
@@ -64,6 +66,7 @@ async fn serve(
         Serving {
             observe: telemetry.observe(),
             tls: identity.clone(),
+            gate: settings.auth.gate(access, &telemetry.meter()),
             limits: settings.limits,
             max_connection_age: None,
         },

@@ -6,7 +6,7 @@ use decant_artifact::{ConnectError, StoreConfig};
 use decant_chassis::config::ConfigError;
 use decant_chassis::host::Drain;
 use decant_chassis::server::Limits;
-use decant_chassis::{telemetry, tls};
+use decant_chassis::{auth, telemetry, tls};
 use decant_coordination::EtcdConfig;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -25,6 +25,8 @@ pub struct Settings {
     pub telemetry: telemetry::Export,
     /// What is shown to clients and servers, and which of them are trusted.
     pub tls: tls::Config,
+    /// Who may call, and what is shown to other services.
+    pub auth: auth::Config,
     /// What is taken from clients.
     pub limits: Limits,
     /// How the process stops.
@@ -44,6 +46,7 @@ impl Default for Settings {
             log: telemetry::Config::default(),
             telemetry: telemetry::Export::default(),
             tls: tls::Config::default(),
+            auth: auth::Config::default(),
             limits: Limits::default(),
             drain: Drain::default(),
             store: EtcdConfig::default(),
@@ -61,6 +64,7 @@ impl Settings {
     pub fn check(&self) -> Result<(), ConfigError> {
         self.tls.check()?;
         self.limits.check()?;
+        self.auth.check(self.tls.is_secure())?;
         self.store
             .check()
             .map_err(|wrong| ConfigError::invalid(format!("store.{}", wrong.key), wrong.reason))?;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use clap::Parser;
 use decant_artifact::BundleStore;
+use decant_chassis::auth;
 use decant_chassis::config::{self, ConfigError};
 use decant_chassis::host::Host;
 use decant_chassis::process::{self, bind};
@@ -57,6 +58,7 @@ async fn serve(
     let max_connection_age = settings.scorer.max_connection_age();
     let mut host = Host::new();
     let identity = host.identify(&settings.tls, &telemetry)?;
+    let access = auth::fixed(settings.auth.access()?);
     let (reporter, with_common) = server::common(&telemetry)?;
     let app = App::build(
         settings.scorer,
@@ -74,6 +76,7 @@ async fn serve(
         Serving {
             observe: telemetry.observe(),
             tls: identity.clone(),
+            gate: settings.auth.gate(access, &telemetry.meter()),
             limits: settings.limits,
             max_connection_age,
         },

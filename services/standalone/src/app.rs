@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use decant_artifact::BundleStore;
+use decant_chassis::auth;
 use decant_chassis::client::Caller;
 use decant_chassis::host::{Drain, Host, Stop};
 use decant_chassis::process::{BindError, bind};
@@ -87,10 +88,12 @@ impl App {
         let mut host = Host::new();
         let meter = telemetry.meter();
         let identity = host.identify(&config.tls, telemetry)?;
-        let caller = Caller::new(identity.clone());
+        let caller = Caller::new(identity.clone()).with_token(config.auth.token()?);
+        let access = auth::fixed(config.auth.access()?);
         let serving = Serving {
             observe: telemetry.observe(),
             tls: identity,
+            gate: config.auth.gate(access, &meter),
             limits: config.limits,
             max_connection_age: None,
         };

@@ -7,7 +7,7 @@ use decant_chassis::config::{self, ConfigError};
 use decant_chassis::host::Drain;
 use decant_chassis::process::Settings;
 use decant_chassis::server::Limits;
-use decant_chassis::{telemetry, tls};
+use decant_chassis::{auth, telemetry, tls};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -31,6 +31,8 @@ pub struct Config {
     pub telemetry: telemetry::Export,
     /// What is shown to clients, and which of them are trusted.
     pub tls: tls::Config,
+    /// Who may call, and what the services show to each other.
+    pub auth: auth::Config,
     /// What is taken from clients.
     pub limits: Limits,
     /// Jobs that may wait for the trainer.
@@ -64,6 +66,7 @@ impl Default for Config {
             log: telemetry::Config::default(),
             telemetry: telemetry::Export::default(),
             tls: tls::Config::default(),
+            auth: auth::Config::default(),
             limits: Limits::default(),
             job_queue: 16,
             scorer: decant_scorer::Config::default(),
@@ -91,6 +94,7 @@ impl Config {
     pub fn check(&self) -> Result<(), ConfigError> {
         self.tls.check()?;
         self.limits.check()?;
+        self.auth.check(self.tls.is_secure())?;
         config::check_datasets(&self.datasets)?;
         config::check_onnx_runtime(&self.onnx_runtime)?;
         if self.job_queue == 0 {

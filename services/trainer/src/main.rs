@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Parser;
+use decant_chassis::auth;
 use decant_chassis::client::Caller;
 use decant_chassis::config::{self, ConfigError};
 use decant_chassis::host::Host;
@@ -39,11 +40,12 @@ async fn serve(settings: Settings, telemetry: Telemetry, signals: Signals) -> an
     let runtime = Runtime::load(&settings.onnx_runtime)?;
     let mut host = Host::new();
     let identity = host.identify(&settings.tls, &telemetry)?;
+    let access = auth::fixed(settings.auth.access()?);
     let (reporter, with_common) = server::common(&telemetry)?;
     let app = App::build(
         settings.trainer,
         runtime,
-        &Caller::new(identity.clone()),
+        &Caller::new(identity.clone()).with_token(settings.auth.token()?),
         host.services(),
         &telemetry.meter(),
     )?;
@@ -54,6 +56,7 @@ async fn serve(settings: Settings, telemetry: Telemetry, signals: Signals) -> an
         Serving {
             observe: telemetry.observe(),
             tls: identity.clone(),
+            gate: settings.auth.gate(access, &telemetry.meter()),
             limits: settings.limits,
             max_connection_age: None,
         },

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use decant_chassis::config::{self, ConfigError};
 use decant_chassis::host::Drain;
 use decant_chassis::server::Limits;
-use decant_chassis::{telemetry, tls};
+use decant_chassis::{auth, telemetry, tls};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -26,6 +26,8 @@ pub struct Settings {
     pub telemetry: telemetry::Export,
     /// What is shown to clients and servers, and which of them are trusted.
     pub tls: tls::Config,
+    /// Who may call, and what is shown to other services.
+    pub auth: auth::Config,
     /// What is taken from clients.
     pub limits: Limits,
     /// How the process stops.
@@ -42,6 +44,7 @@ impl Default for Settings {
             log: telemetry::Config::default(),
             telemetry: telemetry::Export::default(),
             tls: tls::Config::default(),
+            auth: auth::Config::default(),
             limits: Limits::default(),
             drain: Drain::default(),
             trainer: Config::default(),
@@ -57,6 +60,7 @@ impl Settings {
     pub fn check(&self) -> Result<(), ConfigError> {
         self.tls.check()?;
         self.limits.check()?;
+        self.auth.check(self.tls.is_secure())?;
         config::check_onnx_runtime(&self.onnx_runtime)?;
         self.trainer.check()
     }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use http::header::AUTHORIZATION;
 use http::{Request, Response, Uri};
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
@@ -19,6 +20,7 @@ use tonic::transport::channel::ResponseFuture;
 use tonic::transport::{Endpoint, Error};
 use tower::Service;
 
+use crate::auth::Token;
 use crate::telemetry::propagation;
 use crate::tls::Identity;
 
@@ -42,11 +44,15 @@ pub struct AddressError {
 #[derive(Clone)]
 pub struct Caller {
     identity: Identity,
+    token: Option<Token>,
 }
 
-/// A way to a service. Calls take the trace along that they are made in. Clones share the connection.
-#[derive(Clone, Debug)]
-pub struct Channel(tonic::transport::Channel);
+/// A way to a service. Calls take along the trace that they are made in, and the caller's token. Clones share the connection.
+#[derive(Clone)]
+pub struct Channel {
+    transport: tonic::transport::Channel,
+    token: Option<Token>,
+}
 
 /// A channel in plain text that connects with the first call and reconnects when it must.
 ///
@@ -64,7 +70,16 @@ impl Caller {
 
     /// One that shows its identity, and calls servers of `https` that its authority vouches for.
     pub fn new(identity: Identity) -> Self {
-        Self { identity }
+        Self {
+            identity,
+            token: None,
+        }
+    }
+
+    /// The same, which shows a token too.
+    #[must_use]
+    pub fn with_token(self, token: Option<Token>) -> Self {
+        Self { token, ..self }
     }
 
     /// How an address without a scheme is meant: `https` where servers are trusted, else `http`.
@@ -108,13 +123,16 @@ impl Caller {
         let connector = Connector {
             identity: is_secure.then(|| self.identity.clone()),
         };
-        let channel = endpoint
+        let transport = endpoint
             .connect_timeout(CONNECT)
             .http2_keep_alive_interval(KEEP_ALIVE.0)
             .keep_alive_timeout(KEEP_ALIVE.1)
             .keep_alive_while_idle(true)
             .connect_with_connector_lazy(connector);
-        Ok(Channel(channel))
+        Ok(Channel {
+            transport,
+            token: self.token.clone(),
+        })
     }
 }
 
@@ -124,12 +142,16 @@ impl Service<Request<Body>> for Channel {
     type Future = ResponseFuture;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        self.0.poll_ready(context)
+        self.transport.poll_ready(context)
     }
 
     fn call(&mut self, mut request: Request<Body>) -> ResponseFuture {
         propagation::inject(request.headers_mut());
-        self.0.call(request)
+        if let Some(token) = &self.token {
+            let headers = request.headers_mut();
+            headers.insert(AUTHORIZATION, token.header());
+        }
+        self.transport.call(request)
     }
 }
 

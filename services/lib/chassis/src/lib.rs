@@ -7,6 +7,7 @@ pub mod signal;
 pub mod tasks;
 pub mod threads;
 pub mod tls;
+pub mod auth;
 pub mod server;
 pub mod host;
 pub mod process;

@@ -17,6 +17,7 @@ use tonic::transport::Server;
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 
+use crate::auth::GateLayer;
 use crate::telemetry::rpc::ObserveLayer;
 use crate::telemetry::{Telemetry, ops};
 use crate::tls;
@@ -75,6 +76,8 @@ pub struct Serving {
     pub observe: ObserveLayer,
     /// What the server shows, and whom it trusts.
     pub tls: tls::Identity,
+    /// Who is let in.
+    pub gate: GateLayer,
     /// What it takes from its clients.
     pub limits: Limits,
     /// After how long clients are asked to connect anew: behind an address that stands for several servers, they come to
@@ -83,11 +86,12 @@ pub struct Serving {
 }
 
 impl Default for Serving {
-    /// In plain text, with connections of any age, and calls that are counted for nobody.
+    /// In plain text, for everybody, with connections of any age, and calls that are counted for nobody.
     fn default() -> Self {
         Self {
             observe: Telemetry::none().observe(),
             tls: tls::Identity::none(),
+            gate: GateLayer::open(),
             limits: Limits::default(),
             max_connection_age: None,
         }
@@ -114,6 +118,7 @@ pub async fn serve(
     }
     let answering = server
         .layer(serving.observe)
+        .layer(serving.gate)
         .max_concurrent_streams(streams)
         .http2_max_header_list_size(header_bytes)
         .http2_keepalive_interval(Some(KEEP_ALIVE.0))

@@ -61,6 +61,11 @@ impl Default for Config {
 }
 
 impl Config {
+    /// Whether connections are taken in over TLS.
+    pub fn is_secure(&self) -> bool {
+        !self.certificate.as_os_str().is_empty()
+    }
+
     /// Checks what can be told without the files.
     ///
     /// # Errors
