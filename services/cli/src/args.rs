@@ -71,6 +71,51 @@ pub(crate) struct Global {
         hide_env_values = true
     )]
     pub(crate) scorer: Option<String>,
+    /// PEM file of those who sign the services' certificates, for addresses of https.
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        env = "DECANT_CA",
+        hide_env_values = true
+    )]
+    pub(crate) ca: Option<String>,
+    /// PEM file of the certificate that says who you are.
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        env = "DECANT_CERTIFICATE",
+        hide_env_values = true
+    )]
+    pub(crate) certificate: Option<String>,
+    /// PEM file of the certificate's key.
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        env = "DECANT_KEY",
+        hide_env_values = true
+    )]
+    pub(crate) key: Option<String>,
+    /// File of the token that says who you are; DECANT_TOKEN holds the token itself.
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        env = "DECANT_TOKEN_FILE",
+        hide_env_values = true
+    )]
+    pub(crate) token_file: Option<String>,
+    /// The name that the services' certificates hold, where addresses are numbers.
+    #[arg(
+        long,
+        global = true,
+        value_name = "NAME",
+        env = "DECANT_SERVER_NAME",
+        hide_env_values = true
+    )]
+    pub(crate) server_name: Option<String>,
     /// How long to wait, such as 500ms, 10s or 2m: for an answer (10s unless given; 10m where everything is looked at, as in
     /// `admin gc` or `audit verify`), and for what is waited for, as in `slot set` or `wait` (60s unless given).
     #[arg(long, global = true, value_name = "DURATION", value_parser = duration::deadline)]

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use decant_chassis::client::Caller;
+
 use crate::args::Global;
 use crate::failure::Failure;
 use crate::output::Output;
@@ -16,6 +18,8 @@ pub(crate) struct Context {
     pub(crate) output: Output,
     /// How long the user is ready to wait, if they said so.
     pub(crate) timeout: Option<Duration>,
+    /// Who calls, for services at other addresses.
+    pub(crate) caller: Caller,
     /// What was given, for `decant context show`.
     pub(crate) global: Global,
 }
@@ -28,13 +32,15 @@ impl Context {
         output: Output,
     ) -> Result<Self, Failure> {
         let timeout = settings.timeout.value;
-        let remote = |service, address: &String| Remote::new(service, address, timeout);
+        let caller = settings.identity.caller()?;
+        let remote = |service, address: &String| Remote::new(service, address, timeout, &caller);
         Ok(Self {
             trainer: Trainer(remote(Service::Trainer, &settings.trainer.value)?),
             registry: Registry(remote(Service::Registry, &settings.registry.value)?),
             scorer: Scorer(remote(Service::Scorer, &settings.scorer.value)?),
             output,
             timeout,
+            caller: caller.clone(),
             global,
         })
     }

@@ -54,10 +54,36 @@ pub(crate) struct Stored {
     /// How long is waited.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) timeout: Option<String>,
+    /// PEM file of those who sign the services' certificates, for addresses of https.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) ca: Option<String>,
+    /// PEM file of the certificate that says who you are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) certificate: Option<String>,
+    /// PEM file of the certificate's key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) key: Option<String>,
+    /// File of the token that says who you are; DECANT_TOKEN holds the token itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) token_file: Option<String>,
+    /// The name that the services' certificates hold, where addresses are numbers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) server_name: Option<String>,
 }
 
 /// The keys of a context, in the order in which they are shown.
-pub(crate) const KEYS: [&str; 5] = ["registry", "trainer", "scorer", "output", "timeout"];
+pub(crate) const KEYS: [&str; 10] = [
+    "registry",
+    "trainer",
+    "scorer",
+    "output",
+    "timeout",
+    "ca",
+    "certificate",
+    "key",
+    "token_file",
+    "server_name",
+];
 
 impl Stored {
     /// The value of a key; `None` for a key that there is not.
@@ -68,6 +94,11 @@ impl Stored {
             "scorer" => Some(&mut self.scorer),
             "output" => Some(&mut self.output),
             "timeout" => Some(&mut self.timeout),
+            "ca" => Some(&mut self.ca),
+            "certificate" => Some(&mut self.certificate),
+            "key" => Some(&mut self.key),
+            "token_file" => Some(&mut self.token_file),
+            "server_name" => Some(&mut self.server_name),
             _ => None,
         }
     }
@@ -80,6 +111,11 @@ impl Stored {
             &self.scorer,
             &self.output,
             &self.timeout,
+            &self.ca,
+            &self.certificate,
+            &self.key,
+            &self.token_file,
+            &self.server_name,
         ];
         KEYS.into_iter()
             .zip(values)

@@ -21,7 +21,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use decant_chassis::client::{self, Channel};
+use decant_chassis::client::{Caller, Channel};
 use tonic::{Request, Response, Status, Streaming};
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
@@ -79,6 +79,7 @@ impl Service {
 pub(crate) struct Remote {
     service: Service,
     replicas: Arc<[Replica]>,
+    caller: Caller,
     /// The replica that is asked first: the one that answered last.
     preferred: Arc<AtomicUsize>,
     /// What the user allows a call, if they said so.
@@ -97,9 +98,10 @@ impl Remote {
         service: Service,
         addresses: &str,
         allowed: Option<Duration>,
+        caller: &Caller,
     ) -> Result<Self, Failure> {
         let replica = |address: &str| {
-            let channel = client::channel(service.name(), address).map_err(|error| {
+            let channel = caller.channel(service.name(), address).map_err(|error| {
                 Failure::usage(error.to_string()).hint(format!(
                     "{} or {} sets it",
                     service.flag(),
@@ -116,6 +118,7 @@ impl Remote {
         Ok(Self {
             service,
             replicas: replicas?,
+            caller: caller.clone(),
             preferred: Arc::default(),
             allowed,
             timeout: allowed.unwrap_or(USUAL_TIMEOUT),
@@ -148,7 +151,8 @@ impl Remote {
     /// The same service at each of its addresses alone, with so much time for a call unless the user said otherwise.
     pub(crate) fn alone(&self, patience: Duration) -> Result<Vec<Self>, Failure> {
         let allowed = self.allowed.or(Some(patience));
-        let one = |replica: &Replica| Self::new(self.service, &replica.address, allowed);
+        let one =
+            |replica: &Replica| Self::new(self.service, &replica.address, allowed, &self.caller);
         self.replicas.iter().map(one).collect()
     }
 

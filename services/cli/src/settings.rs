@@ -1,8 +1,13 @@
 //! What holds for this call: the command line's word, else the environment's, else the context's, else what is built in.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::ValueEnum as _;
+use decant_chassis::auth::Token;
+use decant_chassis::client::Caller;
+use decant_chassis::config::ConfigError;
+use decant_chassis::tls;
 
 use crate::args::{Format, Global};
 use crate::arguments::duration;
@@ -65,6 +70,44 @@ pub(crate) struct Settings {
     pub(crate) output: Setting<Format>,
     /// `None`: each command has its own.
     pub(crate) timeout: Setting<Option<Duration>>,
+    /// What is shown to services, and whom to trust; each is empty where nobody said anything.
+    pub(crate) identity: Identity,
+}
+
+/// Files of certificates and of a token, and the name that services' certificates hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Identity {
+    pub(crate) ca: Setting<String>,
+    pub(crate) certificate: Setting<String>,
+    pub(crate) key: Setting<String>,
+    pub(crate) token_file: Setting<String>,
+    pub(crate) server_name: Setting<String>,
+}
+
+impl Identity {
+    /// Who calls services so.
+    pub(crate) fn caller(&self) -> Result<Caller, Failure> {
+        let file = |setting: &Setting<String>| PathBuf::from(&setting.value);
+        let tls = tls::Config {
+            ca: file(&self.ca),
+            certificate: file(&self.certificate),
+            key: file(&self.key),
+            server_name: self.server_name.value.clone(),
+            ..tls::Config::default()
+        };
+        let wrong = |error: ConfigError| {
+            Failure::usage(error.to_string())
+                .hint("--ca, --certificate, --key and --token-file, their variables, or the context set these")
+        };
+        let identity = tls::Identity::load(&tls).map_err(wrong)?;
+        let token = std::env::var("DECANT_TOKEN").ok();
+        let token = match token.filter(|token| !token.is_empty()) {
+            Some(token) => Some(Token::new(&token).map_err(wrong)?),
+            None if self.token_file.value.is_empty() => None,
+            None => Some(Token::read(file(&self.token_file)).map_err(wrong)?),
+        };
+        Ok(Caller::new(identity).with_token(token))
+    }
 }
 
 impl Settings {
@@ -105,6 +148,13 @@ impl Settings {
             scorer: address(&global.scorer, &stored.scorer, SCORER),
             output: Setting::of(global.output, output, Format::Table),
             timeout: Setting::of(global.timeout.map(Some), timeout.map(Some), None),
+            identity: Identity {
+                ca: address(&global.ca, &stored.ca, ""),
+                certificate: address(&global.certificate, &stored.certificate, ""),
+                key: address(&global.key, &stored.key, ""),
+                token_file: address(&global.token_file, &stored.token_file, ""),
+                server_name: address(&global.server_name, &stored.server_name, ""),
+            },
         }
     }
 }
@@ -134,6 +184,11 @@ mod tests {
             trainer: None,
             registry: None,
             scorer: None,
+            ca: None,
+            certificate: None,
+            key: None,
+            token_file: None,
+            server_name: None,
             timeout: None,
             output: None,
             color: Color::Auto,

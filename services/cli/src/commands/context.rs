@@ -227,9 +227,16 @@ fn rows(settings: &Settings) -> Vec<(&'static str, String, &'static str)> {
         address(&settings.scorer),
         (output, settings.output.source.name()),
         (timeout, settings.timeout.source.name()),
+        address(&settings.identity.ca),
+        address(&settings.identity.certificate),
+        address(&settings.identity.key),
+        address(&settings.identity.token_file),
+        address(&settings.identity.server_name),
     ];
     KEYS.into_iter()
         .zip(values)
+        // What has nothing built in is shown where somebody said it.
+        .filter(|(_, (value, _))| !value.is_empty())
         .map(|(key, (value, source))| (key, value, source))
         .collect()
 }

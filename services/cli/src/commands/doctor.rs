@@ -105,7 +105,7 @@ async fn examine(context: &Context, report: &mut Report) -> Result<(), Failure> 
     report.add([judge::fleet(scorers.len())]);
     let mut slots = BTreeSet::new();
     for scorer in &scorers {
-        let (findings, known) = Box::pin(visit(scorer)).await;
+        let (findings, known) = Box::pin(visit(context, scorer)).await;
         report.add(findings);
         slots.extend(known);
     }
@@ -140,15 +140,15 @@ async fn examine(context: &Context, report: &mut Report) -> Result<(), Failure> 
 }
 
 /// Whether a scorer answers where it says it does, and the slots that it knows.
-async fn visit(scorer: &Scorer) -> (Vec<Finding>, Vec<(String, String)>) {
+async fn visit(context: &Context, scorer: &Scorer) -> (Vec<Finding>, Vec<(String, String)>) {
     let subject = format!("scorer {} at {}", scorer.name, scorer.address);
     if scorer.address.is_empty() {
         let words = "it says nowhere where it serves: set `advertise` in its configuration";
         let finding = Finding::warn(&subject, "it has no address", words);
         return (vec![finding], Vec::new());
     }
-    let address = format!("http://{}", scorer.address);
-    let remote = match Remote::new(Service::Scorer, &address, Some(PATIENCE)) {
+    let address = format!("{}://{}", context.caller.scheme(), scorer.address);
+    let remote = match Remote::new(Service::Scorer, &address, Some(PATIENCE), &context.caller) {
         Ok(remote) => remote,
         Err(failure) => {
             let words = "correct `advertise` in its configuration";
