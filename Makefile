@@ -53,7 +53,7 @@ CLUSTER = $(if $(CACHE),$(CACHE)/cluster)
 
 .PHONY: cluster
 cluster: setup ## Run a cluster in the foreground: etcd, two registries, two scorers and a trainer, a process each
-	cargo build $(LOCKED) --release --workspace --bins
+	cargo build $(LOCKED) --release --package decant-registry --package decant-scorer --package decant-trainer --package decant-cli
 	@test -n "$(CLUSTER)"
 	@$(WITH_ENV) BIN="$(BIN)" DATA="$(CLUSTER)" exec deploy/local/up
 
