@@ -48,9 +48,22 @@ clean-demo: ## Delete the demo's models and state
 	@test -n "$(DATA)"
 	rm -rf -- "$(DATA)"
 
+# `make cluster CLUSTER=DIR` keeps it elsewhere.
+CLUSTER = $(if $(CACHE),$(CACHE)/cluster)
+
+.PHONY: cluster
+cluster: setup ## Run a cluster in the foreground: etcd, two registries, two scorers and a trainer, a process each
+	cargo build $(LOCKED) --release --package decant-registry --package decant-scorer --package decant-trainer --package decant-cli
+	@test -n "$(CLUSTER)"
+	@$(WITH_ENV) BIN="$(BIN)" DATA="$(CLUSTER)" exec deploy/local/up
+
+.PHONY: images
+images: ## Build the container images, with docker, podman or buildah (deploy/images.sh --help)
+	@deploy/images.sh
+
 .PHONY: test
 test: ## Run every test: unit, integration, processes, and the Python peers
-	@deploy/bootstrap.sh build runtime data etcd s3 pytest prometheus helm
+	@deploy/bootstrap.sh build runtime data etcd s3 pytest prometheus helm images
 	@$(WITH_ENV) if command -v cargo-nextest >/dev/null; then \
 		set -x; cargo nextest run $(LOCKED) --workspace; \
 	else \

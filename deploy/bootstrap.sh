@@ -25,7 +25,10 @@ readonly PEERS=(grpcio mlserver kserve pytriton)
 declare -rA PEER_NEWEST_PYTHON=([grpcio]=14 [mlserver]=12 [kserve]=13 [pytriton]=12)
 declare -rA PEER_PACKAGE=([grpcio]=tritonclient [mlserver]=mlserver [kserve]=kserve [pytriton]=pytriton)
 
-readonly ALL_PARTS=(build runtime data etcd s3 pytest prometheus helm load peers)
+# What a base image must have, as the one that deploy/Dockerfile names has it. The first lays out the folders.
+readonly IMAGE_BASE=(base-files libc6 libgcc-s1 libstdc++6 ca-certificates)
+
+readonly ALL_PARTS=(build runtime data etcd s3 pytest prometheus helm images load peers)
 readonly DEFAULT_PARTS=(build runtime data etcd)
 
 usage() {
@@ -44,6 +47,8 @@ parts:
   pytest      a Python environment with ONNX Runtime and Triton's client, which the tests use as independent peers
   prometheus  Prometheus and promtool, which the tests of alerts, dashboards and metrics start for themselves (apt)
   helm        a Python environment with Helm as a library and the schemas of Kubernetes, which the chart's tests use
+  images      buildah and runc, and a base image without a shell made of Debian's packages: the tests build Decant's
+              images and run them (apt)
   load        h2load, which sends requests as fast as they are answered (apt)
   peers       Python environments with other model servers, which the benchmark compares the scorer with; a server that
               this machine cannot have is named and left out
@@ -356,6 +361,42 @@ helm_setup() {
   venv_setup "$(helm_venv)" "$root/helm/tests/requirements.txt" 'the tests render the Helm chart' helm
 }
 
+# ---- images ---------------------------------------------------------------------------------------------------------
+
+images_ready() {
+  command -v buildah >/dev/null && command -v runc >/dev/null && [[ -f $image_base/base.tar ]]
+}
+
+# No registry is asked: the base is made of Debian's packages of this very release, so its glibc is that of the programs
+# that the tests build.
+images_setup() {
+  local why='the tests build the images of deploy/Dockerfile and run them' log=$stage/images.log packages=() package
+  command -v buildah >/dev/null || packages+=(buildah)
+  command -v runc >/dev/null || packages+=(runc)
+  if ((${#packages[@]} > 0)); then install_packages "$why" "${packages[@]}"; fi
+  as_root unshare --mount --pid --ipc --uts --net --fork --mount-proc true >"$log" 2>&1 ||
+    die 'this machine runs no containers: it does not let root have namespaces and mounts of its own' "$why" \
+      'give it the capability CAP_SYS_ADMIN (a container: --privileged), or test on a machine or a virtual one' "$log"
+  say "making a base image of ${IMAGE_BASE[*]}"
+  mkdir "$stage/packages" "$stage/root" "$stage/image-base"
+  if ! download_packages "$log"; then
+    as_root apt-get -o DPkg::Lock::Timeout=300 -qq update >>"$log" 2>&1 || true # the download has the better message
+    download_packages "$log" || die "apt could not download: ${IMAGE_BASE[*]}" "$why" \
+      "see that apt reaches its archive (\`apt-get update\` tells); then: deploy/bootstrap.sh images" "$log"
+  fi
+  for package in "${IMAGE_BASE[@]}"; do
+    dpkg-deb --extract "$stage/packages/$package"_*.deb "$stage/root"
+  done
+  # Debian gathers them when the package is configured.
+  find "$stage/root/usr/share/ca-certificates" -name '*.crt' -exec cat {} + >"$stage/root/etc/ssl/certs/ca-certificates.crt"
+  tar --create --file "$stage/image-base/base.tar" --directory "$stage/root" --owner=0 --group=0 --numeric-owner .
+  publish "$stage/image-base" "$image_base"
+}
+
+download_packages() {
+  (cd "$stage/packages" && apt-get -o APT::Sandbox::User="$(id --user --name)" -qq download "${IMAGE_BASE[@]}") >>"$1" 2>&1
+}
+
 # ---- load -----------------------------------------------------------------------------------------------------------
 
 load_ready() { command -v h2load >/dev/null; }
@@ -435,6 +476,7 @@ print_env() {
   if [[ -e $root/helm/tests/requirements.txt && -e $(helm_venv)/.complete ]]; then
     printf 'export DECANT_HELM_PYTHON=%q\n' "$(helm_venv)/bin/python"
   fi
+  if [[ -e $image_base/base.tar ]]; then printf 'export DECANT_IMAGE_BASE=%q\n' "$image_base/base.tar"; fi
   local peer python
   for peer in "${PEERS[@]}"; do
     python=$(peer_venv "$peer")/bin/python
@@ -447,7 +489,7 @@ print_env() {
 
 verify() {
   local folder bad=0
-  for folder in "$runtime" "$datasets/ml-100k"; do
+  for folder in "$runtime" "$datasets/ml-100k" "$image_base"; do
     if [[ ! -e $folder/SHA256SUMS ]]; then
       say "not set up: $folder"
     elif (cd "$folder" && sha256sum --check --quiet SHA256SUMS); then
@@ -540,6 +582,10 @@ main() {
   venv=$cache/python-${digest:0:12}
   digest=$(sha256sum <"$s3_requirements")
   s3_venv=$cache/s3-${digest:0:12}
+
+  local libc
+  libc=$(getconf GNU_LIBC_VERSION) # "glibc 2.36"
+  image_base=$cache/image-base-${libc/ /-}
 
   local -A told=() # the peers that it was said about that this machine cannot have them
   stage='' our_policy=0 service_policy=/usr/sbin/policy-rc.d
