@@ -12,7 +12,9 @@ fn links_and_paths_in_the_documents_exist() {
     let documents = [
         "README.md",
         "ARCHITECTURE.md",
+        "SECURITY.md",
         "deploy/README.md",
+        "deploy/access.md",
         "deploy/clients.md",
         "deploy/configuration.md",
         "deploy/errors.md",
