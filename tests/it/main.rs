@@ -19,3 +19,5 @@ mod oip;
 mod processes;
 mod programs;
 mod helm;
+mod images;
+mod laptop;

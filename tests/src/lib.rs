@@ -5,6 +5,7 @@
 
 mod cluster;
 mod collector;
+mod containers;
 mod deployment;
 mod failpoints;
 pub mod faulty;
@@ -21,6 +22,7 @@ mod wait;
 
 pub use cluster::Cluster;
 pub use collector::{Collector, Span};
+pub use containers::{Container, Images, Reach};
 pub use deployment::{Deployment, Shape};
 pub use history::{Answer, History, Question, Recorder};
 pub use movielens::{Job, datasets};

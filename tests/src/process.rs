@@ -117,7 +117,8 @@ impl Process {
         Self::run(name, command)
     }
 
-    fn run(name: &str, mut command: Command) -> Self {
+    /// Starts what this command runs, and waits until it serves.
+    pub(crate) fn run(name: &str, mut command: Command) -> Self {
         let mut child = command
             .env("DECANT_LOG__FORMAT", "json")
             .stderr(Stdio::piped())
