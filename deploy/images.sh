@@ -36,7 +36,7 @@ lay_out() {
   environment=$(deploy/bootstrap.sh env)
   eval "$environment"
   [[ -f $ORT_DYLIB_PATH ]] || die 'ONNX Runtime is not there' 'deploy/bootstrap.sh runtime'
-  mkdir -p "$folder"/{licences/onnxruntime,onnxruntime,state/decant}
+  mkdir -p "$folder"/{licences/onnxruntime,onnxruntime,state/decant/bundles}
   # Each image has `decant` beside its own program.
   for image in cli "$@"; do
     program=$(program_of "$image")

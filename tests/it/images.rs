@@ -55,9 +55,13 @@ fn the_dockerfile_has_no_pins_of_its_own_and_needs_no_shell() {
         } else {
             assert_eq!(runs, Vec::<&str>::new(), "in {name}");
         }
-        let entries = lines().filter(|line| line.starts_with("ENTRYPOINT") || line.starts_with("CMD"));
+        let entries =
+            lines().filter(|line| line.starts_with("ENTRYPOINT") || line.starts_with("CMD"));
         for entry in entries {
-            assert!(entry.contains("[\"/usr/local/bin/decant"), "{name}: {entry}");
+            assert!(
+                entry.contains("[\"/usr/local/bin/decant"),
+                "{name}: {entry}"
+            );
         }
     }
     // ONNX Runtime's version and digest stand in bootstrap.sh, and nowhere else.

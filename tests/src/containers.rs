@@ -176,9 +176,7 @@ impl Container {
             .iter()
             .map(|kind| json!({ "type": kind }))
             .collect();
-        let memory = |place: &str, options: &[&str]| {
-            json!({ "destination": place, "type": "tmpfs", "source": "tmpfs", "options": options })
-        };
+        let memory = |place: &str, options: &[&str]| json!({ "destination": place, "type": "tmpfs", "source": "tmpfs", "options": options });
         let state = format!("uid={USER}");
         let specification = json!({
             "ociVersion": "1.0.2",
