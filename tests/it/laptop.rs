@@ -291,6 +291,7 @@ fn process_a_cluster_of_plain_processes_starts_answers_and_leaves_nothing_behind
         let address = local.addresses[image].split(',').next().unwrap();
         let check: Vec<&str> = check[2..]
             .iter()
+            .copied()
             .map(|part| {
                 if part.starts_with("http://") {
                     address

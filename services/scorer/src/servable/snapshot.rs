@@ -118,6 +118,8 @@ pub(crate) fn save(folder: &Path, snapshot: Snapshot) -> Result<(), SnapshotErro
     };
     let stored = serde_json::to_vec_pretty(&Stored::from(snapshot))
         .map_err(|error| at("write", &written)(error.into()))?;
+    // A scorer that has fetched nothing yet has no cache folder either.
+    fs::create_dir_all(folder).map_err(at("make", folder))?;
     let mut file = File::create(&written).map_err(at("make", &written))?;
     file.write_all(&stored).map_err(at("write", &written))?;
     file.sync_all().map_err(at("write", &written))?;

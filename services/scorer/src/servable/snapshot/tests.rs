@@ -57,6 +57,15 @@ fn the_stored_snapshot_stays_readable() {
 }
 
 #[test]
+fn the_folder_is_made_when_nothing_was_kept_yet() {
+    let folder = tempfile::tempdir().unwrap();
+    let cache = folder.path().join("scorer-0/cache");
+    assert_eq!(load(&cache).unwrap(), None);
+    save(&cache, snapshot()).unwrap();
+    assert_eq!(load(&cache).unwrap(), Some(snapshot()));
+}
+
+#[test]
 fn what_cannot_be_used_is_refused_by_name() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join(FILE);
