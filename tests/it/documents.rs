@@ -20,6 +20,7 @@ fn links_and_paths_in_the_documents_exist() {
         "deploy/jobs.md",
         "deploy/operations.md",
         "deploy/kubernetes.md",
+        "deploy/laptop.md",
         "helm/decant/README.md",
     ];
     let runbooks = std::fs::read_dir(root.join("deploy/runbooks")).unwrap();

@@ -129,6 +129,12 @@ fn the_compose_file_names_what_there_is_and_lets_nobody_in() {
         }
     }
 
+    // The etcd that the chart runs, too.
+    let etcd = services["etcd"]["image"].as_str().unwrap();
+    let (_, tag) = etcd.rsplit_once(':').unwrap();
+    let chart = std::fs::read_to_string(deploy("../helm/decant/values.yaml")).unwrap();
+    assert!(chart.contains(&format!("tag: {tag}\n")), "{etcd}");
+
     let prometheus = yaml("prometheus/prometheus.yml");
     let jobs = prometheus["scrape_configs"].as_array().unwrap();
     let mut scraped: Vec<&str> = jobs
