@@ -3,12 +3,13 @@
 use std::path::PathBuf;
 use std::{env, error::Error, fs};
 
-const PROTOS: [&str; 6] = [
+const PROTOS: [&str; 7] = [
     "decant/trainer/v1/trainer.proto",
     "decant/registry/v1/registry.proto",
     "decant/rollout/v1/rollout.proto",
     "decant/scorer/v1/scorer.proto",
     "decant/admin/v1/admin.proto",
+    "decant/access/v1/access.proto",
     "inference/grpc_service.proto",
 ];
 

@@ -24,6 +24,8 @@ pub enum ErrorCode {
     Busy,
     /// The deadline passed before the work began.
     Expired,
+    /// The caller is known, and may not do this.
+    Denied,
     /// Known, but not ready, or going away.
     NotReady,
     /// The stored bytes are not what was promised.
@@ -42,6 +44,7 @@ impl From<ErrorCode> for Code {
             ErrorCode::Conflict => Code::Aborted,
             ErrorCode::Busy => Code::ResourceExhausted,
             ErrorCode::Expired => Code::DeadlineExceeded,
+            ErrorCode::Denied => Code::PermissionDenied,
             ErrorCode::NotReady => Code::Unavailable,
             ErrorCode::Corrupt => Code::DataLoss,
             ErrorCode::Internal => Code::Internal,

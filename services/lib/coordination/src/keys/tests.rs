@@ -54,6 +54,12 @@ fn the_stored_keys_are_these() {
         "/decant/default/v1/desired/movies/main",
     );
     goes_round(
+        AccessKey {
+            name: "ci-17".parse().unwrap(),
+        },
+        "/decant/default/v1/access/ci-17",
+    );
+    goes_round(
         RefusalKey {
             model: movies(),
             slot: SlotName::default(),
@@ -120,6 +126,14 @@ fn stored_values_stay_readable() {
         (desired.generation.0, desired.active[0].version.get()),
         (3, 2)
     );
+
+    let stored = br#"{"role":"operator","models":["films"],"token_sha256":"sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",
+        "created_at_millis":5,"issued_by":"ana"}"#;
+    let ci = value::<AccessKey>(&entry(stored)).unwrap();
+    let principal = ci.principal(&"ci".parse().unwrap());
+    assert_eq!((principal.name.as_str(), principal.models.len()), ("ci", 1));
+    assert_eq!(ci.token_sha256, Some(Digest::of(b"abc")));
+    assert!(ci.identities.is_empty() && ci.expires_at_millis.is_none());
 
     let error = value::<DesiredKey>(&entry(b"{")).unwrap_err().to_string();
     assert!(error.contains(key.as_str()), "{error}");
