@@ -8,12 +8,14 @@ use decant_chassis::config::ConfigError;
 use decant_chassis::tasks::Tasks;
 use decant_coordination::keys::LeaderRecord;
 use decant_coordination::{Keyspace, MetaStore};
+use decant_proto::access::v1::access_service_server::AccessServiceServer;
 use decant_proto::admin::v1::admin_service_server::AdminServiceServer;
 use decant_proto::registry::v1::registry_service_server::RegistryServiceServer;
 use decant_proto::rollout::v1::rollout_service_server::RolloutServiceServer;
 use tonic::service::Routes;
 use ulid::Ulid;
 
+use crate::access::Access;
 use crate::admin::Care;
 use crate::admission::Admission;
 use crate::catalog::Catalog;
@@ -24,7 +26,7 @@ use crate::ledger::Ledger;
 use crate::reconcile::Reconcilers;
 use crate::records::Records;
 use crate::rollout::{Roll, Rollouts, Slots};
-use crate::service::{AdminApi, RegistryApi, RolloutApi};
+use crate::service::{AccessApi, AdminApi, RegistryApi, RolloutApi};
 
 /// A registry. It keeps nothing itself: what it answers lies in the store and in the bundles.
 #[derive(Clone)]
@@ -32,6 +34,7 @@ pub struct App {
     registry: RegistryApi,
     rollout: RolloutApi,
     admin: AdminApi,
+    access: AccessApi,
 }
 
 impl App {
@@ -62,6 +65,13 @@ impl App {
             cluster.clone(),
             roll.clone(),
         );
+        let (access, follow_access) = Access::new(
+            records.clone(),
+            ledger.clone(),
+            cluster.clone(),
+            tasks.stop_token(),
+        );
+        tasks.spawn("registry-access", follow_access);
         let admission = Admission::new(&config, catalog.clone(), ledger.clone(), bundles.clone());
         let care = Care {
             records: records.clone(),
@@ -81,8 +91,9 @@ impl App {
         let stop = tasks.stop_token();
         Ok(Self {
             registry: RegistryApi::new(catalog, admission, bundles, tasks),
-            rollout: RolloutApi::new(slots, rollouts, stop),
+            rollout: RolloutApi::new(slots, rollouts, stop.clone()),
             admin: AdminApi::new(care),
+            access: AccessApi::new(access, stop),
         })
     }
 
@@ -91,6 +102,7 @@ impl App {
         Routes::new(RegistryServiceServer::new(self.registry.clone()))
             .add_service(RolloutServiceServer::new(self.rollout.clone()))
             .add_service(AdminServiceServer::new(self.admin.clone()))
+            .add_service(AccessServiceServer::new(self.access.clone()))
     }
 }
 

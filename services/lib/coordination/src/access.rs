@@ -39,7 +39,7 @@ pub fn follow(
     impl Future<Output = Result<(), String>> + Send + 'static,
 ) {
     let (sender, receiver) = watch::channel(Arc::new(fixed.clone()));
-    let following = watch(store, keyspace, stop, move |principals| {
+    let following = observe(store, keyspace, stop, move |principals| {
         sender.send_replace(Arc::new(table(&fixed, &principals)));
     });
     (receiver, following)
@@ -49,7 +49,7 @@ pub fn follow(
 ///
 /// # Errors
 /// Never while the store's views go on, which have no end.
-pub async fn watch(
+pub async fn observe(
     store: Arc<dyn MetaStore>,
     keyspace: Keyspace,
     stop: CancellationToken,
@@ -122,8 +122,8 @@ impl<T: FnMut(Principals) + Send> Follower<T> {
                     if view.replaced.is_some() {
                         return Ok(());
                     }
-                    let mut found = view.entries.values().map(|entry| self.keyspace.read(entry));
-                    if let Some(Ok((ClusterKey {}, record))) = found.next() {
+                    let mut found = view.entries.values().map(|entry| self.keyspace.read::<ClusterKey>(entry));
+                    if let Some(Ok((_, record))) = found.next() {
                         self.cluster = Some(record);
                     }
                 }
@@ -155,10 +155,10 @@ impl<T: FnMut(Principals) + Send> Follower<T> {
 
     /// Waits until an operator has said that the store as it is now is the truth: the cluster's incarnation is above the one
     /// that was known; or it grew while it was looked at, as that of a copy does which is older than the last time.
-    async fn adopted(&self) {
+    async fn adopted(&mut self) {
         let mut first_seen: Option<ClusterRecord> = None;
         loop {
-            match self.look().await {
+            match look(&*self.store, &self.keyspace).await {
                 Ok(Some(found)) => {
                     let grew = |before: &ClusterRecord| found.incarnation > before.incarnation;
                     let same = first_seen
@@ -177,11 +177,14 @@ impl<T: FnMut(Principals) + Send> Follower<T> {
             tokio::time::sleep(LOOK_AGAIN).await;
         }
     }
+}
 
-    async fn look(&self) -> Result<Option<ClusterRecord>, StoreError> {
-        let entry = self.store.get(&self.keyspace.key(&ClusterKey {})).await?;
-        let read = entry.map(|entry| self.keyspace.read::<ClusterKey>(&entry));
-        // One that cannot be read says nothing.
-        Ok(read.and_then(Result::ok).map(|(_, record)| record))
-    }
+async fn look(
+    store: &dyn MetaStore,
+    keyspace: &Keyspace,
+) -> Result<Option<ClusterRecord>, StoreError> {
+    let entry = store.get(&keyspace.key(&ClusterKey {})).await?;
+    let read = entry.map(|entry| keyspace.read::<ClusterKey>(&entry));
+    // One that cannot be read says nothing.
+    Ok(read.and_then(Result::ok).map(|(_, record)| record))
 }

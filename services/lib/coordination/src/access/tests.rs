@@ -151,6 +151,6 @@ async fn it_ends_when_it_is_told_to() {
     let (_folder, store) = flaky(Faults::default());
     let stop = CancellationToken::new();
     stop.cancel();
-    let ended = watch(store, Keyspace::default(), stop, |_| {}).await;
+    let ended = observe(store, Keyspace::default(), stop, |_| {}).await;
     assert_eq!(ended, Ok(()));
 }
