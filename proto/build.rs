@@ -3,13 +3,14 @@
 use std::path::PathBuf;
 use std::{env, error::Error, fs};
 
-const PROTOS: [&str; 7] = [
+const PROTOS: [&str; 8] = [
     "decant/trainer/v1/trainer.proto",
     "decant/registry/v1/registry.proto",
     "decant/rollout/v1/rollout.proto",
     "decant/scorer/v1/scorer.proto",
     "decant/admin/v1/admin.proto",
     "decant/ops/v1/ops.proto",
+    "decant/access/v1/access.proto",
     "inference/grpc_service.proto",
 ];
 

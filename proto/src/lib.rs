@@ -53,6 +53,18 @@ pub mod ops {
     }
 }
 
+/// `decant.access.v1`: who may do what.
+pub mod access {
+    mod principal;
+
+    pub use principal::{PrincipalError, insert};
+
+    #[allow(missing_docs, unreachable_pub, clippy::large_enum_variant)]
+    pub mod v1 {
+        tonic::include_proto!("decant.access.v1");
+    }
+}
+
 /// `inference`: the Open Inference Protocol v2, with Triton's numbers.
 #[allow(missing_docs, unreachable_pub, clippy::large_enum_variant)]
 pub mod inference {

@@ -10,6 +10,7 @@ use decant_coordination::Revision;
 use decant_coordination::keys::{
     ClusterKey, ClusterRecord, LeaderKey, LeaderRecord, ObservedKey, RefusalKey, RolloutKey,
 };
+use decant_model::ModelName;
 use decant_model::rollout::Phase;
 use serde_json::json;
 
@@ -43,7 +44,27 @@ pub(crate) struct Overview {
     /// Who leads, and its epoch.
     pub(crate) leader: Option<(LeaderRecord, Revision)>,
     pub(crate) scorers: usize,
-    pub(crate) alarms: Vec<String>,
+    pub(crate) alarms: Vec<Alarm>,
+}
+
+/// Something that stands in the way.
+pub(crate) struct Alarm {
+    /// The model that it is about; none when it is about the cluster.
+    pub(crate) about: Option<ModelName>,
+    pub(crate) words: String,
+}
+
+impl Alarm {
+    fn of_cluster(words: String) -> Self {
+        Self { about: None, words }
+    }
+
+    fn of(model: &ModelName, words: String) -> Self {
+        Self {
+            about: Some(model.clone()),
+            words,
+        }
+    }
 }
 
 impl Care {
@@ -53,10 +74,12 @@ impl Care {
         let leader = self.records.get(&LeaderKey {}).await?;
         let mut alarms = Vec::new();
         if let Some(words) = older {
-            alarms.push(CallError::StoreOlder(words).to_string());
+            let words = CallError::StoreOlder(words).to_string();
+            alarms.push(Alarm::of_cluster(words));
         }
         if leader.is_none() {
-            alarms.push("no registry leads: nothing is activated or finished meanwhile".to_owned());
+            let words = "no registry leads: nothing is activated or finished meanwhile".to_owned();
+            alarms.push(Alarm::of_cluster(words));
         }
         let scorers = self.slots.scorers().await?;
         let prefix = self.records.keyspace.all::<ObservedKey>();
@@ -66,12 +89,13 @@ impl Care {
                 .iter()
                 .any(|(name, record)| *name == key.scorer && record.boot_id == found.value.boot_id);
             if let Some(reason) = found.value.frozen.as_ref().filter(|_| live) {
-                alarms.push(format!(
+                let words = format!(
                     "scorer `{}` is frozen at generation {} of {}: {reason}",
                     key.scorer,
                     found.value.generation.0,
                     subject(&key.model, &key.slot)
-                ));
+                );
+                alarms.push(Alarm::of(&key.model, words));
             }
         }
         let refusals = self.records.keyspace.all::<RefusalKey>();
@@ -88,17 +112,19 @@ impl Care {
                 .map(|(_, found)| found.value.clone());
             let blocked = SlotStatus::new(desired, fleet, refusal).blocked;
             if !blocked.is_empty() {
-                alarms.push(format!("{}: {blocked}", subject(&key.model, &key.slot)));
+                let words = format!("{}: {blocked}", subject(&key.model, &key.slot));
+                alarms.push(Alarm::of(&key.model, words));
             }
         }
         let rollouts = self.records.keyspace.all::<RolloutKey>();
         for (key, found) in self.records.list::<RolloutKey>(&rollouts).await? {
             if found.value.rollout.phase == Phase::Degraded {
-                alarms.push(format!(
+                let words = format!(
                     "{}: rollout {} was aborted, and some scorers have not taken that in for long",
                     subject(&key.model, &key.slot),
                     key.rollout
-                ));
+                );
+                alarms.push(Alarm::of(&key.model, words));
             }
         }
         Ok(Overview {

@@ -9,6 +9,7 @@ use decant_chassis::config::ConfigError;
 use decant_chassis::tasks::Tasks;
 use decant_coordination::keys::LeaderRecord;
 use decant_coordination::{Keyspace, MetaStore};
+use decant_proto::access::v1::access_service_server::AccessServiceServer;
 use decant_proto::admin::v1::admin_service_server::AdminServiceServer;
 use decant_proto::registry::v1::registry_service_server::RegistryServiceServer;
 use decant_proto::rollout::v1::rollout_service_server::RolloutServiceServer;
@@ -17,6 +18,7 @@ use tokio::sync::Semaphore;
 use tonic::service::Routes;
 use ulid::Ulid;
 
+use crate::access::Access;
 use crate::admin::Care;
 use crate::admission::Admission;
 use crate::catalog::Catalog;
@@ -28,7 +30,7 @@ use crate::metrics::Metrics;
 use crate::reconcile::Reconcilers;
 use crate::records::Records;
 use crate::rollout::{Roll, Rollouts, Slots};
-use crate::service::{AdminApi, RegistryApi, RolloutApi};
+use crate::service::{AccessApi, AdminApi, RegistryApi, RolloutApi};
 
 /// A registry. It keeps nothing itself: what it answers lies in the store and in the bundles.
 #[derive(Clone)]
@@ -36,6 +38,7 @@ pub struct App {
     registry: RegistryApi,
     rollout: RolloutApi,
     admin: AdminApi,
+    access: AccessApi,
 }
 
 impl App {
@@ -72,6 +75,13 @@ impl App {
             cluster.clone(),
             roll.clone(),
         );
+        let (access, follow_access) = Access::new(
+            records.clone(),
+            ledger.clone(),
+            cluster.clone(),
+            tasks.stop_token(),
+        );
+        tasks.spawn("registry-access", follow_access);
         let admission = Admission::new(
             &config,
             catalog.clone(),
@@ -112,8 +122,9 @@ impl App {
         let stop = tasks.stop_token();
         Ok(Self {
             registry: RegistryApi::new(catalog, admission, bundles, tasks),
-            rollout: RolloutApi::new(slots, rollouts, stop),
+            rollout: RolloutApi::new(slots, rollouts, stop.clone()),
             admin: AdminApi::new(care),
+            access: AccessApi::new(access, stop),
         })
     }
 
@@ -122,6 +133,7 @@ impl App {
         Routes::new(RegistryServiceServer::new(self.registry.clone()))
             .add_service(RolloutServiceServer::new(self.rollout.clone()))
             .add_service(AdminServiceServer::new(self.admin.clone()))
+            .add_service(AccessServiceServer::new(self.access.clone()))
     }
 }
 

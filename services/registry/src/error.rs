@@ -5,9 +5,11 @@ use std::time::Duration;
 use decant_artifact::{ReadError, Rejection, SweepError, WriteError};
 use decant_coordination::StoreError;
 use decant_coordination::keys::{CheckRecord, RecordError, VersionState};
+use decant_model::access::Denied;
 use decant_model::rollout::{NotNow, Phase, RolloutId};
 use decant_model::{
-    Digest, Freeze, Generation, ModelName, ModelVersion, NameError, PublicKey, ScorerName, SlotName,
+    Digest, Freeze, Generation, ModelName, ModelVersion, NameError, PrincipalName, PublicKey,
+    ScorerName, SlotName,
 };
 use thiserror::Error;
 
@@ -22,6 +24,25 @@ pub(crate) enum CallError {
     /// An uploaded bundle is wrong.
     #[error(transparent)]
     Rejected(#[from] Rejection),
+    /// The caller may not do this.
+    #[error(transparent)]
+    Denied(#[from] Denied),
+    #[error("there is no principal `{0}`")]
+    UnknownPrincipal(PrincipalName),
+    #[error(
+        "principal `{name}` exists already with {difference}: remove it first, or add one of another name beside it"
+    )]
+    PrincipalDiffers {
+        name: PrincipalName,
+        difference: String,
+    },
+    #[error("{credential} is that of principal `{of}` already")]
+    CredentialTaken {
+        credential: String,
+        of: PrincipalName,
+    },
+    #[error("you are `{0}`: whoever removes themselves could not take it back")]
+    RemovesSelf(PrincipalName),
     #[error("there is no model `{0}`")]
     UnknownModel(ModelName),
     #[error("model `{model}` has no version {version}")]

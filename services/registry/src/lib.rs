@@ -9,10 +9,12 @@ mod config;
 mod settings;
 mod error;
 mod app;
+mod rules;
 mod service;
 mod admission;
 mod catalog;
 mod rollout;
+mod access;
 mod admin;
 mod ledger;
 mod reconcile;
@@ -26,4 +28,5 @@ mod clock;
 
 pub use app::App;
 pub use config::Config;
+pub use rules::rules;
 pub use settings::Settings;

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use clap::Parser;
 use decant_artifact::BundleStore;
-use decant_chassis::auth;
 use decant_chassis::client::Caller;
 use decant_chassis::config::{self, ConfigError};
 use decant_chassis::host::Host;
@@ -13,7 +12,7 @@ use decant_chassis::process::{self, bind};
 use decant_chassis::server::{self, Serving};
 use decant_chassis::signal::Signals;
 use decant_chassis::telemetry::Telemetry;
-use decant_coordination::EtcdStore;
+use decant_coordination::{EtcdStore, Keyspace, access};
 use decant_registry::{App, Settings};
 
 /// The registry: models, versions and slots, kept in etcd and an object store. Run as many as you like.
@@ -49,7 +48,15 @@ async fn serve(
     let bundles = BundleStore::connect(&settings.bundles)?;
     let mut host = Host::new();
     let identity = host.identify(&settings.tls, &telemetry)?;
-    let access = auth::fixed(settings.auth.access()?);
+    let (access, follow_access) = access::follow(
+        store.clone(),
+        Keyspace::new(&settings.registry.cluster),
+        settings.auth.access()?,
+        host.services().stop_token(),
+    );
+    if settings.auth.enabled {
+        host.services().spawn("registry access", follow_access);
+    }
     let (reporter, with_common) = server::common(&telemetry)?;
     let app = App::build(
         settings.registry,

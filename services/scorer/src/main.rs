@@ -5,14 +5,13 @@ use std::sync::Arc;
 
 use clap::Parser;
 use decant_artifact::BundleStore;
-use decant_chassis::auth;
 use decant_chassis::config::{self, ConfigError};
 use decant_chassis::host::Host;
 use decant_chassis::process::{self, bind};
 use decant_chassis::server::{self, Serving};
 use decant_chassis::signal::Signals;
 use decant_chassis::telemetry::Telemetry;
-use decant_coordination::EtcdStore;
+use decant_coordination::{EtcdStore, Keyspace, access};
 use decant_inference::Runtime;
 use decant_scorer::{App, Settings};
 use tikv_jemallocator::Jemalloc;
@@ -58,7 +57,15 @@ async fn serve(
     let max_connection_age = settings.scorer.max_connection_age();
     let mut host = Host::new();
     let identity = host.identify(&settings.tls, &telemetry)?;
-    let access = auth::fixed(settings.auth.access()?);
+    let (access, follow_access) = access::follow(
+        store.clone(),
+        Keyspace::new(&settings.scorer.cluster),
+        settings.auth.access()?,
+        host.services().stop_token(),
+    );
+    if settings.auth.enabled {
+        host.services().spawn("scorer access", follow_access);
+    }
     let (reporter, with_common) = server::common(&telemetry)?;
     let app = App::build(
         settings.scorer,

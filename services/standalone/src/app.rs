@@ -5,13 +5,12 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use decant_artifact::BundleStore;
-use decant_chassis::auth;
 use decant_chassis::client::Caller;
 use decant_chassis::host::{Drain, Host, Stop};
 use decant_chassis::process::{BindError, bind};
 use decant_chassis::server::{self, Serving};
 use decant_chassis::telemetry::Telemetry;
-use decant_coordination::{EmbeddedStore, MetaStore};
+use decant_coordination::{EmbeddedStore, Keyspace, MetaStore, access};
 use decant_inference::Runtime;
 use tokio::net::TcpListener;
 
@@ -89,7 +88,15 @@ impl App {
         let meter = telemetry.meter();
         let identity = host.identify(&config.tls, telemetry)?;
         let caller = Caller::new(identity.clone()).with_token(config.auth.token()?);
-        let access = auth::fixed(config.auth.access()?);
+        let (access, follow_access) = access::follow(
+            Arc::clone(&store),
+            Keyspace::new(&config.scorer.cluster),
+            config.auth.access()?,
+            services.stop_token(),
+        );
+        if config.auth.enabled {
+            services.spawn("access", follow_access);
+        }
         let serving = Serving {
             observe: telemetry.observe(),
             tls: identity,

@@ -4,6 +4,7 @@
 //! /decant/{cluster}/v1/
 //!   meta/cluster                             which cluster this is
 //!   meta/audit                               the newest audit entry: every mutation moves it
+//!   access/{principal}                       who may do what, and by which credentials they are known
 //!   leader                                   the registry that leads; lease-bound, its create revision is the epoch
 //!   models/{model}                           what a model's versions must reach, who may sign them, how many there are
 //!   versions/{model}/{version:010}           a version's digest and manifest; never changed
@@ -38,14 +39,15 @@ use thiserror::Error;
 use crate::{Entry, Key, Prefix};
 
 pub use kinds::{
-    AuditHeadKey, AuditKey, ClusterKey, DesiredKey, DigestKey, HistoryKey, LeaderKey, ModelKey,
-    ObservedKey, PlanKey, ProgressKey, RefusalKey, RequestId, RequestKey, RolloutKey, ScorerKey,
-    StateKey, VersionKey,
+    AccessKey, AuditHeadKey, AuditKey, ClusterKey, DesiredKey, DigestKey, HistoryKey, LeaderKey,
+    ModelKey, ObservedKey, PlanKey, ProgressKey, RefusalKey, RequestId, RequestKey, RolloutKey,
+    ScorerKey, StateKey, VersionKey,
 };
 pub use records::{
-    AuditHead, AuditRecord, CheckRecord, ClusterRecord, DigestRecord, LeaderRecord, ModelRecord,
-    ObservedRecord, ObservedState, ObservedVersion, PlanRecord, ProgressRecord, RefusalRecord,
-    RequestRecord, RolloutRecord, ScorerRecord, StateRecord, VersionRecord, VersionState,
+    AccessRecord, AuditHead, AuditRecord, CheckRecord, ClusterRecord, DigestRecord, LeaderRecord,
+    ModelRecord, ObservedRecord, ObservedState, ObservedVersion, PlanRecord, ProgressRecord,
+    RefusalRecord, RequestRecord, RolloutRecord, ScorerRecord, StateRecord, VersionRecord,
+    VersionState,
 };
 
 /// The newest format of values that this build reads, and the one that it writes.

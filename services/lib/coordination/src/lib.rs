@@ -1,8 +1,8 @@
 //! Coordination: what every process of a cluster agrees on. The store holds intent and small facts, never a model's bytes.
 //!
 //! [`MetaStore`] is the contract. [`EmbeddedStore`] keeps it in one file on one machine, [`EtcdStore`] in a cluster of etcd.
-//! [`keys`] draws what is kept, [`follow()`] turns a part of it into a view that heals itself, and [`Election`] makes one
-//! process the leader.
+//! [`keys`] draws what is kept, [`follow()`] turns a part of it into a view that heals itself, [`access`] is such a view of
+//! who may do what, and [`Election`] makes one process the leader.
 
 mod store;
 mod txn;
@@ -11,6 +11,7 @@ mod embedded;
 mod etcd;
 pub mod keys;
 mod follow;
+pub mod access;
 mod lease;
 mod election;
 #[cfg(test)]

@@ -99,6 +99,15 @@ impl FromStr for Role {
     }
 }
 
+/// What somebody showed, and is known by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Credential {
+    /// A token.
+    Token,
+    /// A certificate with this identity.
+    Identity(String),
+}
+
 /// Somebody who calls: a person or a service.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Principal {
@@ -112,6 +121,8 @@ pub struct Principal {
     pub expires_at_millis: Option<u64>,
     /// Nobody was asked who they are.
     anonymous: bool,
+    /// What they are found by in a table.
+    known_by: Option<Credential>,
 }
 
 /// What a principal lacks.
@@ -154,6 +165,7 @@ impl Principal {
             models,
             expires_at_millis: None,
             anonymous: false,
+            known_by: None,
         }
     }
 
@@ -168,6 +180,11 @@ impl Principal {
     /// Whether nobody was asked who they are.
     pub fn is_anonymous(&self) -> bool {
         self.anonymous
+    }
+
+    /// What they showed; none for who was found in no table.
+    pub fn known_by(&self) -> Option<&Credential> {
+        self.known_by.as_ref()
     }
 
     /// Whether they have a permission on at least one model: what can be said before a request is read.
@@ -230,12 +247,18 @@ impl Access {
         tokens: impl IntoIterator<Item = Digest>,
         identities: impl IntoIterator<Item = String>,
     ) {
-        let principal = Arc::new(principal);
+        let known_by = |credential| {
+            Arc::new(Principal {
+                known_by: Some(credential),
+                ..principal.clone()
+            })
+        };
         for token in tokens {
-            self.by_token.insert(token, Arc::clone(&principal));
+            self.by_token.insert(token, known_by(Credential::Token));
         }
         for identity in identities {
-            self.by_identity.insert(identity, Arc::clone(&principal));
+            let found = known_by(Credential::Identity(identity.clone()));
+            self.by_identity.insert(identity, found);
         }
     }
 
@@ -300,10 +323,15 @@ mod tests {
         let token = Digest::of(b"dct_secret");
         let ci = Principal::new("ci", Role::Publisher, Vec::new());
         access.insert(ci, [token], ["spiffe://decant/ci".to_owned()]);
-        assert_eq!(access.by_token("dct_secret").unwrap().name, "ci");
+        let by_token = access.by_token("dct_secret").unwrap();
+        assert_eq!(by_token.name, "ci");
+        assert_eq!(by_token.known_by(), Some(&Credential::Token));
         assert!(access.by_token("dct_secreu").is_none());
         let shown = ["dns:ci", "spiffe://decant/ci"];
-        assert_eq!(access.by_identities(shown).unwrap().name, "ci");
+        let by_identity = access.by_identities(shown).unwrap();
+        assert_eq!(by_identity.name, "ci");
+        let identity = Credential::Identity("spiffe://decant/ci".to_owned());
+        assert_eq!(by_identity.known_by(), Some(&identity));
         assert!(access.by_identities(["dns:ci"]).is_none());
     }
 }

@@ -17,7 +17,7 @@ pub use gate::{Gate, GateResult};
 pub use manifest::{
     BundlePath, FileEntry, Lineage, LineageRole, Manifest, ManifestError, TeacherRef, file,
 };
-pub use name::{ClusterName, ModelName, NameError, ScorerName, SlotName};
+pub use name::{ClusterName, ModelName, NameError, PrincipalName, ScorerName, SlotName};
 pub use signature::{PublicKey, Signature, SignatureError};
 pub use slot::{Active, Arm, BASIS_POINTS, DesiredSlot, Freeze, Generation, Pending, Prepared};
 pub use version::ModelVersion;

@@ -102,6 +102,12 @@ name!(
 );
 
 name!(
+    /// A principal's name: whom the audit log names.
+    PrincipalName,
+    "principal"
+);
+
+name!(
     /// A cluster's name: it sets the keys of one cluster apart from those of others in the same store.
     ClusterName,
     "cluster"

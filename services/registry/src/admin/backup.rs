@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use decant_coordination::keys::{
-    self, AuditHead, AuditHeadKey, AuditKey, ClusterKey, ClusterRecord, DesiredKey, DigestKey,
-    HistoryKey, ModelKey, PlanKey, ProgressKey, Record, RecordError, RolloutKey, StateKey,
-    VersionKey,
+    self, AccessKey, AuditHead, AuditHeadKey, AuditKey, ClusterKey, ClusterRecord, DesiredKey,
+    DigestKey, HistoryKey, ModelKey, PlanKey, ProgressKey, Record, RecordError, RolloutKey,
+    StateKey, VersionKey,
 };
 use decant_coordination::{Entry, Expect, Key, MAX_BYTES, MAX_OPERATIONS, Order, Revision, Txn};
 use serde_json::json;
@@ -230,7 +230,8 @@ impl Kind {
 }
 
 /// All but what lives only as long as a process does, or a day.
-const KINDS: [Kind; 12] = [
+const KINDS: [Kind; 13] = [
+    Kind::new::<AccessKey>(Place::Now),
     Kind::new::<AuditKey>(Place::Now),
     Kind::new::<DigestKey>(Place::Now),
     Kind::new::<HistoryKey>(Place::Now),

@@ -70,6 +70,11 @@ impl Ask {
         }
     }
 
+    /// The same, of somebody who is known by another name.
+    pub(crate) fn by(self, actor: String) -> Self {
+        Self { actor, ..self }
+    }
+
     /// A step of a larger request, which has no name of its own.
     pub(crate) fn step(&self) -> Self {
         Self {

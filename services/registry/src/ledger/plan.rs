@@ -39,6 +39,7 @@ pub(crate) struct Plan<A> {
     pub(super) alone: bool,
     expects: Vec<(Key, Expect)>,
     writes: Vec<(Key, Bytes)>,
+    deletes: Vec<Key>,
     pub(super) answer: A,
 }
 
@@ -53,6 +54,7 @@ impl<A> Plan<A> {
             alone: false,
             expects: Vec::new(),
             writes: Vec::new(),
+            deletes: Vec::new(),
             answer,
         }
     }
@@ -68,6 +70,7 @@ impl<A> Plan<A> {
             alone: self.alone,
             expects: self.expects,
             writes: self.writes,
+            deletes: self.deletes,
             answer: map(self.answer),
         }
     }
@@ -120,6 +123,13 @@ impl<A> Plan<A> {
         self.replace(records, record, None, value)
     }
 
+    /// Takes a record away, if it is as it was read.
+    pub(crate) fn remove(self, read: &Entry) -> Self {
+        let mut this = self.unchanged(read);
+        this.deletes.push(read.key.clone());
+        this
+    }
+
     fn put<R: Record>(
         mut self,
         records: &Records,
@@ -145,9 +155,13 @@ impl<A> Plan<A> {
             .expects
             .iter()
             .fold(txn, |txn, (key, expect)| txn.expect(key.clone(), *expect));
-        self.writes
+        let txn = self
+            .writes
             .iter()
-            .fold(txn, |txn, (key, value)| txn.put(key.clone(), value.clone()))
+            .fold(txn, |txn, (key, value)| txn.put(key.clone(), value.clone()));
+        self.deletes
+            .iter()
+            .fold(txn, |txn, key| txn.delete(key.clone()))
     }
 }
 

@@ -1,11 +1,13 @@
 //! `decant.admin.v1.AdminService`.
 
+use decant_model::access::Permission;
 use decant_proto::admin::v1 as proto;
 use decant_proto::admin::v1::admin_service_server::AdminService;
 use futures::stream::BoxStream;
 use futures::{StreamExt, stream};
 use tonic::{Request, Response, Status, Streaming, async_trait};
 
+use super::caller::Caller;
 use super::wire;
 use crate::admin::{Care, Collect, Metadatum};
 use crate::clock::now_millis;
@@ -30,13 +32,18 @@ impl AdminApi {
 impl AdminService for AdminApi {
     async fn get_cluster(
         &self,
-        _request: Request<proto::GetClusterRequest>,
+        request: Request<proto::GetClusterRequest>,
     ) -> Result<Response<proto::GetClusterResponse>, Status> {
+        let (caller, _) = Caller::of(request);
         let overview = self.care.overview().await?;
         let (leader, epoch) = match overview.leader {
             Some((leader, epoch)) => (leader.address, epoch.0),
             None => (String::new(), 0),
         };
+        let alarms = overview.alarms.into_iter().filter(|alarm| {
+            let model = alarm.about.as_ref();
+            model.is_none_or(|model| caller.sees(model))
+        });
         Ok(Response::new(proto::GetClusterResponse {
             uuid: overview.cluster.uuid,
             incarnation: overview.cluster.incarnation,
@@ -44,7 +51,7 @@ impl AdminService for AdminApi {
             leader,
             epoch,
             scorers: u32::try_from(overview.scorers).unwrap_or(u32::MAX),
-            alarms: overview.alarms,
+            alarms: alarms.map(|alarm| alarm.words).collect(),
         }))
     }
 
@@ -69,7 +76,8 @@ impl AdminService for AdminApi {
         &self,
         request: Request<proto::ListAuditRequest>,
     ) -> Result<Response<proto::ListAuditResponse>, Status> {
-        let request = request.into_inner();
+        let (caller, request) = Caller::of(request);
+        caller.may_see_audit(&request.subject)?;
         let page = audit::list(
             &self.care.records,
             &request.subject,
@@ -99,8 +107,9 @@ impl AdminService for AdminApi {
         &self,
         request: Request<proto::CollectGarbageRequest>,
     ) -> Result<Response<proto::CollectGarbageResponse>, Status> {
-        let request = request.into_inner();
-        let ask = unnamed(&request.issued_by, &request)?;
+        let (caller, request) = Caller::of(request);
+        caller.may_everywhere(Permission::Administer)?;
+        let ask = caller.sign(unnamed(&request.issued_by, &request)?);
         let swept = self
             .care
             .collect(Collect {
@@ -121,8 +130,10 @@ impl AdminService for AdminApi {
 
     async fn export_metadata(
         &self,
-        _request: Request<proto::ExportMetadataRequest>,
+        request: Request<proto::ExportMetadataRequest>,
     ) -> Result<Response<Self::ExportMetadataStream>, Status> {
+        let (caller, _) = Caller::of(request);
+        caller.may_everywhere(Permission::Administer)?;
         let records = self.care.export().await?;
         let messages = stream::unfold(records.into_iter(), |mut records| async {
             let mut chunk = Vec::new();
@@ -146,7 +157,8 @@ impl AdminService for AdminApi {
         &self,
         request: Request<Streaming<proto::ImportMetadataRequest>>,
     ) -> Result<Response<proto::ImportMetadataResponse>, Status> {
-        let mut messages = request.into_inner();
+        let (caller, mut messages) = Caller::of(request);
+        caller.may_everywhere(Permission::Administer)?;
         let first = messages.message().await?.unwrap_or_default();
         let ask = Ask::operator(
             String::new(),
@@ -154,6 +166,7 @@ impl AdminService for AdminApi {
             String::new(),
             &proto::ImportMetadataRequest::default(),
         )?;
+        let ask = caller.sign(ask);
         let mut import = self.care.import(ask).await?;
         let mut next = Some(first);
         while let Some(message) = next {
@@ -175,8 +188,9 @@ impl AdminService for AdminApi {
         &self,
         request: Request<proto::RebuildMetadataRequest>,
     ) -> Result<Response<proto::RebuildMetadataResponse>, Status> {
-        let request = request.into_inner();
-        let ask = unnamed(&request.issued_by, &request)?;
+        let (caller, request) = Caller::of(request);
+        caller.may_everywhere(Permission::Administer)?;
+        let ask = caller.sign(unnamed(&request.issued_by, &request)?);
         let rebuilt = self.care.rebuild(&ask, request.dry_run).await?;
         Ok(Response::new(proto::RebuildMetadataResponse {
             models: rebuilt.models.iter().map(ToString::to_string).collect(),
@@ -189,8 +203,9 @@ impl AdminService for AdminApi {
         &self,
         request: Request<proto::AdoptStoreRequest>,
     ) -> Result<Response<proto::AdoptStoreResponse>, Status> {
-        let request = request.into_inner();
-        let ask = asked!(request)?;
+        let (caller, request) = Caller::of(request);
+        caller.may_everywhere(Permission::Administer)?;
+        let ask = asked!(caller, request)?;
         let (incarnation, slots) = self.care.adopt(&ask).await?;
         Ok(Response::new(proto::AdoptStoreResponse {
             incarnation,

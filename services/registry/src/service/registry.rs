@@ -2,6 +2,7 @@
 
 use decant_artifact::{Bundle, BundleStore};
 use decant_chassis::tasks::Tasks;
+use decant_model::access::Permission;
 use decant_model::{BundlePath, ModelName, ModelVersion};
 use decant_proto::registry::v1::registry_service_server::RegistryService;
 use decant_proto::registry::v1::{self as proto, fetch_bundle_response as fetch};
@@ -11,6 +12,7 @@ use tokio::sync::oneshot;
 use tonic::{Request, Response, Status, Streaming, async_trait};
 use tracing::Instrument;
 
+use super::caller::Caller;
 use super::wire::{self, model_name};
 use crate::admission::Admission;
 use crate::catalog::{Catalog, Settings, Update, Version};
@@ -53,16 +55,19 @@ impl RegistryService for RegistryApi {
         &self,
         request: Request<proto::CreateModelRequest>,
     ) -> Result<Response<proto::CreateModelResponse>, Status> {
-        let request = request.into_inner();
+        let (caller, request) = Caller::of(request);
+        let model = request
+            .model
+            .clone()
+            .ok_or_else(|| CallError::field("model", "not given"))?;
+        caller.may(Permission::Publish, "model.name", &model.name)?;
         let ask = Ask::operator(
             request.request_id.clone(),
             request.issued_by.clone(),
             String::new(),
             &request,
         )?;
-        let model = request
-            .model
-            .ok_or_else(|| CallError::field("model", "not given"))?;
+        let ask = caller.sign(ask);
         let name = model_name("model.name", &model.name)?;
         let signers = wire::signers("model.signers", &model.signers)?;
         let settings = Settings::check(model.description, wire::gates(model.gates), signers)?;
@@ -76,7 +81,9 @@ impl RegistryService for RegistryApi {
         &self,
         request: Request<proto::GetModelRequest>,
     ) -> Result<Response<proto::GetModelResponse>, Status> {
-        let name = model_name("name", &request.into_inner().name)?;
+        let (caller, request) = Caller::of(request);
+        caller.may(Permission::View, "name", &request.name)?;
+        let name = model_name("name", &request.name)?;
         let model = self.catalog.model(&name).await?;
         Ok(Response::new(proto::GetModelResponse {
             model: Some(wire::model(model)),
@@ -87,8 +94,9 @@ impl RegistryService for RegistryApi {
         &self,
         request: Request<proto::UpdateModelRequest>,
     ) -> Result<Response<proto::UpdateModelResponse>, Status> {
-        let request = request.into_inner();
-        let ask = asked!(request)?;
+        let (caller, request) = Caller::of(request);
+        caller.may(Permission::Operate, "name", &request.name)?;
+        let ask = asked!(caller, request)?;
         let name = model_name("name", &request.name)?;
         let signers = request
             .signers
@@ -106,13 +114,15 @@ impl RegistryService for RegistryApi {
         &self,
         request: Request<proto::ListModelsRequest>,
     ) -> Result<Response<proto::ListModelsResponse>, Status> {
-        let request = request.into_inner();
+        let (caller, request) = Caller::of(request);
         let page = self
             .catalog
             .models(request.page_size, &request.page_token)
             .await?;
+        let seen = page.items.into_iter();
+        let seen = seen.filter(|model| caller.sees(&model.name));
         Ok(Response::new(proto::ListModelsResponse {
-            models: page.items.into_iter().map(wire::model).collect(),
+            models: seen.map(wire::model).collect(),
             next_page_token: page.next_page_token,
         }))
     }
@@ -121,11 +131,10 @@ impl RegistryService for RegistryApi {
         &self,
         request: Request<Streaming<proto::PushVersionRequest>>,
     ) -> Result<Response<proto::PushVersionResponse>, Status> {
+        let (caller, messages) = Caller::of(request);
         let place = self.admission.enter()?;
         let admission = self.admission.clone();
-        let parts = request
-            .into_inner()
-            .map(|message| wire::part(message.map_err(wire::cut)?));
+        let parts = messages.map(move |message| wire::part(&caller, message.map_err(wire::cut)?));
         let (answer, answered) = oneshot::channel();
         // A task of its own, because this call is dropped when its client goes away: the upload is then to be taken back
         // in order, and a version that is being added is to be added.
@@ -151,7 +160,8 @@ impl RegistryService for RegistryApi {
         &self,
         request: Request<proto::GetVersionRequest>,
     ) -> Result<Response<proto::GetVersionResponse>, Status> {
-        let request = request.into_inner();
+        let (caller, request) = Caller::of(request);
+        caller.may(Permission::View, "model", &request.model)?;
         let model = model_name("model", &request.model)?;
         let version = self
             .catalog
@@ -167,7 +177,8 @@ impl RegistryService for RegistryApi {
         &self,
         request: Request<proto::ListVersionsRequest>,
     ) -> Result<Response<proto::ListVersionsResponse>, Status> {
-        let request = request.into_inner();
+        let (caller, request) = Caller::of(request);
+        caller.may(Permission::View, "model", &request.model)?;
         let model = model_name("model", &request.model)?;
         let page = self
             .catalog
@@ -183,8 +194,9 @@ impl RegistryService for RegistryApi {
         &self,
         request: Request<proto::RetireVersionRequest>,
     ) -> Result<Response<proto::RetireVersionResponse>, Status> {
-        let request = request.into_inner();
-        let ask = asked!(request)?;
+        let (caller, request) = Caller::of(request);
+        caller.may(Permission::Operate, "model", &request.model)?;
+        let ask = asked!(caller, request)?;
         let model = model_name("model", &request.model)?;
         let version = wire::given_version(request.version)?;
         let retired = self.catalog.retire(&ask, &model, version).await?;
@@ -197,7 +209,8 @@ impl RegistryService for RegistryApi {
         &self,
         request: Request<proto::GetLineageRequest>,
     ) -> Result<Response<proto::GetLineageResponse>, Status> {
-        let request = request.into_inner();
+        let (caller, request) = Caller::of(request);
+        caller.may(Permission::View, "model", &request.model)?;
         let model = model_name("model", &request.model)?;
         let line = self
             .catalog
@@ -214,7 +227,8 @@ impl RegistryService for RegistryApi {
         &self,
         request: Request<proto::FetchBundleRequest>,
     ) -> Result<Response<Self::FetchBundleStream>, Status> {
-        let request = request.into_inner();
+        let (caller, request) = Caller::of(request);
+        caller.may(Permission::View, "model", &request.model)?;
         let model: ModelName = model_name("model", &request.model)?;
         let version = self
             .catalog

@@ -1,14 +1,15 @@
 //! `decant.rollout.v1.RolloutService`.
 
+use decant_model::access::Permission;
 use decant_proto::rollout::v1 as proto;
 use decant_proto::rollout::v1::rollout_service_server::RolloutService;
+use futures::TryStreamExt;
 use futures::stream::BoxStream;
-use futures::{Stream, StreamExt, TryStreamExt, stream};
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, async_trait};
 
-use super::wire;
-use crate::error::CallError;
+use super::caller::Caller;
+use super::{until_stop, wire};
 use crate::rollout::{Rollouts, Slots};
 
 #[derive(Clone)]
@@ -26,18 +27,6 @@ impl RolloutApi {
             stop,
         }
     }
-
-    /// A stream that has no end of its own: whoever reads it is told why it ends.
-    fn until_stop<T: Send + 'static>(
-        &self,
-        items: impl Stream<Item = Result<T, CallError>> + Send + 'static,
-    ) -> BoxStream<'static, Result<T, Status>> {
-        items
-            .map_err(Status::from)
-            .take_until(self.stop.clone().cancelled_owned())
-            .chain(stream::once(async { Err(CallError::Draining.into()) }))
-            .boxed()
-    }
 }
 
 #[async_trait]
@@ -46,7 +35,9 @@ impl RolloutService for RolloutApi {
         &self,
         request: Request<proto::SetSlotRequest>,
     ) -> Result<Response<proto::SetSlotResponse>, Status> {
-        let change = wire::set_slot(request.into_inner())?;
+        let (caller, request) = Caller::of(request);
+        caller.may(Permission::Operate, "model", &request.model)?;
+        let change = wire::set_slot(&caller, request)?;
         let desired = self.slots.set(&change).await?;
         Ok(Response::new(proto::SetSlotResponse {
             slot: Some(wire::slot(&change.model, &change.slot, desired)),
@@ -57,7 +48,9 @@ impl RolloutService for RolloutApi {
         &self,
         request: Request<proto::PrepareSlotRequest>,
     ) -> Result<Response<proto::PrepareSlotResponse>, Status> {
-        let change = wire::prepare_slot(request.into_inner())?;
+        let (caller, request) = Caller::of(request);
+        caller.may(Permission::Operate, "model", &request.model)?;
+        let change = wire::prepare_slot(&caller, request)?;
         let desired = self.slots.prepare(&change).await?;
         Ok(Response::new(proto::PrepareSlotResponse {
             slot: Some(wire::slot(&change.model, &change.slot, desired)),
@@ -68,7 +61,8 @@ impl RolloutService for RolloutApi {
         &self,
         request: Request<proto::GetSlotRequest>,
     ) -> Result<Response<proto::GetSlotResponse>, Status> {
-        let request = request.into_inner();
+        let (caller, request) = Caller::of(request);
+        caller.may(Permission::View, "model", &request.model)?;
         let (model, slot) = wire::place(&request.model, &request.slot)?;
         let desired = self.slots.get(&model, &slot).await?;
         Ok(Response::new(proto::GetSlotResponse {
@@ -82,20 +76,22 @@ impl RolloutService for RolloutApi {
         &self,
         request: Request<proto::WatchSlotRequest>,
     ) -> Result<Response<Self::WatchSlotStream>, Status> {
-        let request = request.into_inner();
+        let (caller, request) = Caller::of(request);
+        caller.may(Permission::View, "model", &request.model)?;
         let (model, slot) = wire::place(&request.model, &request.slot)?;
         let changes = self.slots.watch(model.clone(), slot.clone()).await?;
         let responses = changes.map_ok(move |desired| proto::WatchSlotResponse {
             slot: Some(wire::slot(&model, &slot, desired)),
         });
-        Ok(Response::new(self.until_stop(responses)))
+        Ok(Response::new(until_stop(responses, &self.stop)))
     }
 
     async fn get_slot_status(
         &self,
         request: Request<proto::GetSlotStatusRequest>,
     ) -> Result<Response<proto::GetSlotStatusResponse>, Status> {
-        let request = request.into_inner();
+        let (caller, request) = Caller::of(request);
+        caller.may(Permission::View, "model", &request.model)?;
         let (model, slot) = wire::place(&request.model, &request.slot)?;
         let status = self.slots.status(&model, &slot).await?;
         Ok(Response::new(proto::GetSlotStatusResponse {
@@ -109,20 +105,22 @@ impl RolloutService for RolloutApi {
         &self,
         request: Request<proto::WatchSlotStatusRequest>,
     ) -> Result<Response<Self::WatchSlotStatusStream>, Status> {
-        let request = request.into_inner();
+        let (caller, request) = Caller::of(request);
+        caller.may(Permission::View, "model", &request.model)?;
         let (model, slot) = wire::place(&request.model, &request.slot)?;
         let changes = self.slots.watch_status(model.clone(), slot.clone()).await?;
         let responses = changes.map_ok(move |status| proto::WatchSlotStatusResponse {
             status: Some(wire::slot_status(&model, &slot, status)),
         });
-        Ok(Response::new(self.until_stop(responses)))
+        Ok(Response::new(until_stop(responses, &self.stop)))
     }
 
     async fn list_slot_history(
         &self,
         request: Request<proto::ListSlotHistoryRequest>,
     ) -> Result<Response<proto::ListSlotHistoryResponse>, Status> {
-        let request = request.into_inner();
+        let (caller, request) = Caller::of(request);
+        caller.may(Permission::View, "model", &request.model)?;
         let (model, slot) = wire::place(&request.model, &request.slot)?;
         let (slots, next_page_token) = match request.at {
             Some(at) => {
@@ -161,35 +159,45 @@ impl RolloutService for RolloutApi {
         &self,
         request: Request<proto::FreezeSlotRequest>,
     ) -> Result<Response<proto::FreezeSlotResponse>, Status> {
-        Ok(Response::new(self.freeze(request.into_inner()).await?))
+        let (caller, request) = Caller::of(request);
+        caller.may(Permission::Operate, "model", &request.model)?;
+        Ok(Response::new(self.freeze(&caller, request).await?))
     }
 
     async fn rollback(
         &self,
         request: Request<proto::RollbackRequest>,
     ) -> Result<Response<proto::RollbackResponse>, Status> {
-        Ok(Response::new(self.roll_back(request.into_inner()).await?))
+        let (caller, request) = Caller::of(request);
+        caller.may(Permission::Operate, "model", &request.model)?;
+        Ok(Response::new(self.roll_back(&caller, request).await?))
     }
 
     async fn start_rollout(
         &self,
         request: Request<proto::StartRolloutRequest>,
     ) -> Result<Response<proto::StartRolloutResponse>, Status> {
-        Ok(Response::new(self.start(request.into_inner()).await?))
+        let (caller, request) = Caller::of(request);
+        caller.may(Permission::Operate, "model", &request.model)?;
+        Ok(Response::new(self.start(&caller, request).await?))
     }
 
     async fn steer_rollout(
         &self,
         request: Request<proto::SteerRolloutRequest>,
     ) -> Result<Response<proto::SteerRolloutResponse>, Status> {
-        Ok(Response::new(self.steer(request.into_inner()).await?))
+        let (caller, request) = Caller::of(request);
+        caller.may(Permission::Operate, "model", &request.model)?;
+        Ok(Response::new(self.steer(&caller, request).await?))
     }
 
     async fn get_rollout(
         &self,
         request: Request<proto::GetRolloutRequest>,
     ) -> Result<Response<proto::GetRolloutResponse>, Status> {
-        Ok(Response::new(self.rollout(request.into_inner()).await?))
+        let (caller, request) = Caller::of(request);
+        caller.may(Permission::View, "model", &request.model)?;
+        Ok(Response::new(self.rollout(request).await?))
     }
 
     type WatchRolloutStream = BoxStream<'static, Result<proto::WatchRolloutResponse, Status>>;
@@ -198,35 +206,45 @@ impl RolloutService for RolloutApi {
         &self,
         request: Request<proto::WatchRolloutRequest>,
     ) -> Result<Response<Self::WatchRolloutStream>, Status> {
-        let responses = self.watch(request.into_inner()).await?;
-        Ok(Response::new(self.until_stop(responses)))
+        let (caller, request) = Caller::of(request);
+        caller.may(Permission::View, "model", &request.model)?;
+        let responses = self.watch(request).await?;
+        Ok(Response::new(until_stop(responses, &self.stop)))
     }
 
     async fn list_rollouts(
         &self,
         request: Request<proto::ListRolloutsRequest>,
     ) -> Result<Response<proto::ListRolloutsResponse>, Status> {
-        Ok(Response::new(self.list(request.into_inner()).await?))
+        let (caller, request) = Caller::of(request);
+        caller.may(Permission::View, "model", &request.model)?;
+        Ok(Response::new(self.list(request).await?))
     }
 
     async fn put_plan(
         &self,
         request: Request<proto::PutPlanRequest>,
     ) -> Result<Response<proto::PutPlanResponse>, Status> {
-        Ok(Response::new(self.put(request.into_inner()).await?))
+        let (caller, request) = Caller::of(request);
+        caller.may(Permission::Operate, "model", &request.model)?;
+        Ok(Response::new(self.put(&caller, request).await?))
     }
 
     async fn get_plan(
         &self,
         request: Request<proto::GetPlanRequest>,
     ) -> Result<Response<proto::GetPlanResponse>, Status> {
-        Ok(Response::new(self.plan(request.into_inner()).await?))
+        let (caller, request) = Caller::of(request);
+        caller.may(Permission::View, "model", &request.model)?;
+        Ok(Response::new(self.plan(request).await?))
     }
 
     async fn list_plans(
         &self,
         request: Request<proto::ListPlansRequest>,
     ) -> Result<Response<proto::ListPlansResponse>, Status> {
-        Ok(Response::new(self.plans(request.into_inner()).await?))
+        let (caller, request) = Caller::of(request);
+        caller.may(Permission::View, "model", &request.model)?;
+        Ok(Response::new(self.plans(request).await?))
     }
 }

@@ -4,6 +4,7 @@ use decant_coordination::keys::DesiredKey;
 use decant_proto::rollout::v1 as proto;
 use futures::{Stream, TryStreamExt};
 
+use super::caller::Caller;
 use super::rollout::RolloutApi;
 use super::wire::{self, model_name};
 use crate::error::CallError;
@@ -12,9 +13,10 @@ use crate::rollout::{Moved, RolledBack, Started};
 impl RolloutApi {
     pub(super) async fn freeze(
         &self,
+        caller: &Caller,
         request: proto::FreezeSlotRequest,
     ) -> Result<proto::FreezeSlotResponse, CallError> {
-        let freezing = wire::freezing(request)?;
+        let freezing = wire::freezing(caller, request)?;
         let slot = self.rollouts.freeze(&freezing).await?;
         let DesiredKey { model, slot: name } = &freezing.place;
         Ok(proto::FreezeSlotResponse {
@@ -24,9 +26,10 @@ impl RolloutApi {
 
     pub(super) async fn roll_back(
         &self,
+        caller: &Caller,
         request: proto::RollbackRequest,
     ) -> Result<proto::RollbackResponse, CallError> {
-        let rollback = wire::rollback(request)?;
+        let rollback = wire::rollback(caller, request)?;
         let RolledBack {
             slot,
             before,
@@ -42,9 +45,10 @@ impl RolloutApi {
 
     pub(super) async fn start(
         &self,
+        caller: &Caller,
         request: proto::StartRolloutRequest,
     ) -> Result<proto::StartRolloutResponse, CallError> {
-        let start = wire::start(request)?;
+        let start = wire::start(caller, request)?;
         let Started { moved, course } = self.rollouts.start(&start).await?;
         let DesiredKey { model, slot: name } = &start.place;
         let course = course.into_iter().map(|slot| wire::slot(model, name, slot));
@@ -57,9 +61,10 @@ impl RolloutApi {
 
     pub(super) async fn steer(
         &self,
+        caller: &Caller,
         request: proto::SteerRolloutRequest,
     ) -> Result<proto::SteerRolloutResponse, CallError> {
-        let steering = wire::steering(request)?;
+        let steering = wire::steering(caller, request)?;
         let Moved {
             id,
             record,
@@ -120,9 +125,10 @@ impl RolloutApi {
 
     pub(super) async fn put(
         &self,
+        caller: &Caller,
         request: proto::PutPlanRequest,
     ) -> Result<proto::PutPlanResponse, CallError> {
-        let ask = asked!(request)?;
+        let ask = asked!(caller, request)?;
         let model = model_name("model", &request.model)?;
         let name = wire::named_plan("name", &request.name)?;
         let plan = wire::given_plan(request.plan)?;

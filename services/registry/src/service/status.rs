@@ -48,15 +48,21 @@ fn code(error: &CallError) -> ErrorCode {
         CallError::Field { .. } | CallError::Rejected(_) | CallError::OtherRequest(_) => {
             ErrorCode::Invalid
         }
+        CallError::Denied(_) => ErrorCode::Denied,
         CallError::UnknownModel(_)
+        | CallError::UnknownPrincipal(_)
         | CallError::UnknownVersion { .. }
         | CallError::NoVersion(_)
         | CallError::UnknownSlot { .. }
         | CallError::UnknownRollout { .. }
         | CallError::NoRollout { .. }
         | CallError::UnknownPlan { .. } => ErrorCode::NotFound,
-        CallError::ModelDiffers { .. } | CallError::DuplicateVersion { .. } => ErrorCode::Exists,
+        CallError::ModelDiffers { .. }
+        | CallError::PrincipalDiffers { .. }
+        | CallError::CredentialTaken { .. }
+        | CallError::DuplicateVersion { .. } => ErrorCode::Exists,
         CallError::NotApproved { .. }
+        | CallError::RemovesSelf(_)
         | CallError::Held { .. }
         | CallError::OtherGeneration { .. }
         | CallError::RolloutActive { .. }

@@ -1,5 +1,6 @@
 //! Messages as domain types, and back.
 
+mod access;
 mod admin;
 mod registry;
 mod rollout;
@@ -12,6 +13,7 @@ use prost_types::Timestamp;
 
 use crate::error::CallError;
 
+pub(super) use access::{adding, principal, principal_name, principals};
 pub(super) use admin::{audit_entry, hash, store};
 pub(super) use registry::{
     cut, gates, lineage_node, model, part, signers, version, version_with_manifest,
@@ -37,4 +39,13 @@ pub(super) fn timestamp(millis: u64) -> Option<Timestamp> {
     SystemTime::UNIX_EPOCH
         .checked_add(Duration::from_millis(millis))
         .map(Timestamp::from)
+}
+
+/// A time in a request; one before 1970 is long over.
+fn millis(field: &'static str, time: Timestamp) -> Result<u64, CallError> {
+    let time = SystemTime::try_from(time).map_err(|error| CallError::field(field, error))?;
+    let since_1970 = time
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
+    Ok(u64::try_from(since_1970.as_millis()).unwrap_or(u64::MAX))
 }

@@ -28,8 +28,13 @@ pub(super) fn permission(path: &str) -> Option<Permission> {
             "GetCluster" | "GetDiagnosis" | "ListAudit" | "VerifyAudit",
         ) => Permission::View,
         ("decant.admin.v1.AdminService" | "decant.ops.v1.OpsService", _) => Permission::Administer,
+        ("decant.access.v1.AccessService", "AddPrincipal" | "RemovePrincipal") => {
+            Permission::Administer
+        }
+        ("decant.access.v1.AccessService", "WhoAmI") => Permission::View,
         (
-            "decant.trainer.v1.TrainerService"
+            "decant.access.v1.AccessService"
+            | "decant.trainer.v1.TrainerService"
             | "decant.registry.v1.RegistryService"
             | "decant.rollout.v1.RolloutService",
             method,
@@ -53,7 +58,7 @@ mod tests {
         for path in decant_proto::method_paths() {
             let needed = permission(&path).unwrap_or_else(|| panic!("{path} needs nothing"));
             let (_, method) = path.rsplit_once('/').unwrap();
-            let reads = ["Get", "List", "Watch", "Fetch", "Verify"];
+            let reads = ["Get", "List", "Watch", "Fetch", "Verify", "WhoAmI"];
             let reads = reads.iter().any(|word| method.starts_with(word));
             assert!(
                 needed != Permission::View || reads,

@@ -2,14 +2,14 @@
 
 use decant_model::rollout::RolloutId;
 use decant_model::{
-    DesiredSlot, Digest, Generation, ModelName, ModelVersion, ScorerName, SlotName,
+    DesiredSlot, Digest, Generation, ModelName, ModelVersion, PrincipalName, ScorerName, SlotName,
 };
 
 use super::Record;
 use super::records::{
-    AuditHead, AuditRecord, ClusterRecord, DigestRecord, LeaderRecord, ModelRecord, ObservedRecord,
-    PlanRecord, ProgressRecord, RefusalRecord, RequestRecord, RolloutRecord, ScorerRecord,
-    StateRecord, VersionRecord,
+    AccessRecord, AuditHead, AuditRecord, ClusterRecord, DigestRecord, LeaderRecord, ModelRecord,
+    ObservedRecord, PlanRecord, ProgressRecord, RefusalRecord, RequestRecord, RolloutRecord,
+    ScorerRecord, StateRecord, VersionRecord,
 };
 
 /// A part of a key's path. Each value has one spelling.
@@ -31,7 +31,7 @@ macro_rules! named {
         }
     )*};
 }
-named!(ModelName, SlotName, ScorerName, RolloutId);
+named!(ModelName, SlotName, ScorerName, RolloutId, PrincipalName);
 
 /// So many digits, so that keys sort as numbers do.
 fn padded(number: u64, digits: usize) -> String {
@@ -136,6 +136,12 @@ kinds! {
 
     /// `meta/audit`.
     AuditHeadKey {} at "meta/audit" holds AuditHead;
+
+    /// `access/{principal}`.
+    AccessKey {
+        /// Who.
+        name: PrincipalName
+    } at "access" holds AccessRecord;
 
     /// `leader`.
     LeaderKey {} at "leader" holds LeaderRecord;

@@ -1,8 +1,10 @@
 //! The values behind the keys, as they are stored. `desired/` and `history/` hold [`decant_model::DesiredSlot`].
 
+use decant_model::access::{Principal, Role};
 use decant_model::rollout::{Judgement, Phase, Plan, Rollout};
 use decant_model::{
-    Digest, Gate, GateResult, Generation, Manifest, ModelVersion, Prepared, PublicKey, Signature,
+    Digest, Gate, GateResult, Generation, Manifest, ModelName, ModelVersion, Prepared,
+    PrincipalName, PublicKey, Signature,
 };
 use serde::{Deserialize, Serialize};
 
@@ -24,6 +26,39 @@ pub struct AuditHead {
     pub number: u64,
     /// Its hash.
     pub hash: Option<Digest>,
+}
+
+/// The value of `access/{principal}`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccessRecord {
+    /// What they are.
+    pub role: Role,
+    /// The models that the role is for; empty means all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub models: Vec<ModelName>,
+    /// The digest of their token, which itself is nowhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token_sha256: Option<Digest>,
+    /// Identities of their certificates.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub identities: Vec<String>,
+    /// When their credentials end, in milliseconds since 1970.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at_millis: Option<u64>,
+    /// When they were added, in milliseconds since 1970.
+    pub created_at_millis: u64,
+    /// Who added them.
+    pub issued_by: String,
+}
+
+impl AccessRecord {
+    /// The principal of this name and record.
+    pub fn principal(&self, name: &PrincipalName) -> Principal {
+        Principal {
+            expires_at_millis: self.expires_at_millis,
+            ..Principal::new(name.as_str(), self.role, self.models.clone())
+        }
+    }
 }
 
 /// The value of `leader`. Its create revision is the leader's epoch.

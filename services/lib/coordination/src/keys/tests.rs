@@ -54,6 +54,12 @@ fn the_stored_keys_are_these() {
         "/decant/default/v1/desired/movies/main",
     );
     goes_round(
+        AccessKey {
+            name: "ci-17".parse().unwrap(),
+        },
+        "/decant/default/v1/access/ci-17",
+    );
+    goes_round(
         RefusalKey {
             model: movies(),
             slot: SlotName::default(),
@@ -131,6 +137,14 @@ fn stored_values_stay_readable() {
     // Who takes no part in traces writes what was written before there were any.
     let written = encode(&slot, &desired).unwrap();
     assert!(!String::from_utf8_lossy(&written).contains("trace"));
+
+    let stored = br#"{"role":"operator","models":["films"],"token_sha256":"sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",
+        "created_at_millis":5,"issued_by":"ana"}"#;
+    let ci = value::<AccessKey>(&entry(stored)).unwrap();
+    let principal = ci.principal(&"ci".parse().unwrap());
+    assert_eq!((principal.name.as_str(), principal.models.len()), ("ci", 1));
+    assert_eq!(ci.token_sha256, Some(Digest::of(b"abc")));
+    assert!(ci.identities.is_empty() && ci.expires_at_millis.is_none());
 
     let error = value::<DesiredKey>(&entry(b"{")).unwrap_err().to_string();
     assert!(error.contains(key.as_str()), "{error}");

@@ -4,6 +4,7 @@ use std::fmt::Display;
 
 use decant_artifact::Bundle;
 use decant_coordination::keys::VersionState;
+use decant_model::access::Permission;
 use decant_model::{Gate, GateResult, ModelVersion, PublicKey, SignatureError};
 use decant_proto::registry::v1::{self as proto, push_version_request as push};
 use tonic::Status;
@@ -13,11 +14,15 @@ use crate::admission::{Header, Part};
 use crate::catalog::{Ancestor, Model, Version};
 use crate::error::CallError;
 use crate::ledger::Ask;
+use crate::service::caller::Caller;
 
-/// One message of an upload.
-pub(in crate::service) fn part(message: proto::PushVersionRequest) -> Result<Part, CallError> {
+/// One message of an upload, if its caller may make it.
+pub(in crate::service) fn part(
+    caller: &Caller,
+    message: proto::PushVersionRequest,
+) -> Result<Part, CallError> {
     match message.part {
-        Some(push::Part::Header(header)) => self::header(header),
+        Some(push::Part::Header(header)) => self::header(caller, header),
         Some(push::Part::Chunk(chunk)) => Ok(Part::Chunk {
             path: chunk
                 .path
@@ -34,13 +39,15 @@ pub(in crate::service) fn cut(status: Status) -> CallError {
     CallError::field("part", format!("the stream was cut: {}", status.message()))
 }
 
-fn header(header: proto::PushHeader) -> Result<Part, CallError> {
+fn header(caller: &Caller, header: proto::PushHeader) -> Result<Part, CallError> {
+    caller.may(Permission::Publish, "header.model", &header.model)?;
     let ask = Ask::operator(
         header.request_id.clone(),
         header.issued_by.clone(),
         String::new(),
         &header,
     )?;
+    let ask = caller.sign(ask);
     let signature = match &*header.signature {
         "" => None,
         text => Some(

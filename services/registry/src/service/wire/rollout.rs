@@ -1,15 +1,14 @@
 //! Slots, and what scorers make of them.
 
-use std::time::SystemTime;
-
 use decant_coordination::keys::{ObservedState, ObservedVersion, ScorerRecord};
 use decant_model::{Active, DesiredSlot, Generation, ModelName, Prepared, ScorerName, SlotName};
 use decant_proto::rollout::v1 as proto;
 use prost_types::Timestamp;
 
-use super::{given_version, timestamp};
+use super::{given_version, millis, timestamp};
 use crate::error::CallError;
 use crate::rollout::{Change, Member, Moment, SlotStatus};
+use crate::service::caller::Caller;
 
 /// All of each hundred live scorers.
 const ALL: u8 = 100;
@@ -24,8 +23,11 @@ pub(in crate::service) fn place(
     Ok((model, slot))
 }
 
-pub(in crate::service) fn set_slot(request: proto::SetSlotRequest) -> Result<Change, CallError> {
-    let ask = asked!(request)?;
+pub(in crate::service) fn set_slot(
+    caller: &Caller,
+    request: proto::SetSlotRequest,
+) -> Result<Change, CallError> {
+    let ask = asked!(caller, request)?;
     let (model, slot) = place(&request.model, &request.slot)?;
     let min_ready_percent = match request.min_ready_percent {
         0 => ALL,
@@ -47,9 +49,10 @@ pub(in crate::service) fn set_slot(request: proto::SetSlotRequest) -> Result<Cha
 }
 
 pub(in crate::service) fn prepare_slot(
+    caller: &Caller,
     request: proto::PrepareSlotRequest,
 ) -> Result<Change, CallError> {
-    let ask = asked!(request)?;
+    let ask = asked!(caller, request)?;
     let (model, slot) = place(&request.model, &request.slot)?;
     Ok(Change {
         model,
@@ -63,13 +66,7 @@ pub(in crate::service) fn prepare_slot(
 
 /// A time in a request.
 pub(in crate::service) fn moment(at: Timestamp) -> Result<Moment, CallError> {
-    let time = SystemTime::try_from(at).map_err(|error| CallError::field("at", error))?;
-    let since_1970 = time
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .unwrap_or_default();
-    Ok(Moment(
-        u64::try_from(since_1970.as_millis()).unwrap_or(u64::MAX),
-    ))
+    Ok(Moment(millis("at", at)?))
 }
 
 pub(in crate::service) fn slot(

@@ -14,6 +14,7 @@ use super::rollout::{place, slot_status, slot_version};
 use super::{given_version, timestamp};
 use crate::error::CallError;
 use crate::rollout::{Freezing, How, Rollback, RolloutStatus, Start, Steering, StoredPlan, What};
+use crate::service::caller::Caller;
 
 /// The rollout that a request names; empty names none.
 pub(in crate::service) fn named_rollout(
@@ -43,8 +44,11 @@ pub(in crate::service) fn given_plan(given: Option<proto::Plan>) -> Result<Plan,
         .map_err(|error| CallError::field(format!("plan.{}", error.field), error.reason))
 }
 
-pub(in crate::service) fn start(request: proto::StartRolloutRequest) -> Result<Start, CallError> {
-    let ask = asked!(request)?;
+pub(in crate::service) fn start(
+    caller: &Caller,
+    request: proto::StartRolloutRequest,
+) -> Result<Start, CallError> {
+    let ask = asked!(caller, request)?;
     let (model, slot) = place(&request.model, &request.slot)?;
     let what = match named_rollout("retry_of", &request.retry_of)? {
         Some(earlier) => {
@@ -83,9 +87,10 @@ pub(in crate::service) fn start(request: proto::StartRolloutRequest) -> Result<S
 }
 
 pub(in crate::service) fn steering(
+    caller: &Caller,
     request: proto::SteerRolloutRequest,
 ) -> Result<Steering, CallError> {
-    let ask = asked!(request)?;
+    let ask = asked!(caller, request)?;
     let (model, slot) = place(&request.model, &request.slot)?;
     let verb = match request.steer() {
         proto::Steer::Pause => Verb::Pause,
@@ -105,8 +110,11 @@ pub(in crate::service) fn steering(
     })
 }
 
-pub(in crate::service) fn rollback(request: proto::RollbackRequest) -> Result<Rollback, CallError> {
-    let ask = asked!(request)?;
+pub(in crate::service) fn rollback(
+    caller: &Caller,
+    request: proto::RollbackRequest,
+) -> Result<Rollback, CallError> {
+    let ask = asked!(caller, request)?;
     let (model, slot) = place(&request.model, &request.slot)?;
     Ok(Rollback {
         place: DesiredKey { model, slot },
@@ -118,9 +126,10 @@ pub(in crate::service) fn rollback(request: proto::RollbackRequest) -> Result<Ro
 }
 
 pub(in crate::service) fn freezing(
+    caller: &Caller,
     request: proto::FreezeSlotRequest,
 ) -> Result<Freezing, CallError> {
-    let ask = asked!(request)?;
+    let ask = asked!(caller, request)?;
     let (model, slot) = place(&request.model, &request.slot)?;
     Ok(Freezing {
         place: DesiredKey { model, slot },
