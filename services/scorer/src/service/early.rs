@@ -19,7 +19,7 @@ use tonic::server::NamedService;
 use tonic::{Extensions, Status};
 
 use super::Service;
-use super::caller::Caller;
+use super::caller::{Caller, Who};
 use super::routing::{Drawn, Routing};
 use crate::error::CallError;
 use crate::scoring::Outline;
@@ -139,7 +139,8 @@ impl Service {
         ) else {
             return Ok(());
         };
-        let Ok(handle) = self.pin(addressed.model, routing) else {
+        // Who may not ask is told so by the call itself.
+        let Ok(handle) = self.pin(addressed.model, routing, Who::read(extensions)) else {
             return Ok(());
         };
         let servable = handle.servable();
