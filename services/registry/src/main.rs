@@ -13,7 +13,7 @@ use decant_chassis::server::{self, Serving};
 use decant_chassis::signal::Signals;
 use decant_chassis::telemetry::Telemetry;
 use decant_coordination::{EtcdStore, Keyspace, access};
-use decant_registry::{App, Settings};
+use decant_registry::{App, Settings, rules};
 
 /// The registry: models, versions and slots, kept in etcd and an object store. Run as many as you like.
 #[derive(Parser)]
@@ -73,7 +73,7 @@ async fn serve(
         Serving {
             observe: telemetry.observe(),
             tls: identity.clone(),
-            gate: settings.auth.gate(access, &telemetry.meter()),
+            gate: settings.auth.gate(access, rules, &telemetry.meter()),
             limits: settings.limits,
             max_connection_age: None,
         },

@@ -73,7 +73,8 @@ pub struct Config {
     pub max_golden_tolerance: f64,
 }
 
-/// The cache of bundles. The last state that was fully in service lies beside them, in `desired.json`.
+/// The cache of bundles. The last state that was fully in service lies beside them, in `desired.json`, and who may do what,
+/// in `access.json`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct CacheConfig {

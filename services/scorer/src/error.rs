@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use decant_model::access::Denied;
 use decant_model::{ModelName, ModelVersion, SlotName};
 use thiserror::Error;
 
@@ -30,6 +31,9 @@ impl Violation {
 pub(crate) enum CallError {
     #[error("{} parts of the request are wrong", .0.len())]
     Invalid(Vec<Violation>),
+    /// The caller may not ask this.
+    #[error(transparent)]
+    Denied(#[from] Denied),
     #[error("this scorer has no slot `{slot}` of a model `{model}`")]
     UnknownSlot { model: ModelName, slot: SlotName },
     #[error("this scorer has not yet learnt what it is to serve")]

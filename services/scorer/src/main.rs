@@ -11,9 +11,9 @@ use decant_chassis::process::{self, bind};
 use decant_chassis::server::{self, Serving};
 use decant_chassis::signal::Signals;
 use decant_chassis::telemetry::Telemetry;
-use decant_coordination::{EtcdStore, Keyspace, access};
+use decant_coordination::EtcdStore;
 use decant_inference::Runtime;
-use decant_scorer::{App, Settings};
+use decant_scorer::{App, Settings, follow_access, rules};
 use tikv_jemallocator::Jemalloc;
 
 /// The scorer: serves what etcd says is wanted, and goes on when etcd is away. Run as many as you need.
@@ -57,14 +57,14 @@ async fn serve(
     let max_connection_age = settings.scorer.max_connection_age();
     let mut host = Host::new();
     let identity = host.identify(&settings.tls, &telemetry)?;
-    let (access, follow_access) = access::follow(
+    let (access, following) = follow_access(
+        &settings.scorer,
         store.clone(),
-        Keyspace::new(&settings.scorer.cluster),
         settings.auth.access()?,
         host.services().stop_token(),
     );
     if settings.auth.enabled {
-        host.services().spawn("scorer access", follow_access);
+        host.services().spawn("scorer access", following);
     }
     let (reporter, with_common) = server::common(&telemetry)?;
     let app = App::build(
@@ -83,7 +83,7 @@ async fn serve(
         Serving {
             observe: telemetry.observe(),
             tls: identity.clone(),
-            gate: settings.auth.gate(access, &telemetry.meter()),
+            gate: settings.auth.gate(access, rules, &telemetry.meter()),
             limits: settings.limits,
             max_connection_age,
         },

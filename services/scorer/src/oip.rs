@@ -38,6 +38,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use decant_model::ModelVersion;
+use decant_model::access::Permission;
 use decant_proto::inference as wire;
 use decant_proto::inference::grpc_inference_service_server::GrpcInferenceService;
 use futures::Stream;
@@ -47,7 +48,7 @@ use self::names::{Asked, Fields};
 use crate::error::CallError;
 use crate::health::Health;
 use crate::servable::{Handle, Place};
-use crate::service::caller::Caller;
+use crate::service::caller::{Caller, Who};
 use crate::service::routing::Routing;
 use crate::service::{Service, stream};
 
@@ -67,9 +68,11 @@ impl Protocol {
         Self { service, health }
     }
 
-    /// The version that a question about a model is about; without a number, the one that would answer in the end.
-    fn pin(&self, asked: Asked) -> Result<Handle, CallError> {
+    /// The version that a question about a model is about, if who asks may see the model; without a number, the one that
+    /// would answer in the end.
+    fn pin(&self, asked: Asked, who: Who<'_>) -> Result<Handle, CallError> {
         let Asked { place, version } = asked;
+        who.may(Permission::View, &place.model)?;
         self.service.look_up(place, version, Routing::LAST)
     }
 
@@ -104,10 +107,10 @@ impl GrpcInferenceService for Protocol {
         &self,
         request: Request<wire::ModelReadyRequest>,
     ) -> Result<Response<wire::ModelReadyResponse>, Status> {
-        let request = request.into_inner();
+        let (_, extensions, request) = request.into_parts();
         let asked = Asked::read(Fields::NAME, &request.name, &request.version)?;
-        let ready = match self.pin(asked) {
-            Err(CallError::Draining) => return Err(CallError::Draining.into()),
+        let ready = match self.pin(asked, Who::read(&extensions)) {
+            Err(error @ (CallError::Draining | CallError::Denied(_))) => return Err(error.into()),
             pinned => pinned.is_ok(),
         };
         Ok(Response::new(wire::ModelReadyResponse { ready }))
@@ -128,10 +131,10 @@ impl GrpcInferenceService for Protocol {
         &self,
         request: Request<wire::ModelMetadataRequest>,
     ) -> Result<Response<wire::ModelMetadataResponse>, Status> {
-        let request = request.into_inner();
+        let (_, extensions, request) = request.into_parts();
         let asked = Asked::read(Fields::NAME, &request.name, &request.version)?;
         let versions = self.versions(&asked.place);
-        let handle = self.pin(asked)?;
+        let handle = self.pin(asked, Who::read(&extensions))?;
         let schema = handle.servable().schema();
         Ok(Response::new(metadata::model(
             request.name,
@@ -147,7 +150,8 @@ impl GrpcInferenceService for Protocol {
         let (metadata, extensions, request) = request.into_parts();
         let caller = Caller::read(&metadata)?;
         let routing = Routing::read(&metadata, &extensions)?;
-        let answer = infer::infer(&self.service, request, routing, caller).await?;
+        let who = Who::read(&extensions);
+        let answer = infer::infer(&self.service, request, routing, who, caller).await?;
         Ok(Response::new(answer))
     }
 
@@ -159,12 +163,14 @@ impl GrpcInferenceService for Protocol {
     ) -> Result<Response<Answers>, Status> {
         let caller = Caller::read(request.metadata())?;
         let routing = Routing::read(request.metadata(), request.extensions())?.keep();
+        let who = Who::read(request.extensions()).keep();
         let service = self.service.clone();
         let answer = move |message: wire::ModelInferRequest| {
-            let (service, routing) = (service.clone(), routing.clone());
+            let (service, routing, who) = (service.clone(), routing.clone(), who.clone());
             async move {
                 let id = message.id.clone();
-                let answered = infer::infer(&service, message, routing.routing(), caller);
+                let answered =
+                    infer::infer(&service, message, routing.routing(), who.who(), caller);
                 infer::outcome(id, answered.await)
             }
         };
@@ -177,10 +183,10 @@ impl GrpcInferenceService for Protocol {
         &self,
         request: Request<wire::ModelConfigRequest>,
     ) -> Result<Response<wire::ModelConfigResponse>, Status> {
-        let request = request.into_inner();
+        let (_, extensions, request) = request.into_parts();
         let asked = Asked::read(Fields::NAME, &request.name, &request.version)?;
         let versions = self.versions(&asked.place);
-        let handle = self.pin(asked)?;
+        let handle = self.pin(asked, Who::read(&extensions))?;
         let (schema, max_rows) = (handle.servable().schema(), self.service.config().max_rows);
         let config = metadata::config(request.name, schema, &versions, max_rows);
         Ok(Response::new(wire::ModelConfigResponse {
@@ -192,9 +198,9 @@ impl GrpcInferenceService for Protocol {
         &self,
         request: Request<wire::ModelStatisticsRequest>,
     ) -> Result<Response<wire::ModelStatisticsResponse>, Status> {
-        let request = request.into_inner();
-        let model_stats =
-            statistics::select(self.service.manager(), &request.name, &request.version)?;
+        let (_, extensions, request) = request.into_parts();
+        let (manager, who) = (self.service.manager(), Who::read(&extensions));
+        let model_stats = statistics::select(manager, &request.name, &request.version, who)?;
         Ok(Response::new(wire::ModelStatisticsResponse { model_stats }))
     }
 
@@ -202,9 +208,10 @@ impl GrpcInferenceService for Protocol {
         &self,
         request: Request<wire::RepositoryIndexRequest>,
     ) -> Result<Response<wire::RepositoryIndexResponse>, Status> {
-        let request = request.into_inner();
+        let (_, extensions, request) = request.into_parts();
         repository::check(&request.repository_name)?;
-        let models = repository::index(self.service.manager(), request.ready);
+        let (manager, who) = (self.service.manager(), Who::read(&extensions));
+        let models = repository::index(manager, request.ready, who);
         Ok(Response::new(wire::RepositoryIndexResponse { models }))
     }
 
@@ -212,15 +219,17 @@ impl GrpcInferenceService for Protocol {
         &self,
         request: Request<wire::RepositoryModelLoadRequest>,
     ) -> Result<Response<wire::RepositoryModelLoadResponse>, Status> {
-        let request = request.into_inner();
-        Err(repository::refused(&request.repository_name, &request.model_name).into())
+        let (_, extensions, request) = request.into_parts();
+        let (repository, who) = (&request.repository_name, Who::read(&extensions));
+        Err(repository::refused(repository, &request.model_name, who).into())
     }
 
     async fn repository_model_unload(
         &self,
         request: Request<wire::RepositoryModelUnloadRequest>,
     ) -> Result<Response<wire::RepositoryModelUnloadResponse>, Status> {
-        let request = request.into_inner();
-        Err(repository::refused(&request.repository_name, &request.model_name).into())
+        let (_, extensions, request) = request.into_parts();
+        let (repository, who) = (&request.repository_name, Who::read(&extensions));
+        Err(repository::refused(repository, &request.model_name, who).into())
     }
 }

@@ -25,12 +25,13 @@ use decant_chassis::tasks::Tasks;
 use decant_coordination::FollowStats;
 use decant_features::Columns;
 use decant_model::ModelVersion;
+use decant_model::access::Permission;
 use decant_proto::scorer::v1 as wire;
 use decant_proto::scorer::v1::scorer_service_server::ScorerService;
 use futures::Stream;
 use tonic::{Request, Response, Status, Streaming};
 
-use self::caller::Caller;
+use self::caller::{Caller, Who};
 pub(crate) use self::early::Early;
 use self::routing::Routing;
 use crate::compare::Comparer;
@@ -145,13 +146,16 @@ impl Service {
         &self.shared.config
     }
 
-    /// The version that is to answer.
+    /// The version that is to answer, if who asks may have scores of its model.
     fn pin(
         &self,
         model: Option<wire::ModelRef>,
         routing: Routing<'_>,
+        who: Who<'_>,
     ) -> Result<Handle, CallError> {
-        self.pin_at(request::place(model)?, None, routing)
+        let place = request::place(model)?;
+        who.may(Permission::Score, &place.model)?;
+        self.pin_at(place, None, routing)
     }
 
     /// The version that is to answer: the one of this number if one is given, in whichever part, and else the one that the
@@ -261,9 +265,10 @@ impl Service {
         &self,
         request: wire::ScoreRequest,
         routing: Routing<'_>,
+        who: Who<'_>,
         caller: Caller,
     ) -> Result<wire::ScoreResponse, CallError> {
-        let handle = self.pin(request.model, routing)?;
+        let handle = self.pin(request.model, routing, who)?;
         let schema = handle.servable().schema();
         let columns = request::score(request.columns, schema, self.config().max_rows);
         let columns = columns.inspect_err(|error| handle.count_failure(error))?;
@@ -287,9 +292,10 @@ impl Service {
         &self,
         mut request: wire::RankRequest,
         routing: Routing<'_>,
+        who: Who<'_>,
         caller: Caller,
     ) -> Result<wire::RankResponse, CallError> {
-        let handle = self.pin(request.model.take(), routing)?;
+        let handle = self.pin(request.model.take(), routing, who)?;
         let rank = request::rank(request, handle.servable(), self.config().max_rows);
         let rank = rank.inspect_err(|error| handle.count_failure(error))?;
         let scored = self.run(&handle, rank.work, rank.rows, caller).await?;
@@ -300,9 +306,10 @@ impl Service {
         &self,
         mut request: wire::RecommendRequest,
         routing: Routing<'_>,
+        who: Who<'_>,
         caller: Caller,
     ) -> Result<wire::RecommendResponse, CallError> {
-        let handle = self.pin(request.model.take(), routing)?;
+        let handle = self.pin(request.model.take(), routing, who)?;
         let recommend = request::recommend(request, handle.servable(), self.config().max_rows);
         let recommend = recommend.inspect_err(|error| handle.count_failure(error))?;
         let scored = self.run(&handle, recommend.work, recommend.rows, caller);
@@ -337,7 +344,8 @@ impl ScorerService for Service {
         let (metadata, extensions, request) = request.into_parts();
         let caller = Caller::read(&metadata)?;
         let routing = Routing::read(&metadata, &extensions)?;
-        let answer = self.answer_score(request, routing, caller).await?;
+        let who = Who::read(&extensions);
+        let answer = self.answer_score(request, routing, who, caller).await?;
         Ok(Response::new(answer))
     }
 
@@ -349,12 +357,13 @@ impl ScorerService for Service {
     ) -> Result<Response<Answers>, Status> {
         let caller = Caller::read(request.metadata())?;
         let routing = Routing::read(request.metadata(), request.extensions())?.keep();
+        let who = Who::read(request.extensions()).keep();
         let service = self.clone();
         let answer = move |message: wire::ScoreStreamRequest| {
-            let (service, routing) = (service.clone(), routing.clone());
+            let (service, routing, who) = (service.clone(), routing.clone(), who.clone());
             async move {
                 let request = message.request.unwrap_or_default();
-                let answered = service.answer_score(request, routing.routing(), caller);
+                let answered = service.answer_score(request, routing.routing(), who.who(), caller);
                 answer::stream(message.id, answered.await)
             }
         };
@@ -370,7 +379,8 @@ impl ScorerService for Service {
         let (metadata, extensions, request) = request.into_parts();
         let caller = Caller::read(&metadata)?;
         let routing = Routing::read(&metadata, &extensions)?;
-        let answer = self.answer_rank(request, routing, caller).await?;
+        let who = Who::read(&extensions);
+        let answer = self.answer_rank(request, routing, who, caller).await?;
         Ok(Response::new(answer))
     }
 
@@ -381,16 +391,19 @@ impl ScorerService for Service {
         let (metadata, extensions, request) = request.into_parts();
         let caller = Caller::read(&metadata)?;
         let routing = Routing::read(&metadata, &extensions)?;
-        let answer = self.answer_recommend(request, routing, caller).await?;
+        let who = Who::read(&extensions);
+        let answer = self.answer_recommend(request, routing, who, caller).await?;
         Ok(Response::new(answer))
     }
 
     async fn list_servables(
         &self,
-        _request: Request<wire::ListServablesRequest>,
+        request: Request<wire::ListServablesRequest>,
     ) -> Result<Response<wire::ListServablesResponse>, Status> {
+        let who = Who::read(request.extensions());
         let statuses = self.manager().statuses().into_iter();
-        let servables = statuses.map(answer::servable).collect();
+        let seen = statuses.filter(|status| who.sees(&status.place.model));
+        let servables = seen.map(answer::servable).collect();
         Ok(Response::new(wire::ListServablesResponse {
             servables,
             watch_divergences: self.watched().divergences(),
@@ -402,7 +415,9 @@ impl ScorerService for Service {
         &self,
         request: Request<wire::GetEvidenceRequest>,
     ) -> Result<Response<wire::GetEvidenceResponse>, Status> {
-        let place = request::place(request.into_inner().model)?;
+        let (_, extensions, request) = request.into_parts();
+        let place = request::place(request.model)?;
+        Who::read(&extensions).may(Permission::View, &place.model)?;
         let evidence = self.manager().table().find(&place)?.evidence();
         let boot_id = self.shared.process.boot_id.clone();
         Ok(Response::new(evidence::response(evidence, boot_id)))

@@ -97,10 +97,11 @@ impl App {
         if config.auth.enabled {
             services.spawn("access", follow_access);
         }
+        let gate = |rules| config.auth.gate(access.clone(), rules, &meter);
         let serving = Serving {
             observe: telemetry.observe(),
             tls: identity,
-            gate: config.auth.gate(access, &meter),
+            gate: gate(decant_registry::rules),
             limits: config.limits,
             max_connection_age: None,
         };
@@ -147,6 +148,7 @@ impl App {
             listeners.scorer,
             with_common(scorer.routes()),
             Serving {
+                gate: gate(decant_scorer::rules),
                 max_connection_age,
                 ..serving.clone()
             },
@@ -167,7 +169,10 @@ impl App {
             "trainer server",
             listeners.trainer,
             with_common(trainer.routes()),
-            serving.clone(),
+            Serving {
+                gate: gate(decant_trainer::rules),
+                ..serving.clone()
+            },
             reporter,
         );
         if let Some(listener) = listeners.metrics {

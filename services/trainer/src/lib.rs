@@ -5,6 +5,8 @@
 mod app;
 mod config;
 mod settings;
+mod access;
+mod rules;
 mod service;
 pub mod job;
 pub mod jobs;
@@ -28,6 +30,8 @@ mod random;
 #[cfg(test)]
 mod synthetic;
 
+pub use access::follow_access;
 pub use app::{App, BuildError};
 pub use config::Config;
+pub use rules::rules;
 pub use settings::Settings;

@@ -3,7 +3,6 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use decant_chassis::auth;
 use decant_chassis::client::Caller;
 use decant_chassis::config::{self, ConfigError};
 use decant_chassis::host::Host;
@@ -12,7 +11,7 @@ use decant_chassis::server::{self, Serving};
 use decant_chassis::signal::Signals;
 use decant_chassis::telemetry::Telemetry;
 use decant_inference::Runtime;
-use decant_trainer::{App, Settings};
+use decant_trainer::{App, Settings, follow_access, rules};
 
 /// The trainer: runs jobs one after the other, and pushes what they make to the registry.
 #[derive(Parser)]
@@ -40,12 +39,21 @@ async fn serve(settings: Settings, telemetry: Telemetry, signals: Signals) -> an
     let runtime = Runtime::load(&settings.onnx_runtime)?;
     let mut host = Host::new();
     let identity = host.identify(&settings.tls, &telemetry)?;
-    let access = auth::fixed(settings.auth.access()?);
+    let caller = Caller::new(identity.clone()).with_token(settings.auth.token()?);
+    let (access, following) = follow_access(
+        &settings.trainer,
+        &caller,
+        settings.auth.access()?,
+        host.services().stop_token(),
+    )?;
+    if settings.auth.enabled {
+        host.services().spawn("trainer access", following);
+    }
     let (reporter, with_common) = server::common(&telemetry)?;
     let app = App::build(
         settings.trainer,
         runtime,
-        &Caller::new(identity.clone()).with_token(settings.auth.token()?),
+        &caller,
         host.services(),
         &telemetry.meter(),
     )?;
@@ -56,7 +64,7 @@ async fn serve(settings: Settings, telemetry: Telemetry, signals: Signals) -> an
         Serving {
             observe: telemetry.observe(),
             tls: identity.clone(),
-            gate: settings.auth.gate(access, &telemetry.meter()),
+            gate: settings.auth.gate(access, rules, &telemetry.meter()),
             limits: settings.limits,
             max_connection_age: None,
         },

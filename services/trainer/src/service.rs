@@ -1,19 +1,23 @@
 //! `decant.trainer.v1` on top of the jobs.
 
 use std::pin::Pin;
+use std::sync::Arc;
 
+use decant_chassis::auth;
 use decant_chassis::tasks::Tasks;
+use decant_model::ModelName;
+use decant_model::access::{Denied, Permission, Principal};
 use decant_proto::status::{ErrorCode, bad_request, busy};
 use decant_proto::trainer::v1 as wire;
 use std::time::Duration;
 use tokio::sync::{broadcast, mpsc};
 use tokio_stream::Stream;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Request, Response, Status};
+use tonic::{Extensions, Request, Response, Status};
 
 use crate::job::{Job, JobResult, Progress, Quality, State};
 use crate::jobs::{JobError, Jobs, News};
-use crate::spec::SpecError;
+use crate::spec::{Spec, SpecError};
 
 /// Messages that a watcher may have on its way; then the watcher's own pace counts.
 const WATCH_BUFFER: usize = 64;
@@ -31,6 +35,31 @@ impl Service {
     pub(crate) fn new(jobs: Jobs, tasks: Tasks) -> Self {
         Self { jobs, tasks }
     }
+
+    /// Refuses who lacks a permission on a job's model.
+    fn check(
+        &self,
+        extensions: &Extensions,
+        permission: Permission,
+        id: &str,
+    ) -> Result<(), Status> {
+        let job = self.jobs.get(id).map_err(status)?;
+        may(&auth::principal(extensions), permission, &job.model)
+    }
+}
+
+/// Refuses who lacks a permission on the model of this name.
+fn may(caller: &Arc<Principal>, permission: Permission, model: &str) -> Result<(), Status> {
+    let allowed = match model.parse::<ModelName>() {
+        Ok(model) => caller.may(permission, &model),
+        // As of an older trainer, whose rule for names was another.
+        Err(_) => caller.may_everywhere(permission),
+    };
+    allowed.map_err(denied)
+}
+
+fn denied(denied: Denied) -> Status {
+    ErrorCode::Denied.status(denied.to_string())
 }
 
 #[tonic::async_trait]
@@ -39,10 +68,12 @@ impl wire::trainer_service_server::TrainerService for Service {
         &self,
         request: Request<wire::SubmitJobRequest>,
     ) -> Result<Response<wire::SubmitJobResponse>, Status> {
-        let job = self
-            .jobs
-            .submit(&request.get_ref().spec_toml)
-            .map_err(status)?;
+        let spec_toml = &request.get_ref().spec_toml;
+        let spec = Spec::parse(spec_toml).map_err(|error| status(error.into()))?;
+        auth::principal(request.extensions())
+            .may(Permission::Publish, &spec.model)
+            .map_err(denied)?;
+        let job = self.jobs.submit(spec_toml).map_err(status)?;
         Ok(Response::new(wire::SubmitJobResponse {
             job: Some(to_wire(&job)),
         }))
@@ -52,7 +83,9 @@ impl wire::trainer_service_server::TrainerService for Service {
         &self,
         request: Request<wire::GetJobRequest>,
     ) -> Result<Response<wire::GetJobResponse>, Status> {
-        let job = self.jobs.get(&request.get_ref().id).map_err(status)?;
+        let id = &request.get_ref().id;
+        self.check(request.extensions(), Permission::View, id)?;
+        let job = self.jobs.get(id).map_err(status)?;
         Ok(Response::new(wire::GetJobResponse {
             job: Some(to_wire(&job)),
         }))
@@ -60,14 +93,20 @@ impl wire::trainer_service_server::TrainerService for Service {
 
     async fn list_jobs(
         &self,
-        _: Request<wire::ListJobsRequest>,
+        request: Request<wire::ListJobsRequest>,
     ) -> Result<Response<wire::ListJobsResponse>, Status> {
+        let caller = auth::principal(request.extensions());
         let without_result = |job: &Job| wire::Job {
             result: None,
             ..to_wire(job)
         };
-        let jobs = self.jobs.list().iter().map(without_result).collect();
-        Ok(Response::new(wire::ListJobsResponse { jobs }))
+        let jobs = self.jobs.list();
+        let seen = jobs
+            .iter()
+            .filter(|job| may(&caller, Permission::View, &job.model).is_ok());
+        Ok(Response::new(wire::ListJobsResponse {
+            jobs: seen.map(without_result).collect(),
+        }))
     }
 
     type WatchJobStream =
@@ -77,8 +116,9 @@ impl wire::trainer_service_server::TrainerService for Service {
         &self,
         request: Request<wire::WatchJobRequest>,
     ) -> Result<Response<Self::WatchJobStream>, Status> {
-        let id = request.into_inner().id;
-        let (job, news) = self.jobs.watch(&id).map_err(status)?;
+        let id = &request.get_ref().id;
+        self.check(request.extensions(), Permission::View, id)?;
+        let (job, news) = self.jobs.watch(id).map_err(status)?;
         let (sender, receiver) = mpsc::channel(WATCH_BUFFER);
         let (jobs, stop) = (self.jobs.clone(), self.tasks.stop_token());
         self.tasks.spawn_bounded("trainer watch stream", async move {
@@ -97,7 +137,9 @@ impl wire::trainer_service_server::TrainerService for Service {
         &self,
         request: Request<wire::CancelJobRequest>,
     ) -> Result<Response<wire::CancelJobResponse>, Status> {
-        let job = self.jobs.cancel(&request.get_ref().id).map_err(status)?;
+        let id = &request.get_ref().id;
+        self.check(request.extensions(), Permission::Publish, id)?;
+        let job = self.jobs.cancel(id).map_err(status)?;
         Ok(Response::new(wire::CancelJobResponse {
             job: Some(to_wire(&job)),
         }))
@@ -239,3 +281,6 @@ fn result_to_wire(result: &JobResult) -> wire::JobResult {
         versions: pushed.collect(),
     }
 }
+
+#[cfg(test)]
+mod tests;

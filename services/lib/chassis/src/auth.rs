@@ -2,7 +2,6 @@
 //! token; the configuration says who they are and which role they have.
 
 mod gate;
-mod rules;
 mod token;
 #[cfg(test)]
 mod tests;
@@ -13,14 +12,17 @@ pub use self::token::Token;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use decant_model::Digest;
-use decant_model::access::{Access, Principal, Role};
+use decant_model::access::{Access, Permission, Principal, Role};
+use decant_model::{Digest, ModelName};
 use opentelemetry::metrics::Meter;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use crate::config::ConfigError;
+
+/// The permission that a call needs before its request is read, by the path of its method; `None` for what is not served.
+pub type Rules = fn(&str) -> Option<Permission>;
 
 /// Who may call, and what this process shows when it calls.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -35,7 +37,7 @@ pub struct Config {
     /// The file of the token that this process shows to other services; read anew when it changes. Empty: none, and its
     /// certificate says who it is.
     pub token_file: PathBuf,
-    /// Who may do what.
+    /// Who may do what, besides those that `decant access add` made.
     pub grants: Vec<Grant>,
 }
 
@@ -51,6 +53,8 @@ pub struct Grant {
     pub token_sha256: String,
     /// `viewer`, `publisher`, `operator` or `admin`.
     pub role: String,
+    /// The models that the role is for; empty means all, and what concerns none of them.
+    pub models: Vec<ModelName>,
 }
 
 impl Config {
@@ -113,16 +117,21 @@ impl Config {
                 let reason = "needs an identity or a token_sha256 to be known by";
                 return Err(refuse("identity", reason.to_owned()));
             }
-            let principal = Principal::new(&grant.name, role, Vec::new());
+            let principal = Principal::new(&grant.name, role, grant.models.clone());
             access.insert(principal, token, identity);
         }
         Ok(access)
     }
 
     /// The gate that lets those in who are in the table, as it is at each moment.
-    pub fn gate(&self, access: watch::Receiver<Arc<Access>>, meter: &Meter) -> GateLayer {
+    pub fn gate(
+        &self,
+        access: watch::Receiver<Arc<Access>>,
+        rules: Rules,
+        meter: &Meter,
+    ) -> GateLayer {
         if self.enabled {
-            GateLayer::new(access, self.anonymous_scoring, meter)
+            GateLayer::new(access, rules, self.anonymous_scoring, meter)
         } else {
             GateLayer::open()
         }

@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use decant_model::Arm;
+use decant_model::access::Permission;
 use decant_proto::inference as wire;
 use tonic::Status;
 use wire::infer_parameter::ParameterChoice;
@@ -20,7 +21,7 @@ use crate::error::CallError;
 use crate::scoring::{Priority, Scored};
 use crate::servable::Handle;
 use crate::service::Service;
-use crate::service::caller::Caller;
+use crate::service::caller::{Caller, Who};
 use crate::service::request::columns::Problems;
 use crate::service::routing::Routing;
 
@@ -32,6 +33,7 @@ pub(super) async fn infer(
     service: &Service,
     request: wire::ModelInferRequest,
     routing: Routing<'_>,
+    who: Who<'_>,
     caller: Caller,
 ) -> Result<wire::ModelInferResponse, CallError> {
     let began = Instant::now();
@@ -40,6 +42,7 @@ pub(super) async fn infer(
         &request.model_name,
         &request.model_version,
     )?;
+    who.may(Permission::Score, &asked.place.model)?;
     let handle = service.pin_at(asked.place, asked.version, routing)?;
     let (schema, max_rows) = (handle.servable().schema(), service.config().max_rows);
 

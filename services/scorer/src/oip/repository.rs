@@ -1,12 +1,14 @@
 //! The versions that are here, and why they are not changed here.
 
 use decant_model::SlotName;
+use decant_model::access::Permission;
 use decant_proto::inference as wire;
 use wire::repository_index_response::ModelIndex;
 
 use super::names;
 use crate::error::{CallError, Violation};
 use crate::servable::{Manager, State, Status, Table};
+use crate::service::caller::Who;
 
 /// There is one repository, and it has no name.
 ///
@@ -23,8 +25,8 @@ pub(super) fn check(repository: &str) -> Result<(), CallError> {
     )]))
 }
 
-/// Why a model is not loaded or unloaded: it names the command that does it.
-pub(super) fn refused(repository: &str, model: &str) -> CallError {
+/// Why a model is not loaded or unloaded: it names the command that does it, to who could give it.
+pub(super) fn refused(repository: &str, model: &str, who: Who<'_>) -> CallError {
     if let Err(error) = check(repository) {
         return error;
     }
@@ -35,6 +37,9 @@ pub(super) fn refused(repository: &str, model: &str) -> CallError {
             return CallError::Invalid(vec![violation]);
         }
     };
+    if let Err(error) = who.may(Permission::Operate, &place.model) {
+        return error;
+    }
     let mut command = format!("decant slot set {} VERSION", place.model);
     if place.slot != SlotName::default() {
         command.push_str(&format!(" --slot {}", place.slot));
@@ -42,13 +47,13 @@ pub(super) fn refused(repository: &str, model: &str) -> CallError {
     CallError::NotDecidedHere(command)
 }
 
-/// Every version that is here, is wanted or failed; only those that can be asked, if so wished.
-pub(super) fn index(manager: &Manager, only_ready: bool) -> Vec<ModelIndex> {
+/// Every version that is here, is wanted or failed, and that who asks may see; only those that can be asked, if so wished.
+pub(super) fn index(manager: &Manager, only_ready: bool, who: Who<'_>) -> Vec<ModelIndex> {
     let table = manager.table();
     let mut entries: Vec<ModelIndex> = Vec::new();
     for status in statuses(manager) {
         let (state, reason) = state(&status, &table);
-        if !only_ready || state == "READY" {
+        if (!only_ready || state == "READY") && who.sees(&status.place.model) {
             entries.push(ModelIndex {
                 name: names::name(&status.place),
                 version: status.prepared.version.get().to_string(),

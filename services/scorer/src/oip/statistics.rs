@@ -2,6 +2,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use decant_model::access::Permission;
 use decant_proto::inference as wire;
 
 use super::names::{self, Asked, Fields};
@@ -9,20 +10,23 @@ use super::repository;
 use crate::error::{CallError, Violation};
 use crate::servable::statistics::{Computed, Total, Totals};
 use crate::servable::{Manager, Status};
+use crate::service::caller::Who;
 
-/// The statistics of one version in memory, of all of a slot, or of all there are.
+/// The statistics of one version in memory, of all of a slot, or of all that who asks may see.
 ///
 /// # Errors
-/// When no such slot is known, or it has no such version.
+/// When no such slot is known, it has no such version, or who asks may not see it.
 pub(super) fn select(
     manager: &Manager,
     name: &str,
     version: &str,
+    who: Who<'_>,
 ) -> Result<Vec<wire::ModelStatistics>, CallError> {
     let mut statuses = repository::statuses(manager);
-    statuses.retain(|status| status.totals.is_some());
+    statuses.retain(|status| status.totals.is_some() && who.sees(&status.place.model));
     if !name.is_empty() {
         let Asked { place, version } = Asked::read(Fields::NAME, name, version)?;
+        who.may(Permission::View, &place.model)?;
         let table = manager.table();
         let entry = table.find(&place)?;
         statuses.retain(|status| {

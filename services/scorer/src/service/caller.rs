@@ -1,7 +1,12 @@
-//! What a call's metadata says of its caller.
+//! Who calls, and what the call's metadata says of its caller.
 
+use std::sync::Arc;
 use std::time::Instant;
 
+use decant_chassis::auth;
+use decant_model::ModelName;
+use decant_model::access::{Permission, Principal};
+use tonic::Extensions;
 use tonic::metadata::MetadataMap;
 
 use super::deadline::deadline;
@@ -43,5 +48,44 @@ impl Caller {
             priority,
             client: client.map_or(Client::UNKNOWN, |name| Client::named(name.as_bytes())),
         })
+    }
+}
+
+/// Who calls; nobody where nobody is asked who they are, and then everything is allowed.
+#[derive(Clone, Copy)]
+pub(crate) struct Who<'a>(Option<&'a Arc<Principal>>);
+
+/// The same for all messages of a stream, which outlive what came with the call.
+#[derive(Clone)]
+pub(crate) struct KeptWho(Option<Arc<Principal>>);
+
+impl<'a> Who<'a> {
+    /// Who a call was found to be of, before it came here.
+    pub(crate) fn read(extensions: &'a Extensions) -> Self {
+        Self(auth::known(extensions))
+    }
+
+    /// Refuses who lacks a permission on a model.
+    pub(crate) fn may(self, permission: Permission, model: &ModelName) -> Result<(), CallError> {
+        match self.0 {
+            None => Ok(()),
+            Some(principal) => Ok(principal.may(permission, model)?),
+        }
+    }
+
+    /// Whether a model is there for who calls.
+    pub(crate) fn sees(self, model: &ModelName) -> bool {
+        self.may(Permission::View, model).is_ok()
+    }
+
+    /// The same for each message of a stream.
+    pub(crate) fn keep(self) -> KeptWho {
+        KeptWho(self.0.cloned())
+    }
+}
+
+impl KeptWho {
+    pub(crate) fn who(&self) -> Who<'_> {
+        Who(self.0.as_ref())
     }
 }

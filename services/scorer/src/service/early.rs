@@ -19,7 +19,7 @@ use tonic::server::NamedService;
 use tonic::{Extensions, Status};
 
 use super::Service;
-use super::caller::Caller;
+use super::caller::{Caller, Who};
 use super::routing::{Drawn, Routing};
 use crate::error::CallError;
 use crate::metrics::Refusal;
@@ -140,9 +140,12 @@ impl Service {
         ) else {
             return Ok(());
         };
-        // Who is refused for this is so after it was read.
-        let place = super::request::place(addressed.model);
-        let pinned = place.and_then(|place| self.look_up(place, None, routing));
+        // Who is refused for this, or may not ask, is so after it was read.
+        let who = Who::read(extensions);
+        let pinned = super::request::place(addressed.model).and_then(|place| {
+            who.may(Permission::Score, &place.model)?;
+            self.look_up(place, None, routing)
+        });
         let Ok(handle) = pinned else {
             return Ok(());
         };

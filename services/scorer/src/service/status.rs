@@ -10,6 +10,7 @@ impl CallError {
     pub(crate) fn code(&self) -> ErrorCode {
         match self {
             CallError::Invalid(_) => ErrorCode::Invalid,
+            CallError::Denied(_) => ErrorCode::Denied,
             CallError::UnknownSlot { .. }
             | CallError::UnknownVersion { .. }
             | CallError::UnknownItems { .. } => ErrorCode::NotFound,

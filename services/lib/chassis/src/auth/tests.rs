@@ -13,6 +13,14 @@ const VIEWER: &str = "dct_viewer";
 const SCORE: &str = "/decant.scorer.v1.ScorerService/Score";
 const SET_SLOT: &str = "/decant.rollout.v1.RolloutService/SetSlot";
 
+fn rules(path: &str) -> Option<Permission> {
+    match path {
+        SCORE => Some(Permission::Score),
+        SET_SLOT => Some(Permission::Operate),
+        _ => None,
+    }
+}
+
 fn grant(name: &str, role: &str) -> Grant {
     Grant {
         name: name.to_owned(),
@@ -40,7 +48,7 @@ fn config() -> Config {
 /// What a call ends with. Behind the gate nothing is served, which is UNIMPLEMENTED.
 async fn call(config: &Config, request: Request<tonic::body::Body>) -> (Code, String) {
     let telemetry = Telemetry::none();
-    let gate = config.gate(fixed(config.access().unwrap()), &telemetry.meter());
+    let gate = config.gate(fixed(config.access().unwrap()), rules, &telemetry.meter());
     let answer = gate.layer(Routes::default()).call(request).await.unwrap();
     let status = tonic::Status::from_header_map(answer.headers()).unwrap();
     (status.code(), status.message().to_owned())
@@ -110,6 +118,8 @@ async fn health_is_open_to_all_and_scoring_where_it_is_said() {
     let config = config();
     let health = call(&config, request("/grpc.health.v1.Health/Check")).await;
     assert_eq!(health.0, Code::Unimplemented, "nobody was asked");
+    let ops = call(&config, request("/decant.ops.v1.OpsService/SetLogFilter")).await;
+    assert_eq!(ops.0, Code::Unauthenticated);
     let open = Config {
         anonymous_scoring: true,
         ..config
