@@ -9,7 +9,7 @@ use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 use tonic::metadata::{Ascii, MetadataValue};
 
-use crate::connect::{Address, Connector};
+use crate::connect::{Address, Connector, Tls};
 use crate::pool::Pool;
 use crate::probe::keep_probing;
 use crate::resolve::{Dns, Resolver, keep_resolving};
@@ -27,6 +27,8 @@ pub struct Builder {
     model: String,
     slot: String,
     client: Option<String>,
+    tls: Option<Tls>,
+    token: Option<String>,
     deadline: Duration,
     priority: Priority,
     retry_share: f64,
@@ -49,6 +51,15 @@ pub enum BuildError {
     /// Nothing says which model is asked.
     #[error("say which model is asked")]
     NoModel,
+    /// The certificates cannot be used.
+    #[error("certificates: {0}")]
+    Tls(String),
+    /// An address is of https, and nobody says which certificates to trust; or the other way round.
+    #[error("addresses of https and certificates to trust go together: give both or neither")]
+    Scheme,
+    /// The token fits into no header; it is not repeated here.
+    #[error("the token must be visible ASCII")]
+    Token,
     /// The name of the client fits into no header.
     #[error("the client's name `{0}` must be visible ASCII")]
     Client(String),
@@ -66,6 +77,8 @@ impl Default for Builder {
             model: String::new(),
             slot: MAIN.to_owned(),
             client: None,
+            tls: None,
+            token: None,
             deadline: Duration::from_millis(100),
             priority: Priority::Normal,
             retry_share: 0.2,
@@ -74,7 +87,7 @@ impl Default for Builder {
 }
 
 impl Builder {
-    /// A scorer, as `http://host:port`; may be said several times. A host with several addresses counts as one scorer:
+    /// A scorer, as `http://host:port` or `https://host:port`; may be said several times. A host with several addresses counts as one scorer:
     /// use [`dns`](Self::dns) for those.
     #[must_use]
     pub fn endpoint(mut self, address: impl Into<String>) -> Self {
@@ -127,6 +140,20 @@ impl Builder {
         self
     }
 
+    /// Over TLS, with these certificates; names that are looked up are then of https.
+    #[must_use]
+    pub fn tls(mut self, tls: Tls) -> Self {
+        self.tls = Some(tls);
+        self
+    }
+
+    /// The token that says who calls. Use it over TLS only: whoever reads it can use it.
+    #[must_use]
+    pub fn token(mut self, token: impl Into<String>) -> Self {
+        self.token = Some(token.into());
+        self
+    }
+
     /// The time for a call, all attempts together; 100 milliseconds.
     #[must_use]
     pub fn deadline(mut self, deadline: Duration) -> Self {
@@ -161,6 +188,12 @@ impl Builder {
             return Err(BuildError::NoRuntime);
         }
         let client = self.client.map(header).transpose()?;
+        let token = self.token.map(bearer).transpose()?;
+        if let Some(tls) = &self.tls {
+            tls.check().map_err(BuildError::Tls)?;
+        }
+        let is_secure = self.tls.is_some();
+        let scheme = if is_secure { "https" } else { "http" };
         let mut tasks = JoinSet::new();
         let pool = match (self.name, self.endpoints.is_empty()) {
             (None, false) => {
@@ -169,13 +202,16 @@ impl Builder {
                     .iter()
                     .map(|endpoint| parse(endpoint, endpoint));
                 let addresses: Vec<Address> = addresses.collect::<Result<_, _>>()?;
-                let pool = Arc::new(Pool::new(Connector::default(), self.retry_share));
+                if addresses.iter().any(|one| one.is_secure() != is_secure) {
+                    return Err(BuildError::Scheme);
+                }
+                let pool = Arc::new(Pool::new(Connector::new(self.tls), self.retry_share));
                 pool.replace(&addresses);
                 pool
             }
             (Some((name, resolver)), true) => {
-                let shared_name = parse(&name, &format!("http://{name}"))?;
-                let connector = Connector::going_by(shared_name);
+                let shared_name = parse(&name, &format!("{scheme}://{name}"))?;
+                let connector = Connector::going_by(shared_name, self.tls);
                 let pool = Arc::new(Pool::new(connector, self.retry_share));
                 tasks.spawn(keep_resolving(
                     Arc::clone(&pool),
@@ -197,6 +233,7 @@ impl Builder {
                 slot: self.slot,
             },
             client,
+            token,
             _tasks: tasks,
         };
         let options = Options {
@@ -213,6 +250,14 @@ fn parse(given: &str, address: &str) -> Result<Address, BuildError> {
         address: given.to_owned(),
         reason,
     })
+}
+
+fn bearer(token: String) -> Result<MetadataValue<Ascii>, BuildError> {
+    let visible = !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic());
+    let header = format!("Bearer {token}").parse::<MetadataValue<Ascii>>();
+    let mut header = header.ok().filter(|_| visible).ok_or(BuildError::Token)?;
+    header.set_sensitive(true);
+    Ok(header)
 }
 
 fn header(name: String) -> Result<MetadataValue<Ascii>, BuildError> {
@@ -257,8 +302,7 @@ mod tests {
         let at = |address: &str| refused(built(Scorers::builder().model("m").endpoint(address)));
         let prefix = |address: &str| format!("`{address}` is no address of a scorer: ");
         for (address, reason) in [
-            ("https://scorer:7430", "it does not begin with http://"),
-            ("scorer:7430", "it does not begin with http://"),
+            ("scorer:7430", "it begins with neither http:// nor https://"),
             ("http://scorer", "it names no port"),
             ("http://scorer:7430/films", "something follows the port"),
             ("http://sco rer:7430", "it is no URI"),
@@ -267,6 +311,22 @@ mod tests {
         }
         let dns = Scorers::builder().model("m").dns("scorers");
         assert_eq!(refused(built(dns)), prefix("scorers") + "it names no port");
+    }
+
+    #[tokio::test]
+    async fn certificates_and_tokens_that_cannot_be_used_are_told_so() {
+        let at = |address: &str| Scorers::builder().model("m").endpoint(address);
+        assert_eq!(
+            built(at("https://scorer:7430")),
+            Err(BuildError::Scheme),
+            "nobody says whom to trust"
+        );
+        let nonsense = at("https://scorer:7430").tls(Tls::trusting("no certificate"));
+        assert!(matches!(built(nonsense), Err(BuildError::Tls(_))));
+        for token in ["", "two words"] {
+            let error = built(at("http://scorer:7430").token(token)).unwrap_err();
+            assert_eq!(error, BuildError::Token);
+        }
     }
 
     #[test]

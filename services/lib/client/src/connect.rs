@@ -1,9 +1,12 @@
-//! How a scorer is connected to. What TLS would change is here.
+//! How a scorer is connected to.
 
+use std::error::Error as _;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tonic::transport::{Channel, Uri};
+use tonic::codegen::http::uri::Scheme;
+use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity, Uri};
 
 /// How long a connection may take to be made.
 const CONNECT: Duration = Duration::from_secs(1);
@@ -19,14 +22,14 @@ pub(crate) struct Address {
 }
 
 impl Address {
-    /// Reads `http://host:port`.
+    /// Reads `http://host:port`, or `https://host:port`.
     ///
     /// # Errors
     /// Why it is none.
     pub(crate) fn parse(address: &str) -> Result<Self, String> {
         let uri: Uri = address.parse().map_err(|_| "it is no URI".to_owned())?;
-        if uri.scheme_str() != Some("http") {
-            return Err("it does not begin with http://".to_owned());
+        if !matches!(uri.scheme_str(), Some("http" | "https")) {
+            return Err("it begins with neither http:// nor https://".to_owned());
         }
         if uri.port().is_none() {
             return Err("it names no port".to_owned());
@@ -39,6 +42,60 @@ impl Address {
             uri,
         })
     }
+
+    /// Whether it is to be reached over TLS.
+    pub(crate) fn is_secure(&self) -> bool {
+        self.uri.scheme_str() == Some("https")
+    }
+}
+
+/// Certificates in PEM: which scorers are trusted, and who calls. Its text holds no key.
+#[derive(Clone)]
+pub struct Tls {
+    config: ClientTlsConfig,
+}
+
+impl Tls {
+    /// Trusts scorers whose certificates this authority signs.
+    pub fn trusting(authority: impl AsRef<[u8]>) -> Self {
+        let authority = Certificate::from_pem(authority);
+        Self {
+            config: ClientTlsConfig::new().ca_certificate(authority),
+        }
+    }
+
+    /// Shows a certificate to scorers, and so says who calls.
+    #[must_use]
+    pub fn showing(self, certificate: impl AsRef<[u8]>, key: impl AsRef<[u8]>) -> Self {
+        let identity = Identity::from_pem(certificate, key);
+        Self {
+            config: self.config.identity(identity),
+        }
+    }
+
+    /// The name that scorers' certificates hold, if it is not that of their addresses.
+    #[must_use]
+    pub fn named(self, name: impl Into<String>) -> Self {
+        Self {
+            config: self.config.domain_name(name),
+        }
+    }
+
+    /// Whether the certificates can be used.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        let endpoint = Endpoint::from_static("https://localhost:1");
+        let checked = endpoint.tls_config(self.config.clone());
+        checked.map(drop).map_err(|error| match error.source() {
+            Some(reason) => reason.to_string(),
+            None => error.to_string(),
+        })
+    }
+}
+
+impl fmt::Debug for Tls {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Tls").finish_non_exhaustive()
+    }
 }
 
 /// Makes connections.
@@ -46,19 +103,30 @@ impl Address {
 pub(crate) struct Connector {
     /// The name that all scorers go by; without one, each goes by its own address.
     origin: Option<Uri>,
+    tls: Option<Tls>,
 }
 
 impl Connector {
-    /// Connections to scorers that all go by one name.
-    pub(crate) fn going_by(name: Address) -> Self {
+    /// Connections to scorers that each go by their own address.
+    pub(crate) fn new(tls: Option<Tls>) -> Self {
+        Self { origin: None, tls }
+    }
+
+    /// Connections to scorers that all go by one name, which their certificates hold.
+    pub(crate) fn going_by(name: Address, tls: Option<Tls>) -> Self {
         Self {
             origin: Some(name.uri),
+            tls,
         }
     }
 
     /// A channel that connects with its first call, and again when it must. A runtime is needed.
     pub(crate) fn channel(&self, address: &Address) -> Channel {
-        let endpoint = Channel::builder(address.uri.clone())
+        let uri = match &self.tls {
+            Some(_) => over_tls(&address.uri),
+            None => address.uri.clone(),
+        };
+        let endpoint = Channel::builder(uri)
             .connect_timeout(CONNECT)
             .tcp_nodelay(true)
             .http2_keep_alive_interval(KEEP_ALIVE.0)
@@ -68,6 +136,27 @@ impl Connector {
             Some(origin) => endpoint.origin(origin.clone()),
             None => endpoint,
         };
-        endpoint.connect_lazy()
+        let Some(tls) = &self.tls else {
+            return endpoint.connect_lazy();
+        };
+        let named = match self.origin.as_ref().and_then(Uri::host) {
+            Some(host) => ClientTlsConfig::domain_name(tls.config.clone(), host),
+            None => tls.config.clone(),
+        };
+        match endpoint.clone().tls_config(named) {
+            Ok(endpoint) => endpoint.connect_lazy(),
+            // It was checked when the client was built. An address of https is not connected to without TLS.
+            Err(error) => {
+                tracing::error!(%error, "certificates cannot be used");
+                endpoint.connect_lazy()
+            }
+        }
     }
+}
+
+/// The same address, of https: what is looked up knows nothing of TLS.
+fn over_tls(uri: &Uri) -> Uri {
+    let mut parts = uri.clone().into_parts();
+    parts.scheme = Some(Scheme::HTTPS);
+    Uri::from_parts(parts).unwrap_or_else(|_| uri.clone())
 }

@@ -77,6 +77,7 @@ pub use answer::{Arm, Ranked, RankedItem, Recommended, RecommendedItem, Scores, 
 pub use balance::ScorerStatus;
 pub use builder::{BuildError, Builder};
 pub use columns::{Columns, Row, Value};
+pub use connect::Tls;
 pub use error::{Error, Tried, Violation};
 pub use request::{Rank, Recommend};
 pub use resolve::Resolver;

@@ -28,6 +28,7 @@ const LARGEST_ANSWER: usize = 64 << 20;
 const PRIORITY: &str = "decant-priority";
 /// Says who asks.
 const CLIENT: &str = "decant-client";
+const AUTHORIZATION: &str = "authorization";
 /// Says which requests belong together.
 const ROUTING_KEY: &str = "decant-routing-key-bin";
 
@@ -74,6 +75,7 @@ pub(crate) struct Shared {
     pub(crate) pool: Arc<Pool>,
     pub(crate) model: wire::ModelRef,
     pub(crate) client: Option<MetadataValue<Ascii>>,
+    pub(crate) token: Option<MetadataValue<Ascii>>,
     /// They end when this is dropped.
     pub(crate) _tasks: JoinSet<()>,
 }
@@ -185,6 +187,9 @@ impl Scorers {
         headers.insert(PRIORITY, self.options.priority.header());
         if let Some(client) = &self.shared.client {
             headers.insert(CLIENT, client.clone());
+        }
+        if let Some(token) = &self.shared.token {
+            headers.insert(AUTHORIZATION, token.clone());
         }
         if let Some(key) = &self.options.routing_key {
             headers.insert_bin(ROUTING_KEY, key.clone());
