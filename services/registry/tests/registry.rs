@@ -20,4 +20,7 @@ mod registry {
     mod outages;
     mod replicas;
     mod care;
+    pub(crate) mod callers;
+    mod rules;
+    mod access;
 }

@@ -25,6 +25,7 @@ use futures::stream;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tonic::Status;
+use tonic::service::Routes;
 use tonic::transport::{Channel, Endpoint};
 
 pub(crate) type Files = BTreeMap<BundlePath, Bytes>;
@@ -32,6 +33,7 @@ pub(crate) type Files = BTreeMap<BundlePath, Bytes>;
 /// A running registry. Its calls are made on clones, as clients do.
 pub(crate) struct Registry {
     folder: Arc<TempDir>,
+    app: App,
     store: Arc<dyn MetaStore>,
     channel: Channel,
     services: Tasks,
@@ -80,6 +82,7 @@ impl Registry {
         let failures = (service_failures, server_failures);
         Self {
             folder,
+            app,
             store,
             channel,
             services,
@@ -99,6 +102,7 @@ impl Registry {
     pub(crate) async fn stop(self) -> Arc<TempDir> {
         let Self {
             folder,
+            app,
             store,
             channel,
             services,
@@ -110,13 +114,18 @@ impl Registry {
         let (servers_stopped, services_stopped) =
             tokio::join!(servers.stop(patience), services.stop(patience));
         assert_eq!((servers_stopped, services_stopped), (Ok(()), Ok(())));
-        drop((store, servers, services));
+        drop((app, store, servers, services));
         folder
     }
 
     /// Tells the streams without an end to end.
     pub(crate) fn stop_services(&self) {
         self.services.stop_token().cancel();
+    }
+
+    /// Its services, for calls without a server between.
+    pub(crate) fn routes(&self) -> Routes {
+        self.app.routes()
     }
 
     pub(crate) fn client(&self) -> RegistryServiceClient<Channel> {
