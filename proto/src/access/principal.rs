@@ -85,10 +85,7 @@ pub fn insert(access: &mut Access, told: wire::Principal) -> Result<(), Principa
             Some(u64::try_from(millis).unwrap_or(u64::MAX))
         }
     };
-    let principal = Principal {
-        expires_at_millis,
-        ..Principal::new(told.name, role, models)
-    };
+    let principal = Principal::new(told.name, role, models).until(expires_at_millis);
     access.insert(principal, token, told.identities);
     Ok(())
 }

@@ -21,4 +21,7 @@ mod registry {
     mod replicas;
     mod care;
     mod metrics;
+    pub(crate) mod callers;
+    mod rules;
+    mod access;
 }

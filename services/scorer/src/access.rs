@@ -51,8 +51,7 @@ pub fn follow_access(
             None => observing.await,
             Some(folder) => {
                 let keeping = keep(folder, remembered, to_keep, stop);
-                let (observed, kept) = tokio::join!(observing, keeping);
-                observed.and(kept)
+                tokio::try_join!(observing, keeping).map(|_| ())
             }
         }
     };
@@ -82,10 +81,11 @@ async fn keep(
         let is_kept = now.is_none() || now == last;
         tokio::select! {
             () = stop.cancelled() => return Ok(()),
-            // The other end goes only with this task.
             Ok(()) = told.changed() => {}
             () = tokio::time::sleep(TRY_AGAIN), if !is_kept => {}
-            else => return Ok(()),
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

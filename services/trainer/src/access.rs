@@ -28,6 +28,10 @@ const GOOD: Duration = Duration::from_secs(60);
 ///
 /// # Errors
 /// When the registry's address is none.
+#[expect(
+    clippy::type_complexity,
+    reason = "a future of this kind has no name that a type of ours could have"
+)]
 pub fn follow_access(
     config: &Config,
     caller: &Caller,

@@ -169,6 +169,15 @@ impl Principal {
         }
     }
 
+    /// The same, whose credentials end then.
+    #[must_use]
+    pub fn until(self, expires_at_millis: Option<u64>) -> Self {
+        Self {
+            expires_at_millis,
+            ..self
+        }
+    }
+
     /// Whoever calls where nobody is asked who they are: may everything.
     pub fn anonymous() -> Self {
         Self {

@@ -10,6 +10,10 @@ use crate::error::CallError;
 use crate::records::Records;
 
 /// What came of planning.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "made once for each mutation, and kept by nobody"
+)]
 pub(crate) enum Planned<A> {
     /// All is as asked for already: nothing is written, and nothing audited.
     Nothing(A),

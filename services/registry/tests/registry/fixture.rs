@@ -28,6 +28,7 @@ use prometheus::TextEncoder;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tonic::Status;
+use tonic::service::Routes;
 use tonic::transport::{Channel, Endpoint};
 
 pub(crate) type Files = BTreeMap<BundlePath, Bytes>;
@@ -35,6 +36,7 @@ pub(crate) type Files = BTreeMap<BundlePath, Bytes>;
 /// A running registry. Its calls are made on clones, as clients do.
 pub(crate) struct Registry {
     folder: Arc<TempDir>,
+    app: App,
     store: Arc<dyn MetaStore>,
     channel: Channel,
     telemetry: Telemetry,
@@ -98,6 +100,7 @@ impl Registry {
         let failures = (service_failures, server_failures);
         Self {
             folder,
+            app,
             store,
             channel,
             telemetry,
@@ -118,6 +121,7 @@ impl Registry {
     pub(crate) async fn stop(self) -> Arc<TempDir> {
         let Self {
             folder,
+            app,
             store,
             channel,
             services,
@@ -129,7 +133,7 @@ impl Registry {
         let (servers_stopped, services_stopped) =
             tokio::join!(servers.stop(patience), services.stop(patience));
         assert_eq!((servers_stopped, services_stopped), (Ok(()), Ok(())));
-        drop((store, servers, services));
+        drop((app, store, servers, services));
         folder
     }
 
@@ -156,6 +160,11 @@ impl Registry {
     /// Tells the streams without an end to end.
     pub(crate) fn stop_services(&self) {
         self.services.stop_token().cancel();
+    }
+
+    /// Its services, for calls without a server between.
+    pub(crate) fn routes(&self) -> Routes {
+        self.app.routes()
     }
 
     pub(crate) fn client(&self) -> RegistryServiceClient<Channel> {

@@ -45,6 +45,7 @@ impl Refusal {
             | CallError::NoCatalog
             | CallError::NotDecidedHere(_)
             | CallError::Model(_)
+            | CallError::Denied(_)
             | CallError::Broken => None,
         }
     }

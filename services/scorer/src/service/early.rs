@@ -8,6 +8,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use decant_model::access::Permission;
 use decant_proto::scorer::v1 as wire;
 use decant_proto::scorer::v1::scorer_service_server::ScorerServiceServer;
 use http_body::{Body as _, Frame};

@@ -54,10 +54,7 @@ pub struct AccessRecord {
 impl AccessRecord {
     /// The principal of this name and record.
     pub fn principal(&self, name: &PrincipalName) -> Principal {
-        Principal {
-            expires_at_millis: self.expires_at_millis,
-            ..Principal::new(name.as_str(), self.role, self.models.clone())
-        }
+        Principal::new(name.as_str(), self.role, self.models.clone()).until(self.expires_at_millis)
     }
 }
 
