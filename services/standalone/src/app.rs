@@ -85,6 +85,7 @@ impl App {
         let bundles = BundleStore::local(&folder("bundles"))?;
 
         let mut host = Host::new();
+        let services = host.services();
         let meter = telemetry.meter();
         let identity = host.identify(&config.tls, telemetry)?;
         let caller = Caller::new(identity.clone()).with_token(config.auth.token()?);
@@ -105,7 +106,6 @@ impl App {
             limits: config.limits,
             max_connection_age: None,
         };
-        let services = host.services();
         let (reporter, with_common) = server::common(telemetry)?;
         let registry = decant_registry::App::build(
             decant_registry::Config {

@@ -299,10 +299,8 @@ async fn principals_are_part_of_a_backup() {
         records,
         issued_by: "ops".into(),
     };
-    let imported = empty
-        .admin()
-        .import_metadata(futures::stream::iter([import]));
-    imported.await.unwrap();
+    let import = futures::stream::iter([import]);
+    empty.admin().import_metadata(import).await.unwrap();
     soon("the principal is there", async || {
         Some(names(&empty).await).filter(|names| names == &["ci"])
     })
