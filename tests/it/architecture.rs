@@ -27,12 +27,14 @@ const LAYERS: [&[&str]; 7] = [
 ];
 
 /// Heavy or replaceable libraries, each behind one crate.
-const OWNERS: [(&str, &str); 5] = [
+const OWNERS: [(&str, &str); 7] = [
     ("ort", "decant-inference"),
     ("redb", "decant-coordination"),
     ("etcd-client", "decant-coordination"),
     ("object_store", "decant-artifact"),
     ("burn", "decant-trainer"),
+    ("opentelemetry_sdk", "decant-chassis"),
+    ("opentelemetry-otlp", "decant-chassis"),
 ];
 
 /// The workspace's crates, as Cargo describes them.

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+#[path = "scorer/access.rs"]
+mod access;
 #[path = "scorer/answers.rs"]
 mod answers;
 #[path = "scorer/fixture.rs"]
