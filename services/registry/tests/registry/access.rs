@@ -299,16 +299,8 @@ async fn principals_are_part_of_a_backup() {
         records,
         issued_by: "ops".into(),
     };
-<<<<<<< HEAD
     let import = futures::stream::iter([import]);
     empty.admin().import_metadata(import).await.unwrap();
-=======
-    let imported = empty
-        .admin()
-        .import_metadata(futures::stream::iter([import]))
-        .await;
-    assert!(imported.unwrap().into_inner().records > 0);
->>>>>>> s2
     soon("the principal is there", async || {
         Some(names(&empty).await).filter(|names| names == &["ci"])
     })
