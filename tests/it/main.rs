@@ -5,6 +5,7 @@
 mod architecture;
 mod cluster;
 mod rollouts;
+mod secure;
 mod wire;
 mod upgrades;
 mod documents;
