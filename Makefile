@@ -79,7 +79,7 @@ fuzz: ## Try what reads requests, bundles and graphs with inputs that no run has
 	@deploy/bootstrap.sh build runtime
 	@$(WITH_ENV) export DECANT_FUZZ_SECONDS=$$((60 * $(MINUTES))) && set -x && \
 		cargo test $(LOCKED) --package decant-fuzz --test targets -- --nocapture && \
-		cargo test $(LOCKED) --package decant-scorer --lib -- --nocapture fuzz::
+		cargo test $(LOCKED) --package decant-scorer --package decant-chassis --lib -- --nocapture fuzz::
 
 # But for serving, the development profile optimises all that counts here, and the tests have built most of it already.
 .PHONY: bench

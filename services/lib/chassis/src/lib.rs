@@ -12,3 +12,5 @@ pub mod server;
 pub mod host;
 pub mod process;
 pub mod client;
+#[cfg(test)]
+mod fuzz;
