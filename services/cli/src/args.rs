@@ -6,8 +6,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::arguments::duration;
 use crate::commands::{
-    admin, audit, completion, context, generate, key, model, plan, rank, recommend, rollout, score,
-    scorer, slot, train, version, wait,
+    access, admin, audit, completion, context, generate, key, model, plan, rank, recommend, rollout,
+    score, scorer, slot, train, version, wait,
 };
 use crate::failure::Exit;
 use crate::settings::context_name;
@@ -71,6 +71,44 @@ pub(crate) struct Global {
         hide_env_values = true
     )]
     pub(crate) scorer: Option<String>,
+    /// Certificates of who signs the services', in a PEM file: services are then called over TLS, and their addresses begin with
+    /// https://. The context's unless given.
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        env = "DECANT_CA",
+        hide_env_values = true
+    )]
+    pub(crate) ca: Option<String>,
+    /// The certificate that says who you are, in a PEM file; the context's unless given.
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        env = "DECANT_CERTIFICATE",
+        hide_env_values = true
+    )]
+    pub(crate) certificate: Option<String>,
+    /// The certificate's secret key, in a PEM file; the context's unless given.
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        env = "DECANT_KEY",
+        hide_env_values = true
+    )]
+    pub(crate) key: Option<String>,
+    /// A file with the token that says who you are; the context's unless given. A token in the variable DECANT_TOKEN is taken
+    /// before any file.
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        env = "DECANT_TOKEN_FILE",
+        hide_env_values = true
+    )]
+    pub(crate) token_file: Option<String>,
     /// How long to wait, such as 500ms, 10s or 2m: for an answer (10s unless given; 10m where everything is looked at, as in
     /// `admin gc` or `audit verify`), and for what is waited for, as in `slot set` or `wait` (60s unless given).
     #[arg(long, global = true, value_name = "DURATION", value_parser = duration::deadline)]
@@ -151,6 +189,9 @@ pub(crate) enum Command {
     /// See who did what, and check that nobody rewrote it.
     #[command(subcommand)]
     Audit(audit::Command),
+    /// See and change who may do what.
+    #[command(subcommand)]
+    Access(access::Command),
     /// Make keys that sign versions.
     #[command(subcommand)]
     Key(key::Command),

@@ -2,17 +2,26 @@
 
 use std::time::Duration;
 
+use decant_chassis::client::Caller;
+use decant_chassis::{auth, tls};
+
 use crate::args::Global;
 use crate::failure::Failure;
 use crate::output::Output;
 use crate::remote::{Registry, Remote, Scorer, Service, Trainer};
 use crate::settings::Settings;
 
+/// A token in this variable is taken before any file. No option takes one: what is typed is there for all who see the
+/// machine's processes.
+const TOKEN: &str = "DECANT_TOKEN";
+
 /// The services at the addresses that hold for this call, and the output. Nothing is connected before the first call.
 pub(crate) struct Context {
     pub(crate) trainer: Trainer,
     pub(crate) registry: Registry,
     pub(crate) scorer: Scorer,
+    /// Makes channels to others, with the same credentials.
+    pub(crate) caller: Caller,
     pub(crate) output: Output,
     /// How long the user is ready to wait, if they said so.
     pub(crate) timeout: Option<Duration>,
@@ -27,15 +36,45 @@ impl Context {
         settings: &Settings,
         output: Output,
     ) -> Result<Self, Failure> {
+        let caller = caller(settings)?;
         let timeout = settings.timeout.value;
-        let remote = |service, address: &String| Remote::new(service, address, timeout);
+        let remote = |service, address: &String| Remote::new(&caller, service, address, timeout);
         Ok(Self {
             trainer: Trainer(remote(Service::Trainer, &settings.trainer.value)?),
             registry: Registry(remote(Service::Registry, &settings.registry.value)?),
             scorer: Scorer(remote(Service::Scorer, &settings.scorer.value)?),
+            caller,
             output,
             timeout,
             global,
         })
     }
+}
+
+/// What the user shows to services: a certificate, a token, or nothing.
+fn caller(settings: &Settings) -> Result<Caller, Failure> {
+    let tls = tls::Config {
+        ca: settings.ca.value.clone().into(),
+        certificate: settings.certificate.value.clone().into(),
+        key: settings.key.value.clone().into(),
+        ..tls::Config::default()
+    };
+    let token = std::env::var(TOKEN).ok().filter(|token| !token.is_empty());
+    let auth = auth::Config {
+        // A file that is not needed need not be there.
+        token_file: match &token {
+            None => settings.token_file.value.clone().into(),
+            Some(_) => String::new().into(),
+        },
+        ..auth::Config::default()
+    };
+    let caller = Caller::new(&tls, &auth).map_err(|error| {
+        Failure::usage(error.to_string()).hint(
+            "--ca, --certificate, --key and --token-file name these files, or the context does: `decant context show`",
+        )
+    })?;
+    Ok(match token {
+        None => caller,
+        Some(token) => caller.token(token),
+    })
 }

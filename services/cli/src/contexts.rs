@@ -6,6 +6,7 @@
 //! [contexts.prod]
 //! registry = "http://registry-1:7420,http://registry-2:7420"
 //! scorer = "http://scorer-1:7430"
+//! token_file = "/home/ada/prod.token"
 //! output = "json"
 //! ```
 
@@ -48,6 +49,18 @@ pub(crate) struct Stored {
     /// Address of the scorer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) scorer: Option<String>,
+    /// A file with the certificates of who signs the services'.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) ca: Option<String>,
+    /// A file with the user's certificate.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) certificate: Option<String>,
+    /// A file with its key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) key: Option<String>,
+    /// A file with the user's token.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) token_file: Option<String>,
     /// How results are printed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) output: Option<String>,
@@ -57,7 +70,17 @@ pub(crate) struct Stored {
 }
 
 /// The keys of a context, in the order in which they are shown.
-pub(crate) const KEYS: [&str; 5] = ["registry", "trainer", "scorer", "output", "timeout"];
+pub(crate) const KEYS: [&str; 9] = [
+    "registry",
+    "trainer",
+    "scorer",
+    "ca",
+    "certificate",
+    "key",
+    "token_file",
+    "output",
+    "timeout",
+];
 
 impl Stored {
     /// The value of a key; `None` for a key that there is not.
@@ -66,6 +89,10 @@ impl Stored {
             "registry" => Some(&mut self.registry),
             "trainer" => Some(&mut self.trainer),
             "scorer" => Some(&mut self.scorer),
+            "ca" => Some(&mut self.ca),
+            "certificate" => Some(&mut self.certificate),
+            "key" => Some(&mut self.key),
+            "token_file" => Some(&mut self.token_file),
             "output" => Some(&mut self.output),
             "timeout" => Some(&mut self.timeout),
             _ => None,
@@ -78,6 +105,10 @@ impl Stored {
             &self.registry,
             &self.trainer,
             &self.scorer,
+            &self.ca,
+            &self.certificate,
+            &self.key,
+            &self.token_file,
             &self.output,
             &self.timeout,
         ];

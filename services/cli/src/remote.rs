@@ -7,6 +7,7 @@ mod registry;
 mod rollout;
 mod rollouts;
 mod admin;
+mod access;
 mod scorer;
 
 pub(crate) use pages::Paged;
@@ -20,8 +21,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use decant_chassis::client;
-use tonic::transport::Channel;
+use decant_chassis::client::{Caller, Channel};
 use tonic::{Request, Response, Status, Streaming};
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
@@ -86,6 +86,7 @@ pub(crate) struct Remote {
     timeout: Duration,
 }
 
+#[derive(Clone)]
 struct Replica {
     address: String,
     channel: Channel,
@@ -94,12 +95,13 @@ struct Replica {
 impl Remote {
     /// Connects with the first call. Several addresses are separated by commas.
     pub(crate) fn new(
+        caller: &Caller,
         service: Service,
         addresses: &str,
         allowed: Option<Duration>,
     ) -> Result<Self, Failure> {
         let replica = |address: &str| {
-            let channel = client::channel(service.name(), address).map_err(|error| {
+            let channel = caller.channel(service.name(), address).map_err(|error| {
                 Failure::usage(error.to_string()).hint(format!(
                     "{} or {} sets it",
                     service.flag(),
@@ -113,13 +115,17 @@ impl Remote {
         };
         let replicas: Result<Arc<[Replica]>, Failure> =
             addresses.split(',').map(str::trim).map(replica).collect();
-        Ok(Self {
+        Ok(Self::of(service, replicas?, allowed))
+    }
+
+    fn of(service: Service, replicas: Arc<[Replica]>, allowed: Option<Duration>) -> Self {
+        Self {
             service,
-            replicas: replicas?,
+            replicas,
             preferred: Arc::default(),
             allowed,
             timeout: allowed.unwrap_or(USUAL_TIMEOUT),
-        })
+        }
     }
 
     /// The same service, for calls that read or write everything there is.
@@ -146,9 +152,9 @@ impl Remote {
     }
 
     /// The same service at each of its addresses alone, with so much time for a call unless the user said otherwise.
-    pub(crate) fn alone(&self, patience: Duration) -> Result<Vec<Self>, Failure> {
+    pub(crate) fn alone(&self, patience: Duration) -> Vec<Self> {
         let allowed = self.allowed.or(Some(patience));
-        let one = |replica: &Replica| Self::new(self.service, &replica.address, allowed);
+        let one = |replica: &Replica| Self::of(self.service, [replica.clone()].into(), allowed);
         self.replicas.iter().map(one).collect()
     }
 

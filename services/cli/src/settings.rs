@@ -62,6 +62,12 @@ pub(crate) struct Settings {
     pub(crate) trainer: Setting<String>,
     pub(crate) registry: Setting<String>,
     pub(crate) scorer: Setting<String>,
+    /// Who signs the services' certificates; empty for nobody, as the following are for none.
+    pub(crate) ca: Setting<String>,
+    /// The user's own certificate, and its key.
+    pub(crate) certificate: Setting<String>,
+    pub(crate) key: Setting<String>,
+    pub(crate) token_file: Setting<String>,
     pub(crate) output: Setting<Format>,
     /// `None`: each command has its own.
     pub(crate) timeout: Setting<Option<Duration>>,
@@ -84,13 +90,20 @@ impl Settings {
         Ok(Self::of(global, named.cloned(), stored))
     }
 
-    /// What holds without any context: for commands that ask no service.
+    /// What holds without any context: for commands that ask no service, and so show nobody who the user is.
     pub(crate) fn without_contexts(global: &Global) -> Self {
-        Self::of(global, None, &Stored::default())
+        let nothing = Setting::of(None, None, String::new());
+        Self {
+            ca: nothing.clone(),
+            certificate: nothing.clone(),
+            key: nothing.clone(),
+            token_file: nothing,
+            ..Self::of(global, None, &Stored::default())
+        }
     }
 
     fn of(global: &Global, context: Option<String>, stored: &Stored) -> Self {
-        let address = |flag: &Option<String>, stored: &Option<String>, built_in: &str| {
+        let text = |flag: &Option<String>, stored: &Option<String>, built_in: &str| {
             Setting::of(given(flag).cloned(), stored.clone(), built_in.to_owned())
         };
         // Both were checked when they were read.
@@ -100,9 +113,13 @@ impl Settings {
         let timeout = timeout.and_then(|text| duration::deadline(text).ok());
         Self {
             context,
-            trainer: address(&global.trainer, &stored.trainer, TRAINER),
-            registry: address(&global.registry, &stored.registry, REGISTRY),
-            scorer: address(&global.scorer, &stored.scorer, SCORER),
+            trainer: text(&global.trainer, &stored.trainer, TRAINER),
+            registry: text(&global.registry, &stored.registry, REGISTRY),
+            scorer: text(&global.scorer, &stored.scorer, SCORER),
+            ca: text(&global.ca, &stored.ca, ""),
+            certificate: text(&global.certificate, &stored.certificate, ""),
+            key: text(&global.key, &stored.key, ""),
+            token_file: text(&global.token_file, &stored.token_file, ""),
             output: Setting::of(global.output, output, Format::Table),
             timeout: Setting::of(global.timeout.map(Some), timeout.map(Some), None),
         }
@@ -134,6 +151,10 @@ mod tests {
             trainer: None,
             registry: None,
             scorer: None,
+            ca: None,
+            certificate: None,
+            key: None,
+            token_file: None,
             timeout: None,
             output: None,
             color: Color::Auto,
@@ -143,6 +164,7 @@ mod tests {
     fn contexts() -> Contexts {
         let prod = Stored {
             registry: Some("http://prod:7420".into()),
+            token_file: Some("/home/ada/prod.token".into()),
             output: Some("json".into()),
             timeout: Some("30s".into()),
             ..Stored::default()
@@ -167,6 +189,8 @@ mod tests {
         assert_eq!(settings.timeout.value, Some(Duration::from_secs(30)));
         assert_eq!(settings.scorer.value, SCORER);
         assert_eq!(settings.scorer.source, Source::BuiltIn);
+        assert_eq!(settings.token_file.value, "/home/ada/prod.token");
+        assert_eq!(settings.ca.value, "");
 
         let given = Global {
             context: Some("test".into()),
@@ -182,6 +206,7 @@ mod tests {
         assert_eq!(settings.trainer.value, TRAINER, "an empty variable is none");
         assert_eq!(settings.output.value, Format::Name);
         assert_eq!(settings.timeout.value, None, "of another context");
+        assert_eq!(settings.token_file.value, "", "of another context");
     }
 
     #[test]

@@ -58,21 +58,21 @@ fn addresses(context: &Context) -> Vec<String> {
 }
 
 /// Whether a service answers at each of its addresses.
-async fn reach(remote: &Remote) -> Result<Vec<Finding>, Failure> {
+async fn reach(remote: &Remote) -> Vec<Finding> {
     let mut findings = Vec::new();
-    for one in remote.alone(PATIENCE)? {
+    for one in remote.alone(PATIENCE) {
         let started = Instant::now();
         let health = one.health().await;
         let subject = format!("{} {}", one.service().name(), one.address());
         findings.push(judge::health(&subject, &health, started.elapsed()));
     }
-    Ok(findings)
+    findings
 }
 
 /// What each registry says of its clock, its store and its cluster.
 async fn diagnose(context: &Context, report: &mut Report) -> Result<(), Failure> {
     let mut clusters = Vec::new();
-    for one in context.registry.0.alone(PATIENCE)? {
+    for one in context.registry.0.alone(PATIENCE) {
         let subject = format!("registry {}", one.address());
         let (asked, started) = (SystemTime::now(), Instant::now());
         match Registry(one).get_diagnosis().await {
@@ -105,7 +105,7 @@ async fn examine(context: &Context, report: &mut Report) -> Result<(), Failure> 
     report.add([judge::fleet(scorers.len())]);
     let mut slots = BTreeSet::new();
     for scorer in &scorers {
-        let (findings, known) = Box::pin(visit(scorer)).await;
+        let (findings, known) = Box::pin(visit(context, scorer)).await;
         report.add(findings);
         slots.extend(known);
     }
@@ -140,15 +140,19 @@ async fn examine(context: &Context, report: &mut Report) -> Result<(), Failure> 
 }
 
 /// Whether a scorer answers where it says it does, and the slots that it knows.
-async fn visit(scorer: &Scorer) -> (Vec<Finding>, Vec<(String, String)>) {
+async fn visit(context: &Context, scorer: &Scorer) -> (Vec<Finding>, Vec<(String, String)>) {
     let subject = format!("scorer {} at {}", scorer.name, scorer.address);
     if scorer.address.is_empty() {
         let words = "it says nowhere where it serves: set `advertise` in its configuration";
         let finding = Finding::warn(&subject, "it has no address", words);
         return (vec![finding], Vec::new());
     }
-    let address = format!("http://{}", scorer.address);
-    let remote = match Remote::new(Service::Scorer, &address, Some(PATIENCE)) {
+    // Either all services of a cluster serve over TLS, or none does.
+    let is_secure = context.registry.0.address().starts_with("https://");
+    let scheme = if is_secure { "https" } else { "http" };
+    let address = format!("{scheme}://{}", scorer.address);
+    let remote = Remote::new(&context.caller, Service::Scorer, &address, Some(PATIENCE));
+    let remote = match remote {
         Ok(remote) => remote,
         Err(failure) => {
             let words = "correct `advertise` in its configuration";

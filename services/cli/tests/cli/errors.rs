@@ -92,6 +92,12 @@ async fn errors_of_services_keep_their_words_and_codes() {
         ),
         (
             4,
+            Status::unauthenticated("a credential is needed"),
+            "error: a credential is needed (UNAUTHENTICATED)\nhint: --token-file or DECANT_TOKEN says who you are, or \
+             --certificate with --key; `decant context set` keeps them\n",
+        ),
+        (
+            4,
             Status::permission_denied("ada may not read models"),
             "error: ada may not read models (PERMISSION_DENIED)\n",
         ),
@@ -156,6 +162,12 @@ async fn wrong_usage_exits_2() {
         &["version", "retire", "movies", "latest"],
         &["version", "list", "movies", "--limit", "0"],
         &["admin", "adopt"],
+        &["access", "add", "ci", "--token"],
+        &["access", "add", "ci", "--role", "viewer"],
+        &["access", "add", "ci", "--role", "emperor", "--token"],
+        &["access", "add", "CI", "--role", "viewer", "--token"],
+        &["access", "add", "ci", "--role", "viewer", "--token", "-o", "name"],
+        &["access", "add", "ci", "--role", "viewer", "--token", "--expires", "0d"],
         &["status", "-o", "name", "--registry", "http://127.0.0.1:1,"],
         &["score", "movies"],
         &["recommend", "movies", "--query", "a=1", "--top", "0"],
@@ -196,6 +208,7 @@ async fn help_and_version_go_to_standard_output() {
         "scorer",
         "status",
         "audit",
+        "access",
         "key",
         "admin",
         "wait",
