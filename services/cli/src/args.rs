@@ -6,8 +6,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::arguments::duration;
 use crate::commands::{
-    admin, audit, completion, context, generate, key, model, plan, rank, recommend, rollout, score,
-    scorer, slot, train, version, wait,
+    access, admin, audit, completion, context, generate, key, model, plan, rank, recommend,
+    rollout, score, scorer, slot, train, version, wait,
 };
 use crate::failure::Exit;
 use crate::settings::context_name;
@@ -71,7 +71,8 @@ pub(crate) struct Global {
         hide_env_values = true
     )]
     pub(crate) scorer: Option<String>,
-    /// PEM file of those who sign the services' certificates, for addresses of https.
+    /// Certificates of who signs the services', in a PEM file: services are then called over TLS, and their addresses begin with
+    /// https://. The context's unless given.
     #[arg(
         long,
         global = true,
@@ -80,7 +81,7 @@ pub(crate) struct Global {
         hide_env_values = true
     )]
     pub(crate) ca: Option<String>,
-    /// PEM file of the certificate that says who you are.
+    /// The certificate that says who you are, in a PEM file; the context's unless given.
     #[arg(
         long,
         global = true,
@@ -89,7 +90,7 @@ pub(crate) struct Global {
         hide_env_values = true
     )]
     pub(crate) certificate: Option<String>,
-    /// PEM file of the certificate's key.
+    /// The certificate's secret key, in a PEM file; the context's unless given.
     #[arg(
         long,
         global = true,
@@ -98,7 +99,8 @@ pub(crate) struct Global {
         hide_env_values = true
     )]
     pub(crate) key: Option<String>,
-    /// File of the token that says who you are; DECANT_TOKEN holds the token itself.
+    /// A file with the token that says who you are; the context's unless given. A token in the variable DECANT_TOKEN is taken
+    /// before any file.
     #[arg(
         long,
         global = true,
@@ -107,7 +109,7 @@ pub(crate) struct Global {
         hide_env_values = true
     )]
     pub(crate) token_file: Option<String>,
-    /// The name that the services' certificates hold, where addresses are numbers.
+    /// The name that services' certificates hold, where addresses are numbers, which no certificate holds.
     #[arg(
         long,
         global = true,
@@ -196,6 +198,9 @@ pub(crate) enum Command {
     /// See who did what, and check that nobody rewrote it.
     #[command(subcommand)]
     Audit(audit::Command),
+    /// See and change who may do what.
+    #[command(subcommand)]
+    Access(access::Command),
     /// Make keys that sign versions.
     #[command(subcommand)]
     Key(key::Command),

@@ -14,6 +14,7 @@ pub(crate) mod status;
 pub(crate) mod wait;
 pub(crate) mod doctor;
 pub(crate) mod audit;
+pub(crate) mod access;
 pub(crate) mod key;
 pub(crate) mod admin;
 pub(crate) mod context;
@@ -46,6 +47,7 @@ pub(crate) async fn execute(context: &Context, command: Command) -> Result<Exit,
         Command::Wait(arguments) => wait::execute(context, arguments).await,
         Command::Doctor => doctor::execute(context).await,
         Command::Audit(command) => audit::execute(context, command).await,
+        Command::Access(command) => access::execute(context, command).await,
         Command::Key(command) => key::execute(context, command),
         Command::Admin(command) => admin::execute(context, command).await,
         Command::Context(command) => context::execute(context, command),

@@ -102,11 +102,12 @@ fn with_names(command: Command, typed: &Arc<Typed>) -> Command {
             None => argument,
         })
         .mut_subcommands(|command| {
-            // Below `model`, `train` and `context`, the first argument names one of these.
+            // Below `model`, `train`, `access` and `context`, the first argument names one of these.
             let first = match (name.as_str(), command.get_name()) {
                 ("model", "describe" | "update") => Some(Kind::Models),
                 ("context", "use" | "show" | "set" | "remove") => Some(Kind::Contexts),
                 ("train", "watch" | "cancel" | "show") => Some(Kind::Jobs),
+                ("access", "remove") => Some(Kind::Principals),
                 _ => None,
             };
             let command = with_names(command, typed);

@@ -6,6 +6,7 @@
 //! [contexts.prod]
 //! registry = "http://registry-1:7420,http://registry-2:7420"
 //! scorer = "http://scorer-1:7430"
+//! token_file = "/home/ada/prod.token"
 //! output = "json"
 //! ```
 
@@ -48,41 +49,37 @@ pub(crate) struct Stored {
     /// Address of the scorer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) scorer: Option<String>,
+    /// A file with the certificates of who signs the services'.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) ca: Option<String>,
+    /// A file with the user's certificate.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) certificate: Option<String>,
+    /// A file with its key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) key: Option<String>,
+    /// A file with the user's token.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) token_file: Option<String>,
     /// How results are printed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) output: Option<String>,
     /// How long is waited.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) timeout: Option<String>,
-    /// PEM file of those who sign the services' certificates, for addresses of https.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) ca: Option<String>,
-    /// PEM file of the certificate that says who you are.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) certificate: Option<String>,
-    /// PEM file of the certificate's key.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) key: Option<String>,
-    /// File of the token that says who you are; DECANT_TOKEN holds the token itself.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) token_file: Option<String>,
-    /// The name that the services' certificates hold, where addresses are numbers.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) server_name: Option<String>,
 }
 
 /// The keys of a context, in the order in which they are shown.
-pub(crate) const KEYS: [&str; 10] = [
+pub(crate) const KEYS: [&str; 9] = [
     "registry",
     "trainer",
     "scorer",
-    "output",
-    "timeout",
     "ca",
     "certificate",
     "key",
     "token_file",
-    "server_name",
+    "output",
+    "timeout",
 ];
 
 impl Stored {
@@ -92,13 +89,12 @@ impl Stored {
             "registry" => Some(&mut self.registry),
             "trainer" => Some(&mut self.trainer),
             "scorer" => Some(&mut self.scorer),
-            "output" => Some(&mut self.output),
-            "timeout" => Some(&mut self.timeout),
             "ca" => Some(&mut self.ca),
             "certificate" => Some(&mut self.certificate),
             "key" => Some(&mut self.key),
             "token_file" => Some(&mut self.token_file),
-            "server_name" => Some(&mut self.server_name),
+            "output" => Some(&mut self.output),
+            "timeout" => Some(&mut self.timeout),
             _ => None,
         }
     }
@@ -109,13 +105,12 @@ impl Stored {
             &self.registry,
             &self.trainer,
             &self.scorer,
-            &self.output,
-            &self.timeout,
             &self.ca,
             &self.certificate,
             &self.key,
             &self.token_file,
-            &self.server_name,
+            &self.output,
+            &self.timeout,
         ];
         KEYS.into_iter()
             .zip(values)

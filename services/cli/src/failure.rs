@@ -133,6 +133,11 @@ impl Failure {
             details: violations,
             ..Self::new(what)
         };
+        if status.code() == Code::Unauthenticated {
+            failure = failure.hint(
+                "--token-file or DECANT_TOKEN says who you are, or --certificate with --key; `decant context set` keeps them",
+            );
+        }
         if let Some(delay) = details.retry_info().and_then(|retry| retry.retry_delay) {
             failure = failure.hint(format!("try again in {} s", delay.as_secs_f64()));
         }

@@ -80,6 +80,11 @@ impl Output {
         self.print(&lines.collect::<String>())
     }
 
+    /// Whether names alone are printed.
+    pub(crate) fn is_names(&self) -> bool {
+        self.format == Format::Name
+    }
+
     /// Prints one of many results that come one after the other: JSON on one line each, YAML as a document each.
     pub(crate) fn item(
         &self,

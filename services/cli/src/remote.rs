@@ -7,6 +7,7 @@ mod registry;
 mod rollout;
 mod rollouts;
 mod admin;
+mod access;
 mod scorer;
 mod ops;
 
@@ -79,7 +80,6 @@ impl Service {
 pub(crate) struct Remote {
     service: Service,
     replicas: Arc<[Replica]>,
-    caller: Caller,
     /// The replica that is asked first: the one that answered last.
     preferred: Arc<AtomicUsize>,
     /// What the user allows a call, if they said so.
@@ -87,6 +87,7 @@ pub(crate) struct Remote {
     timeout: Duration,
 }
 
+#[derive(Clone)]
 struct Replica {
     address: String,
     channel: Channel,
@@ -95,10 +96,10 @@ struct Replica {
 impl Remote {
     /// Connects with the first call. Several addresses are separated by commas.
     pub(crate) fn new(
+        caller: &Caller,
         service: Service,
         addresses: &str,
         allowed: Option<Duration>,
-        caller: &Caller,
     ) -> Result<Self, Failure> {
         let replica = |address: &str| {
             let channel = caller.channel(service.name(), address).map_err(|error| {
@@ -115,14 +116,17 @@ impl Remote {
         };
         let replicas: Result<Arc<[Replica]>, Failure> =
             addresses.split(',').map(str::trim).map(replica).collect();
-        Ok(Self {
+        Ok(Self::of(service, replicas?, allowed))
+    }
+
+    fn of(service: Service, replicas: Arc<[Replica]>, allowed: Option<Duration>) -> Self {
+        Self {
             service,
-            replicas: replicas?,
-            caller: caller.clone(),
+            replicas,
             preferred: Arc::default(),
             allowed,
             timeout: allowed.unwrap_or(USUAL_TIMEOUT),
-        })
+        }
     }
 
     /// The same service, for calls that read or write everything there is.
@@ -149,10 +153,9 @@ impl Remote {
     }
 
     /// The same service at each of its addresses alone, with so much time for a call unless the user said otherwise.
-    pub(crate) fn alone(&self, patience: Duration) -> Result<Vec<Self>, Failure> {
+    pub(crate) fn alone(&self, patience: Duration) -> Vec<Self> {
         let allowed = self.allowed.or(Some(patience));
-        let one =
-            |replica: &Replica| Self::new(self.service, &replica.address, allowed, &self.caller);
+        let one = |replica: &Replica| Self::of(self.service, [replica.clone()].into(), allowed);
         self.replicas.iter().map(one).collect()
     }
 

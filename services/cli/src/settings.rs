@@ -1,13 +1,8 @@
 //! What holds for this call: the command line's word, else the environment's, else the context's, else what is built in.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::ValueEnum as _;
-use decant_chassis::auth::Token;
-use decant_chassis::client::Caller;
-use decant_chassis::config::ConfigError;
-use decant_chassis::tls;
 
 use crate::args::{Format, Global};
 use crate::arguments::duration;
@@ -67,47 +62,16 @@ pub(crate) struct Settings {
     pub(crate) trainer: Setting<String>,
     pub(crate) registry: Setting<String>,
     pub(crate) scorer: Setting<String>,
-    pub(crate) output: Setting<Format>,
-    /// `None`: each command has its own.
-    pub(crate) timeout: Setting<Option<Duration>>,
-    /// What is shown to services, and whom to trust; each is empty where nobody said anything.
-    pub(crate) identity: Identity,
-}
-
-/// Files of certificates and of a token, and the name that services' certificates hold.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Identity {
+    /// Who signs the services' certificates; empty for nobody, as the following are for none.
     pub(crate) ca: Setting<String>,
+    /// The user's own certificate, and its key.
     pub(crate) certificate: Setting<String>,
     pub(crate) key: Setting<String>,
     pub(crate) token_file: Setting<String>,
     pub(crate) server_name: Setting<String>,
-}
-
-impl Identity {
-    /// Who calls services so.
-    pub(crate) fn caller(&self) -> Result<Caller, Failure> {
-        let file = |setting: &Setting<String>| PathBuf::from(&setting.value);
-        let tls = tls::Config {
-            ca: file(&self.ca),
-            certificate: file(&self.certificate),
-            key: file(&self.key),
-            server_name: self.server_name.value.clone(),
-            ..tls::Config::default()
-        };
-        let wrong = |error: ConfigError| {
-            Failure::usage(error.to_string())
-                .hint("--ca, --certificate, --key and --token-file, their variables, or the context set these")
-        };
-        let identity = tls::Identity::load(&tls).map_err(wrong)?;
-        let token = std::env::var("DECANT_TOKEN").ok();
-        let token = match token.filter(|token| !token.is_empty()) {
-            Some(token) => Some(Token::new(&token).map_err(wrong)?),
-            None if self.token_file.value.is_empty() => None,
-            None => Some(Token::read(file(&self.token_file)).map_err(wrong)?),
-        };
-        Ok(Caller::new(identity).with_token(token))
-    }
+    pub(crate) output: Setting<Format>,
+    /// `None`: each command has its own.
+    pub(crate) timeout: Setting<Option<Duration>>,
 }
 
 impl Settings {
@@ -127,13 +91,21 @@ impl Settings {
         Ok(Self::of(global, named.cloned(), stored))
     }
 
-    /// What holds without any context: for commands that ask no service.
+    /// What holds without any context: for commands that ask no service, and so show nobody who the user is.
     pub(crate) fn without_contexts(global: &Global) -> Self {
-        Self::of(global, None, &Stored::default())
+        let nothing = Setting::of(None, None, String::new());
+        Self {
+            ca: nothing.clone(),
+            certificate: nothing.clone(),
+            key: nothing.clone(),
+            token_file: nothing.clone(),
+            server_name: nothing,
+            ..Self::of(global, None, &Stored::default())
+        }
     }
 
     fn of(global: &Global, context: Option<String>, stored: &Stored) -> Self {
-        let address = |flag: &Option<String>, stored: &Option<String>, built_in: &str| {
+        let text = |flag: &Option<String>, stored: &Option<String>, built_in: &str| {
             Setting::of(given(flag).cloned(), stored.clone(), built_in.to_owned())
         };
         // Both were checked when they were read.
@@ -143,18 +115,16 @@ impl Settings {
         let timeout = timeout.and_then(|text| duration::deadline(text).ok());
         Self {
             context,
-            trainer: address(&global.trainer, &stored.trainer, TRAINER),
-            registry: address(&global.registry, &stored.registry, REGISTRY),
-            scorer: address(&global.scorer, &stored.scorer, SCORER),
+            trainer: text(&global.trainer, &stored.trainer, TRAINER),
+            registry: text(&global.registry, &stored.registry, REGISTRY),
+            scorer: text(&global.scorer, &stored.scorer, SCORER),
+            ca: text(&global.ca, &stored.ca, ""),
+            certificate: text(&global.certificate, &stored.certificate, ""),
+            key: text(&global.key, &stored.key, ""),
+            token_file: text(&global.token_file, &stored.token_file, ""),
+            server_name: text(&global.server_name, &None, ""),
             output: Setting::of(global.output, output, Format::Table),
             timeout: Setting::of(global.timeout.map(Some), timeout.map(Some), None),
-            identity: Identity {
-                ca: address(&global.ca, &stored.ca, ""),
-                certificate: address(&global.certificate, &stored.certificate, ""),
-                key: address(&global.key, &stored.key, ""),
-                token_file: address(&global.token_file, &stored.token_file, ""),
-                server_name: address(&global.server_name, &stored.server_name, ""),
-            },
         }
     }
 }
@@ -198,6 +168,7 @@ mod tests {
     fn contexts() -> Contexts {
         let prod = Stored {
             registry: Some("http://prod:7420".into()),
+            token_file: Some("/home/ada/prod.token".into()),
             output: Some("json".into()),
             timeout: Some("30s".into()),
             ..Stored::default()
@@ -222,6 +193,8 @@ mod tests {
         assert_eq!(settings.timeout.value, Some(Duration::from_secs(30)));
         assert_eq!(settings.scorer.value, SCORER);
         assert_eq!(settings.scorer.source, Source::BuiltIn);
+        assert_eq!(settings.token_file.value, "/home/ada/prod.token");
+        assert_eq!(settings.ca.value, "");
 
         let given = Global {
             context: Some("test".into()),
@@ -237,6 +210,7 @@ mod tests {
         assert_eq!(settings.trainer.value, TRAINER, "an empty variable is none");
         assert_eq!(settings.output.value, Format::Name);
         assert_eq!(settings.timeout.value, None, "of another context");
+        assert_eq!(settings.token_file.value, "", "of another context");
     }
 
     #[test]

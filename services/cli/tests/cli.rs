@@ -34,6 +34,8 @@ mod scoring;
 mod replicas;
 #[path = "cli/audit.rs"]
 mod audit;
+#[path = "cli/access.rs"]
+mod access;
 #[path = "cli/keys.rs"]
 mod keys;
 #[path = "cli/admin.rs"]

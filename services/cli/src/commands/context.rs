@@ -32,8 +32,8 @@ pub(crate) enum Command {
         /// Its name.
         #[arg(value_parser = contexts::check_name)]
         name: String,
-        /// registry=URL[,URL...], trainer=URL, scorer=URL, output=FORMAT or timeout=DURATION; nothing after the = takes the
-        /// key away.
+        /// registry=URL[,URL...], trainer=URL, scorer=URL, ca=FILE, certificate=FILE, key=FILE, token_file=FILE, output=FORMAT or
+        /// timeout=DURATION; nothing after the = takes the key away.
         #[arg(value_name = "KEY=VALUE", required = true, value_parser = change)]
         changes: Vec<(String, String)>,
     },
@@ -135,7 +135,17 @@ fn list(context: &Context, contexts: &Contexts) -> Result<(), Failure> {
         },
         |palette| {
             let mut table = Table::new([
-                "CURRENT", "NAME", "REGISTRY", "+TRAINER", "+SCORER", "+OUTPUT", "+TIMEOUT",
+                "CURRENT",
+                "NAME",
+                "REGISTRY",
+                "+TRAINER",
+                "+SCORER",
+                "+CA",
+                "+CERTIFICATE",
+                "+KEY",
+                "+TOKEN FILE",
+                "+OUTPUT",
+                "+TIMEOUT",
             ]);
             for (name, stored) in &contexts.contexts {
                 let cell = |value: &Option<String>| Cell::from(value.as_deref().unwrap_or(""));
@@ -145,6 +155,10 @@ fn list(context: &Context, contexts: &Contexts) -> Result<(), Failure> {
                     cell(&stored.registry),
                     cell(&stored.trainer),
                     cell(&stored.scorer),
+                    cell(&stored.ca),
+                    cell(&stored.certificate),
+                    cell(&stored.key),
+                    cell(&stored.token_file),
                     cell(&stored.output),
                     cell(&stored.timeout),
                 ]);
@@ -213,7 +227,7 @@ fn render(name: Option<&str>, rows: &[(&str, String, &str)], palette: Palette) -
 }
 
 fn rows(settings: &Settings) -> Vec<(&'static str, String, &'static str)> {
-    let address = |setting: &Setting<String>| (setting.value.clone(), setting.source.name());
+    let text = |setting: &Setting<String>| (setting.value.clone(), setting.source.name());
     let output = clap::ValueEnum::to_possible_value(&settings.output.value);
     let output = output.map_or_else(String::new, |value| value.get_name().to_owned());
     let timeout = settings.timeout.value;
@@ -222,21 +236,18 @@ fn rows(settings: &Settings) -> Vec<(&'static str, String, &'static str)> {
         |timeout| format!("{} s", timeout.as_secs_f64()),
     );
     let values = [
-        address(&settings.registry),
-        address(&settings.trainer),
-        address(&settings.scorer),
+        text(&settings.registry),
+        text(&settings.trainer),
+        text(&settings.scorer),
+        text(&settings.ca),
+        text(&settings.certificate),
+        text(&settings.key),
+        text(&settings.token_file),
         (output, settings.output.source.name()),
         (timeout, settings.timeout.source.name()),
-        address(&settings.identity.ca),
-        address(&settings.identity.certificate),
-        address(&settings.identity.key),
-        address(&settings.identity.token_file),
-        address(&settings.identity.server_name),
     ];
     KEYS.into_iter()
         .zip(values)
-        // What has nothing built in is shown where somebody said it.
-        .filter(|(_, (value, _))| !value.is_empty())
         .map(|(key, (value, source))| (key, value, source))
         .collect()
 }

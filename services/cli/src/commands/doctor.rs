@@ -24,9 +24,9 @@ const VERSIONS: usize = 50;
 pub(crate) async fn execute(context: &Context) -> Result<Exit, Failure> {
     let mut report = Report::default();
     report.add([judge::links(&addresses(context))]);
-    let trainer = Box::pin(reach(&context.trainer.0)).await?;
-    let registry = Box::pin(reach(&context.registry.0)).await?;
-    let scorer = Box::pin(reach(&context.scorer.0)).await?;
+    let trainer = Box::pin(reach(&context.trainer.0)).await;
+    let registry = Box::pin(reach(&context.registry.0)).await;
+    let scorer = Box::pin(reach(&context.scorer.0)).await;
     let is_up = registry.iter().any(|finding| finding.level == Level::Ok);
     report.add(trainer.into_iter().chain(registry).chain(scorer));
     if is_up {
@@ -58,21 +58,21 @@ fn addresses(context: &Context) -> Vec<String> {
 }
 
 /// Whether a service answers at each of its addresses.
-async fn reach(remote: &Remote) -> Result<Vec<Finding>, Failure> {
+async fn reach(remote: &Remote) -> Vec<Finding> {
     let mut findings = Vec::new();
-    for one in remote.alone(PATIENCE)? {
+    for one in remote.alone(PATIENCE) {
         let started = Instant::now();
         let health = one.health().await;
         let subject = format!("{} {}", one.service().name(), one.address());
         findings.push(judge::health(&subject, &health, started.elapsed()));
     }
-    Ok(findings)
+    findings
 }
 
 /// What each registry says of its clock, its store and its cluster.
 async fn diagnose(context: &Context, report: &mut Report) -> Result<(), Failure> {
     let mut clusters = Vec::new();
-    for one in context.registry.0.alone(PATIENCE)? {
+    for one in context.registry.0.alone(PATIENCE) {
         let subject = format!("registry {}", one.address());
         let (asked, started) = (SystemTime::now(), Instant::now());
         match Registry(one).get_diagnosis().await {
@@ -147,8 +147,12 @@ async fn visit(context: &Context, scorer: &Scorer) -> (Vec<Finding>, Vec<(String
         let finding = Finding::warn(&subject, "it has no address", words);
         return (vec![finding], Vec::new());
     }
-    let address = format!("{}://{}", context.caller.scheme(), scorer.address);
-    let remote = match Remote::new(Service::Scorer, &address, Some(PATIENCE), &context.caller) {
+    // Either all services of a cluster serve over TLS, or none does.
+    let is_secure = context.registry.0.address().starts_with("https://");
+    let scheme = if is_secure { "https" } else { "http" };
+    let address = format!("{scheme}://{}", scorer.address);
+    let remote = Remote::new(&context.caller, Service::Scorer, &address, Some(PATIENCE));
+    let remote = match remote {
         Ok(remote) => remote,
         Err(failure) => {
             let words = "correct `advertise` in its configuration";

@@ -28,6 +28,7 @@ pub(super) enum Kind {
     /// Of the model and slot that are typed.
     Rollouts,
     Jobs,
+    Principals,
     Contexts,
     /// What `decant wait` takes.
     Targets,
@@ -86,6 +87,10 @@ async fn names(context: &Context, kind: Kind, typed: &Typed) -> Result<Vec<Strin
         Kind::Jobs => {
             let jobs = context.trainer.list_jobs().await?;
             Ok(jobs.into_iter().map(|job| job.id).collect())
+        }
+        Kind::Principals => {
+            let principals = context.registry.list_principals().await?;
+            Ok(principals.into_iter().map(|one| one.name).collect())
         }
         Kind::Contexts => Ok(Vec::new()),
         Kind::Targets => {

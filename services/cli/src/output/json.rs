@@ -3,8 +3,10 @@
 
 mod rollout;
 mod rollouts;
+mod access;
 mod admin;
 
+pub(crate) use access::{added_principal, principal, who_am_i};
 pub(crate) use admin::{audit_entry, cluster, garbage, rebuilt, verified};
 pub(crate) use rollout::{scorer, slot, slot_status};
 pub(crate) use rollouts::{rollout, rollout_status, stored_plan};

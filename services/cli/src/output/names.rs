@@ -7,6 +7,7 @@ pub(crate) use rollouts::{
     rollout_slot, rollout_step, rollout_version,
 };
 
+use decant_proto::access::v1::Role;
 use decant_proto::registry::v1::{Version, VersionState};
 use decant_proto::rollout::v1::{Arm, ObservedState, Slot, SlotVersion};
 use decant_proto::scorer::v1::{Servable, ServableState, ServedBy};
@@ -54,6 +55,14 @@ pub(crate) fn observed_state(raw: i32) -> String {
         "OBSERVED_STATE_",
         raw,
     )
+}
+
+/// A role as it is typed, such as `publisher`.
+pub(crate) fn role(raw: i32) -> String {
+    match Role::try_from(raw).ok().and_then(Role::role) {
+        Some(role) => role.name().to_owned(),
+        None => format!("UNKNOWN_{raw}"),
+    }
 }
 
 /// The protocol's name without its prefix. A value from a newer protocol is shown by number.

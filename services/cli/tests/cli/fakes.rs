@@ -1,5 +1,7 @@
 //! Services that answer what a test wants, and remember what they were asked.
 
+#[path = "fakes/access.rs"]
+mod access;
 #[path = "fakes/admin.rs"]
 mod admin;
 #[path = "fakes/rollout.rs"]
@@ -7,6 +9,9 @@ mod rollout;
 
 use std::sync::Mutex;
 
+use decant_proto::access::v1::{
+    AddPrincipalRequest, Principal, RemovePrincipalRequest, WhoAmIResponse,
+};
 use decant_proto::admin::v1::*;
 use decant_proto::registry::v1::registry_service_server::RegistryService;
 use decant_proto::registry::v1::*;
@@ -57,6 +62,8 @@ pub(crate) struct Fake {
     pub(crate) records: Vec<MetadataRecord>,
     /// Cuts the export after its records.
     pub(crate) cuts: bool,
+    pub(crate) principals: Vec<Principal>,
+    pub(crate) who_am_i: WhoAmIResponse,
     pub(crate) garbage: CollectGarbageResponse,
     pub(crate) rebuilt: RebuildMetadataResponse,
     /// One element for each time that the scorer is asked; the last is repeated.
@@ -83,6 +90,10 @@ pub(crate) struct Asked {
     pub(crate) steer_rollout: Option<SteerRolloutRequest>,
     pub(crate) get_rollout: Option<GetRolloutRequest>,
     pub(crate) put_plan: Option<PutPlanRequest>,
+    pub(crate) add_principal: Option<AddPrincipalRequest>,
+    pub(crate) remove_principal: Option<RemovePrincipalRequest>,
+    /// What was shown to `WhoAmI`.
+    pub(crate) authorization: Option<String>,
     pub(crate) list_audit: Option<ListAuditRequest>,
     pub(crate) collect_garbage: Option<CollectGarbageRequest>,
     pub(crate) rebuild: Option<RebuildMetadataRequest>,

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use decant_chassis::server::{self, Serving};
 use decant_chassis::tasks::{Failures, Tasks};
 use decant_chassis::telemetry::Telemetry;
+use decant_proto::access::v1::access_service_server::AccessServiceServer;
 use decant_proto::admin::v1::admin_service_server::AdminServiceServer;
 use decant_proto::registry::v1::registry_service_server::RegistryServiceServer;
 use decant_proto::rollout::v1::rollout_service_server::RolloutServiceServer;
@@ -42,6 +43,7 @@ impl Server {
         let (_health, with_health) = server::common(&Telemetry::none()).unwrap();
         let routes = Routes::new(TrainerServiceServer::from_arc(Arc::clone(&fake)))
             .add_service(RegistryServiceServer::from_arc(Arc::clone(&fake)))
+            .add_service(AccessServiceServer::from_arc(Arc::clone(&fake)))
             .add_service(AdminServiceServer::from_arc(Arc::clone(&fake)))
             .add_service(RolloutServiceServer::from_arc(Arc::clone(&fake)))
             .add_service(ScorerServiceServer::from_arc(Arc::clone(&fake)));

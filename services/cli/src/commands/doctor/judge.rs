@@ -22,11 +22,13 @@ const VERDICT: f64 = 600.0;
 
 /// Whether the connections could be listened to.
 pub(super) fn links(addresses: &[String]) -> Finding {
+    // What goes over TLS is nobody's business on the way.
     let is_far = |address: &&String| {
-        let host = address.trim_start_matches("http://");
-        !["127.", "localhost", "[::1]"]
-            .iter()
-            .any(|local| host.starts_with(local))
+        address.strip_prefix("http://").is_some_and(|host| {
+            !["127.", "localhost", "[::1]"]
+                .iter()
+                .any(|local| host.starts_with(local))
+        })
     };
     let far: Vec<&str> = addresses
         .iter()
@@ -34,7 +36,15 @@ pub(super) fn links(addresses: &[String]) -> Finding {
         .map(String::as_str)
         .collect();
     if far.is_empty() {
-        return Finding::ok("links", "in clear, and all on this machine");
+        let is_secure = addresses
+            .iter()
+            .any(|address| address.starts_with("https://"));
+        let words = if is_secure {
+            "over TLS wherever they leave this machine"
+        } else {
+            "in clear, and all on this machine"
+        };
+        return Finding::ok("links", words);
     }
     Finding::warn(
         "links",
