@@ -54,7 +54,7 @@ struct Logging {
 /// Shows or changes what the processes of a service log.
 pub(super) async fn log_level(context: &Context, arguments: Arguments) -> Result<Exit, Failure> {
     let mut processes = Vec::new();
-    for one in arguments.service.remote(context).alone(PATIENCE)? {
+    for one in arguments.service.remote(context).alone(PATIENCE) {
         let (filter, previous) = match &arguments.filter {
             None => (one.log_filter().await?, None),
             Some(wanted) => {
