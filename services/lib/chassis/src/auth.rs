@@ -48,12 +48,15 @@ pub struct Grant {
     /// What the audit log calls them.
     pub name: String,
     /// An identity of their certificate: a URI such as `spiffe://decant/ci`, `dns:NAME` or `cn:NAME`.
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub identity: String,
     /// The sha256 of their token, in hex, as `printf %s "$TOKEN" | sha256sum` prints it; the token itself is written nowhere.
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub token_sha256: String,
     /// `viewer`, `publisher`, `operator` or `admin`.
     pub role: String,
     /// The models that the role is for; empty means all, and what concerns none of them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub models: Vec<ModelName>,
 }
 

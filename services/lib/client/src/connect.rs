@@ -8,6 +8,8 @@ use std::time::Duration;
 use tonic::codegen::http::uri::Scheme;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity, Uri};
 
+/// How a certificate begins in PEM.
+const CERTIFICATE: &[u8] = b"-----BEGIN CERTIFICATE-----";
 /// How long a connection may take to be made.
 const CONNECT: Duration = Duration::from_secs(1);
 /// A connection is asked this often whether it still lives, and given up when it does not say so for this long.
@@ -53,14 +55,21 @@ impl Address {
 #[derive(Clone)]
 pub struct Tls {
     config: ClientTlsConfig,
+    /// Whether what is to be trusted looks like a certificate; the transport takes a file that holds none.
+    holds_authority: bool,
 }
 
 impl Tls {
     /// Trusts scorers whose certificates this authority signs.
     pub fn trusting(authority: impl AsRef<[u8]>) -> Self {
+        let holds_authority = authority
+            .as_ref()
+            .windows(CERTIFICATE.len())
+            .any(|bytes| bytes == CERTIFICATE);
         let authority = Certificate::from_pem(authority);
         Self {
             config: ClientTlsConfig::new().ca_certificate(authority),
+            holds_authority,
         }
     }
 
@@ -70,6 +79,7 @@ impl Tls {
         let identity = Identity::from_pem(certificate, key);
         Self {
             config: self.config.identity(identity),
+            ..self
         }
     }
 
@@ -78,11 +88,15 @@ impl Tls {
     pub fn named(self, name: impl Into<String>) -> Self {
         Self {
             config: self.config.domain_name(name),
+            ..self
         }
     }
 
     /// Whether the certificates can be used.
     pub(crate) fn check(&self) -> Result<(), String> {
+        if !self.holds_authority {
+            return Err("what is to be trusted holds no certificate in PEM".to_owned());
+        }
         let endpoint = Endpoint::from_static("https://localhost:1");
         let checked = endpoint.tls_config(self.config.clone());
         checked.map(drop).map_err(|error| match error.source() {
