@@ -254,6 +254,30 @@ async fn process_a_cluster_serves_those_it_knows_and_nobody_else() {
     );
     assert_eq!(doubtful.status.code(), Some(8), "{}", told(&doubtful));
 
+    // Somebody is added while all is running, known everywhere, and no longer known once removed.
+    let added = cluster.as_ops(&["access", "add", "ana", "--role", "viewer", "--token"]);
+    assert!(added.status.success(), "{}", told(&added));
+    let token = String::from_utf8_lossy(&added.stdout);
+    let token = token
+        .split_whitespace()
+        .find(|word| word.starts_with("dct_"))
+        .unwrap_or_else(|| panic!("{token}"));
+    let knows = |asked: &'static [&'static str], code: i32| {
+        let cluster = &cluster;
+        async move {
+            let answered = cluster.with_token(token, asked);
+            let is_so = answered.status.code() == Some(code);
+            is_so.then_some(()).ok_or_else(|| told(&answered))
+        }
+    };
+    for asked in [&["access", "whoami"][..], &["scorer", "servables"]] {
+        eventually("ana is known", || knows(asked, 0)).await;
+    }
+    succeeded(&cluster.as_ops(&["access", "remove", "ana"]));
+    for asked in [&["access", "whoami"][..], &["scorer", "servables"]] {
+        eventually("ana is no longer known", || knows(asked, 4)).await;
+    }
+
     // The audit log names who it was.
     let log = succeeded(&cluster.as_ops(&["audit", "list"]));
     assert!(log.contains("ops"), "{log}");
