@@ -21,7 +21,6 @@ mod reconcile;
 mod lead;
 mod cluster;
 mod metrics;
-mod trace;
 mod records;
 mod paging;
 mod clock;

@@ -4,7 +4,7 @@
 //! call, and `rules` what that takes; `service` reads the request, `oip` those of the Open Inference Protocol; `servable` is
 //! where versions come from, and hands it one; `scoring` does the work; `evidence` is what is counted while a version is
 //! released, and `compare` has other versions score the same; `membership` tells the registry what is there; `metrics` is
-//! what is measured of all that, and `trace` whose story it is.
+//! what is measured of all that.
 
 mod config;
 mod settings;
@@ -20,7 +20,6 @@ mod evidence;
 mod compare;
 mod membership;
 mod metrics;
-mod trace;
 mod error;
 
 #[cfg(test)]

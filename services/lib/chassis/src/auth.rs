@@ -151,6 +151,7 @@ impl Config {
 }
 
 /// A table that never changes, as a gate takes it.
-pub fn fixed(access: Access) -> watch::Receiver<Arc<Access>> {
+#[cfg(test)]
+pub(crate) fn fixed(access: Access) -> watch::Receiver<Arc<Access>> {
     watch::channel(Arc::new(access)).1
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use decant_chassis::telemetry::propagation::continued;
 use decant_coordination::keys::{self, DesiredKey, ObservedKey, RefusalRecord, ScorerKey};
 use decant_coordination::{Entry, Epoch, Key, Revision, View};
 use decant_failpoint::Point;
@@ -17,7 +18,6 @@ use crate::error::CallError;
 use crate::ledger::Ask;
 use crate::metrics::SlotSeen;
 use crate::rollout::{Fleet, Pending, subject};
-use crate::trace::continued;
 
 pub(super) struct Activation {
     with: Reconcilers,

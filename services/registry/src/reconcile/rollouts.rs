@@ -9,6 +9,7 @@ mod sight;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use decant_chassis::telemetry::propagation::continued;
 use decant_coordination::keys::{
     self, DesiredKey, ObservedKey, RolloutKey, RolloutRecord, ScorerKey,
 };
@@ -27,7 +28,6 @@ use crate::error::CallError;
 use crate::ledger::Ask;
 use crate::metrics::{Ended, RolloutSeen};
 use crate::rollout::{Decision, Fleet, place_words, subject as slot_name};
-use crate::trace::continued;
 
 use clock::Clock;
 use counts::{Counted, Scorers};

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use decant_model::{Arm, ModelVersion};
+use decant_proto::status::CODE_NAMES;
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::BoundHistogram;
 use tonic::Code;
@@ -14,27 +15,6 @@ use crate::servable::Place;
 
 /// The parts that there are.
 const ARMS: usize = 4;
-
-/// gRPC's codes, by their number.
-const CODES: [&str; 17] = [
-    "OK",
-    "CANCELLED",
-    "UNKNOWN",
-    "INVALID_ARGUMENT",
-    "DEADLINE_EXCEEDED",
-    "NOT_FOUND",
-    "ALREADY_EXISTS",
-    "PERMISSION_DENIED",
-    "RESOURCE_EXHAUSTED",
-    "FAILED_PRECONDITION",
-    "ABORTED",
-    "OUT_OF_RANGE",
-    "UNIMPLEMENTED",
-    "INTERNAL",
-    "UNAVAILABLE",
-    "DATA_LOSS",
-    "UNAUTHENTICATED",
-];
 
 /// One request of so many has its score looked at.
 const SCORE_EVERY: u64 = 64;
@@ -51,7 +31,7 @@ pub(crate) struct VersionMeter {
 /// What a version does in one part.
 pub(crate) struct ArmMeter {
     labels: [KeyValue; 4],
-    codes: [AtomicU64; CODES.len()],
+    codes: [AtomicU64; CODE_NAMES.len()],
     rows: AtomicU64,
     queue: BoundHistogram<f64>,
     compute: BoundHistogram<f64>,
@@ -91,7 +71,7 @@ impl ArmMeter {
             KeyValue::new("arm", arm_name(*arm)),
         ];
         Self {
-            codes: [const { AtomicU64::new(0) }; CODES.len()],
+            codes: [const { AtomicU64::new(0) }; CODE_NAMES.len()],
             rows: AtomicU64::new(0),
             queue: inner.queue.bind(&labels),
             compute: inner.compute.bind(&labels),
@@ -139,7 +119,7 @@ impl ArmMeter {
     /// has a beginning.
     pub(super) fn codes(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
         let counts = self.codes.iter().map(|count| count.load(Ordering::Relaxed));
-        let named = CODES.into_iter().zip(counts);
+        let named = CODE_NAMES.into_iter().zip(counts);
         named.filter(|(code, count)| *count > 0 || *code == "OK")
     }
 }

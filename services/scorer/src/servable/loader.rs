@@ -5,6 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
+use decant_chassis::telemetry::propagation::continued;
 use decant_chassis::threads;
 use tracing::Instrument;
 use tracing::field::Empty;
@@ -12,7 +13,6 @@ use tracing::field::Empty;
 use super::Manager;
 use super::load::LoadError;
 pub(crate) use super::load::Loading;
-use crate::trace::continued;
 
 /// Starts the loader. It ends when the manager stops.
 ///

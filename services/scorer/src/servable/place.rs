@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
+use decant_chassis::telemetry::propagation::continued;
 use decant_model::{Active, Arm, DesiredSlot, Digest, Generation, Prepared};
 use tracing::field::Empty;
 
@@ -14,7 +15,6 @@ use super::load::LoadError;
 use super::manager::{Load, Superseded};
 use super::{LoadTimes, Place, Servable};
 use crate::config::Retry;
-use crate::trace::continued;
 
 /// What is known of one place. Pure bookkeeping: no clock of its own, no I/O, no lock.
 #[derive(Default)]

@@ -23,6 +23,17 @@ pub fn inject(headers: &mut HeaderMap) {
     }
 }
 
+/// A span within the trace that a record names: what somebody began is one story, whoever does the rest of it. None when
+/// there is no trace, since nobody looks for it then.
+pub fn continued(trace: Option<&str>, span: impl FnOnce() -> Span) -> Span {
+    let Some(trace) = trace else {
+        return Span::none();
+    };
+    let span = span();
+    set_parent(&span, trace);
+    span
+}
+
 /// The current span as a `traceparent`, for what is done later or elsewhere on its behalf; none, where it is not traced.
 pub fn current_traceparent() -> Option<String> {
     let identity = identity(&Span::current()).filter(SpanContext::is_sampled)?;

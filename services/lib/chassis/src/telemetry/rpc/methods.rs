@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use decant_proto::status::CODE_NAMES;
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::{BoundHistogram, Histogram, Meter};
 use tonic::Code;
@@ -19,30 +20,9 @@ const COMMON: [&str; 3] = [
 const OTHER: &str = "_OTHER";
 const OTHER_PLACE: usize = 0;
 
-/// The names of the codes, by number.
-const CODES: [&str; 17] = [
-    "OK",
-    "CANCELLED",
-    "UNKNOWN",
-    "INVALID_ARGUMENT",
-    "DEADLINE_EXCEEDED",
-    "NOT_FOUND",
-    "ALREADY_EXISTS",
-    "PERMISSION_DENIED",
-    "RESOURCE_EXHAUSTED",
-    "FAILED_PRECONDITION",
-    "ABORTED",
-    "OUT_OF_RANGE",
-    "UNIMPLEMENTED",
-    "INTERNAL",
-    "UNAVAILABLE",
-    "DATA_LOSS",
-    "UNAUTHENTICATED",
-];
-
 /// A code as it is written in protocols.
 pub(super) fn code_name(code: Code) -> &'static str {
-    CODES[code as usize]
+    CODE_NAMES[code as usize]
 }
 
 /// All methods of a server.
@@ -57,7 +37,7 @@ pub(super) struct Methods {
 struct Method {
     name: String,
     /// By code; made when a call first ends with it.
-    durations: [OnceLock<BoundHistogram<f64>>; CODES.len()],
+    durations: [OnceLock<BoundHistogram<f64>>; CODE_NAMES.len()],
 }
 
 impl Method {
@@ -122,7 +102,7 @@ mod tests {
 
     #[test]
     fn codes_have_their_numbers_names() {
-        for (number, name) in CODES.iter().enumerate() {
+        for (number, name) in CODE_NAMES.iter().enumerate() {
             let code = Code::from_i32(i32::try_from(number).unwrap());
             assert_eq!(code_name(code), *name);
             let words = format!("{code:?}").to_uppercase();
