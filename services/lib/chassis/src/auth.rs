@@ -76,11 +76,8 @@ impl Config {
                 "callers are asked who they are, and nobody is known: name somebody",
             ));
         }
-        let has_tokens = self
-            .grants
-            .iter()
-            .any(|grant| !grant.token_sha256.is_empty());
-        if has_tokens && !is_secure && !self.allow_plaintext {
+        // Nobody can show a certificate in plain text: whoever is known there, also of those in the store, is known by a token.
+        if !is_secure && !self.allow_plaintext {
             return Err(ConfigError::invalid(
                 "auth.allow_plaintext",
                 "tokens would be read by whoever listens: set tls.certificate, or this to true",

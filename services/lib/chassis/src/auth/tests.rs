@@ -165,8 +165,24 @@ fn grants_that_make_no_sense_are_named() {
             .to_string()
             .contains("`auth.grants`")
     );
-    let plain = config().check(false).unwrap_err().to_string();
+}
+
+#[test]
+fn tokens_are_not_taken_in_plain_text_unless_it_is_said() {
+    let refused = |config: &Config| config.check(false).unwrap_err().to_string();
+    let plain = refused(&config());
     assert!(plain.contains("`auth.allow_plaintext`"), "{plain}");
+    // Tokens of those who are added later would be taken all the same.
+    let mut by_certificate = config();
+    by_certificate.grants.remove(0);
+    let plain = refused(&by_certificate);
+    assert!(plain.contains("`auth.allow_plaintext`"), "{plain}");
+    let allowed = Config {
+        allow_plaintext: true,
+        ..config()
+    };
+    allowed.check(false).unwrap();
+    config().check(true).unwrap();
 }
 
 #[test]
