@@ -47,8 +47,17 @@ fn config() -> Config {
 
 /// What a call ends with. Behind the gate nothing is served, which is UNIMPLEMENTED.
 async fn call(config: &Config, request: Request<tonic::body::Body>) -> (Code, String) {
+    call_knowing(config.access().unwrap(), config, request).await
+}
+
+/// The same where others are known than the configuration names.
+async fn call_knowing(
+    access: Access,
+    config: &Config,
+    request: Request<tonic::body::Body>,
+) -> (Code, String) {
     let telemetry = Telemetry::none();
-    let gate = config.gate(fixed(config.access().unwrap()), rules, &telemetry.meter());
+    let gate = config.gate(fixed(access), rules, &telemetry.meter());
     let answer = gate.layer(Routes::default()).call(request).await.unwrap();
     let status = tonic::Status::from_header_map(answer.headers()).unwrap();
     (status.code(), status.message().to_owned())
@@ -80,7 +89,10 @@ async fn who_shows_nothing_or_something_unknown_is_turned_away() {
     let config = config();
     let (code, words) = call(&config, request(SCORE)).await;
     assert_eq!(code, Code::Unauthenticated);
-    assert!(words.contains("authorization: Bearer"), "{words}");
+    assert_eq!(
+        words,
+        "show who you are: a certificate, or `authorization: Bearer TOKEN`"
+    );
     for shown in [
         "Bearer dct_forged",
         "Bearer",
@@ -91,8 +103,33 @@ async fn who_shows_nothing_or_something_unknown_is_turned_away() {
         assert_eq!(code, Code::Unauthenticated, "{shown}");
         assert!(!words.contains("dct_"), "{words}");
     }
-    let (code, _) = call(&config, with_identity(SCORE, "spiffe://decant/other")).await;
+    let (_, words) = call(&config, with_token(SCORE, "Bearer dct_forged")).await;
+    assert_eq!(words, "nobody has this token");
+    let (code, words) = call(&config, with_identity(SCORE, "spiffe://decant/other")).await;
     assert_eq!(code, Code::Unauthenticated);
+    assert_eq!(words, "nobody has this certificate's identities");
+}
+
+#[tokio::test]
+async fn a_credential_that_has_ended_is_told_so() {
+    let known_until = |end| {
+        let ana = Principal::new("ana", Role::Viewer, Vec::new()).until(Some(end));
+        let mut access = Access::default();
+        let token = Digest::of(VIEWER.as_bytes());
+        access.insert(ana, [token], ["spiffe://decant/ana".to_owned()]);
+        access
+    };
+    let by_token = || with_token(SCORE, &format!("Bearer {VIEWER}"));
+    let by_certificate = || with_identity(SCORE, "spiffe://decant/ana");
+    for shown in [by_token(), by_certificate()] {
+        let (code, words) = call_knowing(known_until(1), &config(), shown).await;
+        assert_eq!(code, Code::Unauthenticated);
+        assert_eq!(words, "the credential of `ana` has expired");
+    }
+    for shown in [by_token(), by_certificate()] {
+        let (code, _) = call_knowing(known_until(u64::MAX), &config(), shown).await;
+        assert_eq!(code, Code::Unimplemented, "let through");
+    }
 }
 
 #[tokio::test]
