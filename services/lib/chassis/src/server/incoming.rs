@@ -21,8 +21,6 @@ pub(super) use self::io::{Connection, Link};
 use crate::config::ConfigError;
 use crate::tls::Identity;
 
-/// How many handshakes are under way at once; further connections wait in the system's queue.
-const HANDSHAKES: usize = 256;
 /// How many connections wait for the server to take them over.
 const READY: usize = 64;
 /// The pause after a failure of the system, such as no file being left.
@@ -90,6 +88,8 @@ pub(super) async fn accept(
 ) {
     let room = Arc::new(Semaphore::new(limits.connections));
     let patience = Duration::from_millis(limits.handshake_millis);
+    // Bounded by the room for connections, which each of them holds a part of. A lower bound of their own would let a few
+    // hundred that never end keep everybody else waiting.
     let mut handshakes = FuturesUnordered::new();
     loop {
         let accepted = tokio::select! {
@@ -103,7 +103,7 @@ pub(super) async fn accept(
                 }
                 continue;
             }
-            accepted = listener.accept(), if handshakes.len() < HANDSHAKES => accepted,
+            accepted = listener.accept() => accepted,
         };
         match accepted {
             Ok((stream, _)) => match Arc::clone(&room).try_acquire_owned() {

@@ -224,6 +224,31 @@ async fn who_does_not_speak_is_given_up_and_garbage_hurts_nobody() {
 }
 
 #[tokio::test]
+async fn handshakes_that_stay_half_open_keep_nobody_waiting() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = Authority::new().config(folder.path(), "server", None);
+    let running = start(Identity::load(&config).unwrap(), Limits::default()).await;
+    let mut half_open = Vec::new();
+    for _ in 0..300 {
+        let stream = TcpStream::connect(("127.0.0.1", running.port))
+            .await
+            .unwrap();
+        stream.writable().await.unwrap();
+        // The beginning of a handshake (RFC 8446, section 5.1), of which no more comes.
+        stream.try_write(&[22, 3, 1]).unwrap();
+        half_open.push(stream);
+    }
+    // Sooner than the first of them is given up.
+    let asked = ask(&caller(&config), "https", running.port);
+    timeout(Duration::from_secs(5), asked)
+        .await
+        .unwrap()
+        .unwrap();
+    drop(half_open);
+    running.tasks.stop(PATIENCE).await.unwrap();
+}
+
+#[tokio::test]
 async fn connections_beyond_the_limit_are_closed_until_there_is_room() {
     let limits = Limits {
         connections: 2,
