@@ -1,5 +1,6 @@
 //! From PEM files to what rustls works with.
 
+use std::fmt::Display;
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
@@ -40,9 +41,7 @@ impl Contents {
             if path.as_os_str().is_empty() {
                 return Ok(Vec::new());
             }
-            fs::read(path).map_err(|error| {
-                ConfigError::invalid(format!("tls.{key}"), format!("{}: {error}", path.display()))
-            })
+            fs::read(path).map_err(|error| refused(key, path, error))
         };
         Ok(Self {
             certificate: read("certificate", &config.certificate)?,
@@ -76,19 +75,28 @@ impl Loaded {
         let [chain, ca, client_ca] = <[_; 3]>::try_from(chains).unwrap_or_default();
         let key = key(config, &contents.key)?;
         let identity = key.map(|key| (chain, key));
-        let trusted = if client_ca.is_empty() {
-            (ca.clone(), "ca")
+        let of_servers = Authorities {
+            key: "ca",
+            path: &config.ca,
+            certificates: ca,
+        };
+        let of_clients = if client_ca.is_empty() {
+            of_servers.clone()
         } else {
-            (client_ca, "client_ca")
+            Authorities {
+                key: "client_ca",
+                path: &config.client_ca,
+                certificates: client_ca,
+            }
         };
         Ok(Self {
             server: identity
                 .as_ref()
-                .map(|(chain, key)| server(config, chain.clone(), key.clone_key(), trusted))
+                .map(|(chain, key)| server(config, chain.clone(), key.clone_key(), &of_clients))
                 .transpose()?
                 .map(Arc::new),
-            client: (!ca.is_empty())
-                .then(|| client(ca, identity))
+            client: (!of_servers.certificates.is_empty())
+                .then(|| client(config, &of_servers, identity))
                 .transpose()?
                 .map(Arc::new),
             contents,
@@ -97,22 +105,29 @@ impl Loaded {
     }
 }
 
+/// Whose certificates are trusted, and where that is said.
+#[derive(Clone)]
+struct Authorities<'a> {
+    key: &'static str,
+    path: &'a Path,
+    certificates: Vec<CertificateDer<'static>>,
+}
+
+fn refused(key: &str, path: &Path, reason: impl Display) -> ConfigError {
+    let reason = format!("{}: {reason}", path.display());
+    ConfigError::invalid(format!("tls.{key}"), reason)
+}
+
 fn certificates(
     key: &str,
     path: &Path,
     pem: &[u8],
 ) -> Result<Vec<CertificateDer<'static>>, ConfigError> {
-    let refuse = |reason: String| {
-        ConfigError::invalid(
-            format!("tls.{key}"),
-            format!("{}: {reason}", path.display()),
-        )
-    };
     let chain = CertificateDer::pem_slice_iter(pem)
         .collect::<Result<Vec<_>, _>>()
-        .map_err(|error| refuse(error.to_string()))?;
+        .map_err(|error| refused(key, path, error))?;
     if chain.is_empty() && !path.as_os_str().is_empty() {
-        return Err(refuse("it holds no certificate in PEM".to_owned()));
+        return Err(refused(key, path, "it holds no certificate in PEM"));
     }
     Ok(chain)
 }
@@ -122,12 +137,8 @@ fn key(config: &Config, pem: &[u8]) -> Result<Option<PrivateKeyDer<'static>>, Co
         return Ok(None);
     }
     // What the parser says of a key could hold a part of it.
-    let key = PrivateKeyDer::from_pem_slice(pem).map_err(|_| {
-        ConfigError::invalid(
-            "tls.key",
-            format!("{}: it holds no key in PEM", config.key.display()),
-        )
-    })?;
+    let key = PrivateKeyDer::from_pem_slice(pem)
+        .map_err(|_| refused("key", &config.key, "it holds no key in PEM"))?;
     Ok(Some(key))
 }
 
@@ -135,15 +146,12 @@ fn provider() -> Arc<CryptoProvider> {
     Arc::new(ring::default_provider())
 }
 
-fn roots(
-    key: &str,
-    authorities: Vec<CertificateDer<'static>>,
-) -> Result<Arc<RootCertStore>, ConfigError> {
+fn roots(authorities: &Authorities<'_>) -> Result<Arc<RootCertStore>, ConfigError> {
     let mut roots = RootCertStore::empty();
-    for authority in authorities {
+    for authority in &authorities.certificates {
         roots
-            .add(authority)
-            .map_err(|error| ConfigError::invalid(format!("tls.{key}"), error.to_string()))?;
+            .add(authority.clone())
+            .map_err(|error| refused(authorities.key, authorities.path, error))?;
     }
     Ok(Arc::new(roots))
 }
@@ -152,49 +160,44 @@ fn server(
     config: &Config,
     chain: Vec<CertificateDer<'static>>,
     key: PrivateKeyDer<'static>,
-    (authorities, authority_key): (Vec<CertificateDer<'static>>, &str),
+    authorities: &Authorities<'_>,
 ) -> Result<ServerConfig, ConfigError> {
-    let refuse = |key: &str, error: &dyn std::fmt::Display| {
-        ConfigError::invalid(format!("tls.{key}"), error.to_string())
-    };
     let builder = ServerConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
-        .map_err(|error| refuse("certificate", &error))?;
-    let builder = if authorities.is_empty() {
+        .map_err(|error| refused("certificate", &config.certificate, error))?;
+    let builder = if authorities.certificates.is_empty() {
         builder.with_no_client_auth()
     } else {
-        let roots = roots(authority_key, authorities)?;
+        let roots = roots(authorities)?;
         let mut verifier = WebPkiClientVerifier::builder_with_provider(roots, provider());
         if !config.require_client {
             verifier = verifier.allow_unauthenticated();
         }
         let verifier = verifier
             .build()
-            .map_err(|error| refuse(authority_key, &error))?;
+            .map_err(|error| refused(authorities.key, authorities.path, error))?;
         builder.with_client_cert_verifier(verifier)
     };
     let mut server = builder
         .with_single_cert(chain, key)
-        .map_err(|error| refuse("key", &error))?;
+        .map_err(|error| refused("key", &config.key, error))?;
     server.alpn_protocols = vec![ALPN.to_vec()];
     Ok(server)
 }
 
 fn client(
-    authorities: Vec<CertificateDer<'static>>,
+    config: &Config,
+    authorities: &Authorities<'_>,
     identity: Option<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)>,
 ) -> Result<ClientConfig, ConfigError> {
-    let refuse = |key: &str, error: &dyn std::fmt::Display| {
-        ConfigError::invalid(format!("tls.{key}"), error.to_string())
-    };
     let builder = ClientConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
-        .map_err(|error| refuse("ca", &error))?
-        .with_root_certificates(roots("ca", authorities)?);
+        .map_err(|error| refused(authorities.key, authorities.path, error))?
+        .with_root_certificates(roots(authorities)?);
     let mut client = match identity {
         Some((chain, key)) => builder
             .with_client_auth_cert(chain, key)
-            .map_err(|error| refuse("key", &error))?,
+            .map_err(|error| refused("key", &config.key, error))?,
         None => builder.with_no_client_auth(),
     };
     client.alpn_protocols = vec![ALPN.to_vec()];

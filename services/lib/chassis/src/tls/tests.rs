@@ -299,10 +299,10 @@ fn what_is_wrong_is_named_with_its_file() {
         key: other.key,
         ..good.clone()
     };
+    let told = reason(&foreign);
     assert!(
-        reason(&foreign).contains("`tls.key`"),
-        "{}",
-        reason(&foreign)
+        told.contains("`tls.key`") && told.contains("other.key"),
+        "{told}"
     );
     let lonely = Config {
         key: PathBuf::new(),
