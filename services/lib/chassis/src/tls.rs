@@ -8,7 +8,7 @@ mod tests;
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
 use opentelemetry::KeyValue;
@@ -115,6 +115,7 @@ impl Identity {
     pub fn load(config: &Config) -> Result<Self, ConfigError> {
         config.check()?;
         let loaded = Loaded::read(config)?;
+        warn_of_ended(&loaded);
         Ok(Self {
             config: Arc::new(config.clone()),
             loaded: Arc::new(ArcSwap::from_pointee(loaded)),
@@ -153,17 +154,27 @@ impl Identity {
         let mut timer = interval(Duration::from_millis(self.config.reload_millis));
         timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut refused = None;
+        let mut unreadable = 0_u32;
         while stop.run_until_cancelled(timer.tick()).await.is_some() {
-            let Ok(contents) = files::Contents::read(&self.config) else {
-                // In the middle of being replaced; if it stays so, the next connection of a restart says so.
-                continue;
+            let contents = match files::Contents::read(&self.config) {
+                Ok(contents) => contents,
+                Err(error) => {
+                    unreadable = unreadable.saturating_add(1);
+                    // The first time, they may be in the middle of being replaced.
+                    if unreadable == 2 {
+                        tracing::error!(%error, "certificates cannot be read: those of before stay");
+                    }
+                    continue;
+                }
             };
+            unreadable = 0;
             if contents == self.loaded.load().contents || refused.as_ref() == Some(&contents) {
                 continue;
             }
             match Loaded::of(&self.config, contents.clone()) {
                 Ok(loaded) => {
                     tracing::info!("certificates have changed and are taken");
+                    warn_of_ended(&loaded);
                     self.loaded.store(Arc::new(loaded));
                     refused = None;
                 }
@@ -193,5 +204,14 @@ impl Identity {
                 }
             })
             .build();
+    }
+}
+
+/// Others refuse what has ended, and say so far from here.
+fn warn_of_ended(loaded: &Loaded) {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    let now = now.map_or(0, |since| since.as_secs());
+    for file in loaded.ended(now) {
+        tracing::warn!(key = %format_args!("tls.{file}"), "a certificate has expired");
     }
 }

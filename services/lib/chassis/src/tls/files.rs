@@ -57,6 +57,12 @@ impl Loaded {
         Self::of(config, Contents::read(config)?)
     }
 
+    /// The files with a certificate that has ended by then; seconds since 1970.
+    pub(super) fn ended(&self, now: u64) -> impl Iterator<Item = &'static str> {
+        let ended = self.ends.iter().filter(move |(_, ends)| *ends <= now);
+        ended.map(|(file, _)| *file)
+    }
+
     pub(super) fn of(config: &Config, contents: Contents) -> Result<Self, ConfigError> {
         let files = [
             ("certificate", &config.certificate, &contents.certificate),

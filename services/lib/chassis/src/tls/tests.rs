@@ -174,6 +174,9 @@ async fn renewed_certificates_are_taken_without_a_restart_and_broken_ones_are_no
     fs::write(&config.certificate, "no certificate").unwrap();
     sleep(Duration::from_millis(100)).await;
     ask(&before, "https", running.port).await.unwrap();
+    fs::remove_file(&config.certificate).unwrap();
+    sleep(Duration::from_millis(100)).await;
+    ask(&before, "https", running.port).await.unwrap();
 
     let after = caller(&Config {
         certificate: PathBuf::new(),
@@ -309,6 +312,17 @@ fn what_is_wrong_is_named_with_its_file() {
         ..good
     };
     assert!(reason(&lonely).contains("go together"));
+}
+
+#[test]
+fn a_certificate_that_has_ended_is_known_as_such_and_taken() {
+    let folder = tempfile::tempdir().unwrap();
+    let late = Authority::new().config(folder.path(), "late", Some(2020));
+    Identity::load(&late).unwrap();
+    let loaded = Loaded::read(&late).unwrap();
+    let [in_2019, in_2021] = [1_560_000_000, 1_620_000_000];
+    assert_eq!(loaded.ended(in_2019).count(), 0);
+    assert_eq!(loaded.ended(in_2021).collect::<Vec<_>>(), ["certificate"]);
 }
 
 #[test]
