@@ -242,7 +242,8 @@ async fn handshakes_that_stay_half_open_keep_nobody_waiting() {
         half_open.push(stream);
     }
     // Sooner than the first of them is given up.
-    let asked = ask(&caller(&config), "https", running.port);
+    let asking = caller(&config);
+    let asked = ask(&asking, "https", running.port);
     timeout(Duration::from_secs(5), asked)
         .await
         .unwrap()
