@@ -4,10 +4,12 @@ mod adding;
 
 use std::sync::Arc;
 
-use decant_coordination::access::{self, Principals};
+use decant_coordination::access::{self, Principals, table};
 use decant_coordination::keys::{AccessKey, AccessRecord, AuditHeadKey};
 use decant_model::PrincipalName;
-use futures::{Stream, stream};
+use decant_model::access::Access as Known;
+use futures::future::ready;
+use futures::{Stream, StreamExt as _, stream};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -127,6 +129,30 @@ impl Access {
             .into_iter()
             .map(|(key, found)| (key.name, found.value));
         Ok(principals.collect())
+    }
+
+    /// The table by which callers are known, now and after each change: the principals and the fixed grants; before the store
+    /// has answered, those alone.
+    pub(crate) fn follow(
+        &self,
+        fixed: Known,
+        stop: CancellationToken,
+    ) -> (
+        watch::Receiver<Arc<Known>>,
+        impl Future<Output = Result<(), String>> + Send + use<>,
+    ) {
+        let (sender, receiver) = watch::channel(Arc::new(fixed.clone()));
+        let principals = self.watch();
+        let following = async move {
+            let tables = principals.for_each(|principals| {
+                sender.send_replace(Arc::new(table(&fixed, &principals)));
+                ready(())
+            });
+            // The principals end only with those who follow them.
+            stop.run_until_cancelled(tables).await;
+            Ok(())
+        };
+        (receiver, following)
     }
 
     /// All principals, now and after each change.

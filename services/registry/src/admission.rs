@@ -45,7 +45,8 @@ impl Admission {
         catalog: Catalog,
         ledger: Ledger,
         bundles: BundleStore,
-        (places, metrics): (Arc<Semaphore>, Metrics),
+        places: Arc<Semaphore>,
+        metrics: Metrics,
     ) -> Self {
         Self {
             catalog,

@@ -9,12 +9,14 @@ use decant_chassis::config::ConfigError;
 use decant_chassis::tasks::Tasks;
 use decant_coordination::keys::LeaderRecord;
 use decant_coordination::{Keyspace, MetaStore};
+use decant_model::access::Access as Known;
 use decant_proto::access::v1::access_service_server::AccessServiceServer;
 use decant_proto::admin::v1::admin_service_server::AdminServiceServer;
 use decant_proto::registry::v1::registry_service_server::RegistryServiceServer;
 use decant_proto::rollout::v1::rollout_service_server::RolloutServiceServer;
 use opentelemetry::metrics::Meter;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
+use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 use ulid::Ulid;
 
@@ -38,7 +40,8 @@ pub struct App {
     registry: RegistryApi,
     rollout: RolloutApi,
     admin: AdminApi,
-    access: AccessApi,
+    access: Access,
+    stop: CancellationToken,
 }
 
 impl App {
@@ -58,7 +61,7 @@ impl App {
     ) -> Result<Self, ConfigError> {
         config.check()?;
         let places = Arc::new(Semaphore::new(config.pushes));
-        let metrics = Metrics::new(meter, (&places, config.pushes));
+        let metrics = Metrics::new(meter, &places, config.pushes);
         let records = Records {
             store,
             keyspace: Keyspace::new(&config.cluster),
@@ -87,7 +90,8 @@ impl App {
             catalog.clone(),
             ledger.clone(),
             bundles.clone(),
-            (places, metrics.clone()),
+            places,
+            metrics.clone(),
         );
         let care = Care {
             records: records.clone(),
@@ -124,16 +128,30 @@ impl App {
             registry: RegistryApi::new(catalog, admission, bundles, tasks),
             rollout: RolloutApi::new(slots, rollouts, stop.clone()),
             admin: AdminApi::new(care),
-            access: AccessApi::new(access, stop),
+            access,
+            stop,
         })
+    }
+
+    /// The table by which callers are known, now and after each change, and the future that keeps it so until the registry is
+    /// to stop: the principals that are in the store, and the fixed grants.
+    pub fn follow_access(
+        &self,
+        fixed: Known,
+    ) -> (
+        watch::Receiver<Arc<Known>>,
+        impl Future<Output = Result<(), String>> + Send + use<>,
+    ) {
+        self.access.follow(fixed, self.stop.clone())
     }
 
     /// The registry's gRPC services.
     pub fn routes(&self) -> Routes {
+        let access = AccessApi::new(self.access.clone(), self.stop.clone());
         Routes::new(RegistryServiceServer::new(self.registry.clone()))
             .add_service(RolloutServiceServer::new(self.rollout.clone()))
             .add_service(AdminServiceServer::new(self.admin.clone()))
-            .add_service(AccessServiceServer::new(self.access.clone()))
+            .add_service(AccessServiceServer::new(access))
     }
 }
 

@@ -12,7 +12,7 @@ use decant_chassis::process::{self, bind};
 use decant_chassis::server::{self, Serving};
 use decant_chassis::signal::Signals;
 use decant_chassis::telemetry::Telemetry;
-use decant_coordination::{EtcdStore, Keyspace, access};
+use decant_coordination::EtcdStore;
 use decant_registry::{App, Settings, rules};
 
 /// The registry: models, versions and slots, kept in etcd and an object store. Run as many as you like.
@@ -48,15 +48,6 @@ async fn serve(
     let bundles = BundleStore::connect(&settings.bundles)?;
     let mut host = Host::new();
     let identity = host.identify(&settings.tls, &telemetry)?;
-    let (access, follow_access) = access::follow(
-        store.clone(),
-        Keyspace::new(&settings.registry.cluster),
-        settings.auth.access()?,
-        host.services().stop_token(),
-    );
-    if settings.auth.enabled {
-        host.services().spawn("registry access", follow_access);
-    }
     let (reporter, with_common) = server::common(&telemetry)?;
     let app = App::build(
         settings.registry,
@@ -66,6 +57,10 @@ async fn serve(
         host.services(),
         &telemetry.meter(),
     )?;
+    let (access, following) = app.follow_access(settings.auth.access()?);
+    if settings.auth.enabled {
+        host.services().spawn("registry access", following);
+    }
     host.serve(
         "registry server",
         listener,

@@ -50,7 +50,7 @@ pub(crate) struct Leading {
 impl Metrics {
     /// Counts here what is done from now on. `pushes` has a permit for each further push that would be taken in, of so many
     /// in all.
-    pub(crate) fn new(meter: &Meter, (pushes, places): (&Arc<Semaphore>, usize)) -> Self {
+    pub(crate) fn new(meter: &Meter, pushes: &Arc<Semaphore>, places: usize) -> Self {
         let mutations = meter
             .u64_counter("decant.registry.mutations")
             .with_description(

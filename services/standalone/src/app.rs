@@ -10,7 +10,7 @@ use decant_chassis::host::{Drain, Host, Stop};
 use decant_chassis::process::{BindError, bind};
 use decant_chassis::server::{self, Serving};
 use decant_chassis::telemetry::Telemetry;
-use decant_coordination::{EmbeddedStore, Keyspace, MetaStore, access};
+use decant_coordination::{EmbeddedStore, MetaStore};
 use decant_inference::Runtime;
 use tokio::net::TcpListener;
 
@@ -89,23 +89,6 @@ impl App {
         let meter = telemetry.meter();
         let identity = host.identify(&config.tls, telemetry)?;
         let caller = Caller::new(identity.clone()).with_token(config.auth.token()?);
-        let (access, follow_access) = access::follow(
-            Arc::clone(&store),
-            Keyspace::new(&config.scorer.cluster),
-            config.auth.access()?,
-            services.stop_token(),
-        );
-        if config.auth.enabled {
-            services.spawn("access", follow_access);
-        }
-        let gate = |rules| config.auth.gate(access.clone(), rules, &meter);
-        let serving = Serving {
-            observe: telemetry.observe(),
-            tls: identity,
-            gate: gate(decant_registry::rules),
-            limits: config.limits,
-            max_connection_age: None,
-        };
         let (reporter, with_common) = server::common(telemetry)?;
         let registry = decant_registry::App::build(
             decant_registry::Config {
@@ -120,6 +103,18 @@ impl App {
             services.clone(),
             &meter,
         )?;
+        let (access, following) = registry.follow_access(config.auth.access()?);
+        if config.auth.enabled {
+            services.spawn("access", following);
+        }
+        let gate = |rules| config.auth.gate(access.clone(), rules, &meter);
+        let serving = Serving {
+            observe: telemetry.observe(),
+            tls: identity,
+            gate: gate(decant_registry::rules),
+            limits: config.limits,
+            max_connection_age: None,
+        };
         host.serve(
             "registry server",
             listeners.registry,

@@ -15,7 +15,6 @@ use std::time::Duration;
 use decant_model::PrincipalName;
 use decant_model::access::Access;
 use futures::StreamExt;
-use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::keys::{AccessKey, AccessRecord, ClusterKey, ClusterRecord};
@@ -26,24 +25,6 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// Everybody whom the store knows.
 pub type Principals = BTreeMap<PrincipalName, AccessRecord>;
-
-/// The table by which callers are known, now and after each change, and the future that keeps it so until it is told to
-/// stop. Until the store has answered, the table holds the fixed grants alone.
-pub fn follow(
-    store: Arc<dyn MetaStore>,
-    keyspace: Keyspace,
-    fixed: Access,
-    stop: CancellationToken,
-) -> (
-    watch::Receiver<Arc<Access>>,
-    impl Future<Output = Result<(), String>> + Send + 'static,
-) {
-    let (sender, receiver) = watch::channel(Arc::new(fixed.clone()));
-    let following = observe(store, keyspace, stop, move |principals| {
-        sender.send_replace(Arc::new(table(&fixed, &principals)));
-    });
-    (receiver, following)
-}
 
 /// Tells everybody whom the store knows, now and after each change, until it is told to stop.
 ///

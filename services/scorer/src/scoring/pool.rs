@@ -128,7 +128,7 @@ impl Pool {
             })
         };
         let offered = self.shared.lock().offer(Instant::now(), &offer, parts);
-        let ticket = offered.map_err(|refused| refusal(refused, &offer, &self.shared.limits))?;
+        let ticket = offered.map_err(|refused| refusal(refused, rows))?;
         for _ in 0..at_once {
             self.shared.wake.notify_one();
         }
@@ -158,7 +158,7 @@ impl Pool {
     pub(crate) fn would_admit(&self, outline: &Outline<'_>) -> Result<(), CallError> {
         let offer = self.offer(outline);
         let admitted = self.shared.lock().would_admit(Instant::now(), &offer);
-        admitted.map_err(|refused| refusal(refused, &offer, &self.shared.limits))
+        admitted.map_err(|refused| refusal(refused, outline.rows))
     }
 
     /// Rows of a version that may be computed at once.
@@ -303,8 +303,7 @@ fn compute(runner: usize, shared: &Shared, workbench: &mut Workbench, batch: Bat
     queue.has_waiting()
 }
 
-fn refusal(refused: Refused, offer: &Offer, limits: &Limits) -> CallError {
-    let rows = offer.rows;
+fn refusal(refused: Refused, rows: usize) -> CallError {
     let (reason, retry_after, limit) = match refused {
         Refused::Full {
             waiting,
@@ -322,15 +321,20 @@ fn refusal(refused: Refused, offer: &Offer, limits: &Limits) -> CallError {
             retry_after,
             Refusal::ClientLimit,
         ),
-        Refused::Slow { wait, retry_after } => (
+        Refused::Slow {
+            wait,
+            retry_after,
+            is_late,
+        } => (
             format!(
                 "the request would wait {} ms, which is too long",
                 millis(wait)
             ),
             retry_after,
-            match wait > offer.priority.wait(limits.wait) {
-                true => Refusal::QueueFull,
-                false => Refusal::Deadline,
+            if is_late {
+                Refusal::Deadline
+            } else {
+                Refusal::QueueFull
             },
         ),
         Refused::Expired => return CallError::Expired,

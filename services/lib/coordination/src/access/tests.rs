@@ -1,6 +1,8 @@
 use decant_model::Digest;
 use decant_model::access::{Principal, Role};
 
+use tokio::sync::watch;
+
 use super::*;
 use crate::flaky::{Faults, Flaky, flaky, open};
 use crate::{Txn, keys};
@@ -53,8 +55,12 @@ fn fixed() -> Access {
 
 fn begin(store: &Arc<Flaky>) -> (watch::Receiver<Arc<Access>>, impl Future + use<>) {
     let store = Arc::clone(store) as Arc<dyn MetaStore>;
+    let (sender, receiver) = watch::channel(Arc::new(fixed()));
     let stop = CancellationToken::new();
-    follow(store, Keyspace::default(), fixed(), stop)
+    let following = observe(store, Keyspace::default(), stop, move |principals| {
+        sender.send_replace(Arc::new(table(&fixed(), &principals)));
+    });
+    (receiver, following)
 }
 
 /// Who is known by a token, once that is so.

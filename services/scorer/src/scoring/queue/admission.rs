@@ -43,8 +43,7 @@ impl Priority {
         }
     }
 
-    /// How long this may wait.
-    pub(in crate::scoring) fn wait(self, longest: Duration) -> Duration {
+    fn wait(self, longest: Duration) -> Duration {
         match self {
             Priority::Critical | Priority::Normal => longest,
             Priority::Sheddable => longest / 2,
@@ -104,6 +103,8 @@ pub(crate) enum Refused {
     Slow {
         wait: Duration,
         retry_after: Duration,
+        /// Whether it is the deadline that does not leave it.
+        is_late: bool,
     },
     /// It would take longer than its deadline leaves, even if it need not wait.
     Expired,
@@ -186,7 +187,11 @@ impl<J> Queue<J> {
             });
         }
         if wait > offer.priority.wait(self.limits.wait) {
-            return Err(Refused::Slow { wait, retry_after });
+            return Err(Refused::Slow {
+                wait,
+                retry_after,
+                is_late: false,
+            });
         }
         if let Some(deadline) = offer.deadline {
             let left = deadline.saturating_duration_since(now);
@@ -195,7 +200,11 @@ impl<J> Queue<J> {
                 return Err(Refused::Expired);
             }
             if wait + work > left {
-                return Err(Refused::Slow { wait, retry_after });
+                return Err(Refused::Slow {
+                    wait,
+                    retry_after,
+                    is_late: true,
+                });
             }
         }
         Ok(foreseen)
