@@ -70,7 +70,7 @@ async fn keep(
         let is_news = now.is_some() && now != last;
         if is_news {
             let (folder, principals) = (folder.clone(), now.clone().unwrap_or_default());
-            let saved = tokio::task::spawn_blocking(move || kept::save(&folder, &principals)).await;
+            let saved = tokio::task::spawn_blocking(move || kept::save(&folder, principals)).await;
             match saved.map_err(|error| error.to_string())? {
                 Ok(()) => last = now.clone(),
                 Err(error) => {

@@ -15,6 +15,7 @@ mod rules;
 mod service;
 mod oip;
 mod servable;
+mod kept;
 mod scoring;
 mod evidence;
 mod compare;

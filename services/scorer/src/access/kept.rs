@@ -1,49 +1,23 @@
 //! The copy: a file that only the scorer's user can read, as it says who may do what. It holds digests of tokens, and no
 //! token.
 
-use std::fs::{self, File};
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use decant_coordination::access::Principals;
 use serde::{Deserialize, Serialize};
-use thiserror::Error;
 
-/// The newest format that this build reads, and the one that it writes.
-const FORMAT: u64 = 1;
-/// The file's name in the cache's folder.
-const FILE: &str = "access.json";
+use crate::kept::{Kept, KeptError};
 
-/// Why there is no copy although there is a file, or none could be written.
-#[derive(Debug, Error)]
-pub(super) enum KeptError {
-    #[error("cannot {action} {}: {source}", .path.display())]
-    File {
-        action: &'static str,
-        path: PathBuf,
-        source: io::Error,
-    },
-    #[error("{} does not parse: {reason}", .path.display())]
-    Corrupt { path: PathBuf, reason: String },
-    #[error("{} has format {format}, but this build reads up to format {FORMAT}", .path.display())]
-    Newer { path: PathBuf, format: u64 },
-}
+const FILE: Kept = Kept {
+    what: "copy of who may do what",
+    file: "access.json",
+    format: 1,
+    mode: 0o600,
+};
 
-#[derive(Deserialize)]
-struct Format {
-    format: u64,
-}
-
-#[derive(Deserialize)]
+#[derive(Serialize, Deserialize)]
 struct Stored {
     principals: Principals,
-}
-
-#[derive(Serialize)]
-struct ToStore<'a> {
-    format: u64,
-    principals: &'a Principals,
 }
 
 /// Reads the copy in a folder; `None` when there is none.
@@ -51,74 +25,21 @@ struct ToStore<'a> {
 /// # Errors
 /// When there is one that cannot be used.
 pub(super) fn load(folder: &Path) -> Result<Option<Principals>, KeptError> {
-    let path = folder.join(FILE);
-    let bytes = match fs::read(&path) {
-        Ok(bytes) => bytes,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(source) => {
-            return Err(KeptError::File {
-                action: "read",
-                path,
-                source,
-            });
-        }
-    };
-    let corrupt = |error: serde_json::Error| KeptError::Corrupt {
-        path: path.clone(),
-        reason: error.to_string(),
-    };
-    let Format { format } = serde_json::from_slice(&bytes).map_err(corrupt)?;
-    if format > FORMAT {
-        return Err(KeptError::Newer { path, format });
-    }
-    let stored: Stored = serde_json::from_slice(&bytes).map_err(corrupt)?;
-    Ok(Some(stored.principals))
+    let stored: Option<Stored> = FILE.load(folder)?;
+    Ok(stored.map(|stored| stored.principals))
 }
 
 /// Writes the copy in a folder: whole, or not at all. Blocks.
 ///
 /// # Errors
 /// Names the file and what could not be done.
-pub(super) fn save(folder: &Path, principals: &Principals) -> Result<(), KeptError> {
-    let (path, written) = (folder.join(FILE), folder.join(format!("{FILE}.new")));
-    let at = |action, path: &Path| {
-        let path = path.to_owned();
-        move |source| KeptError::File {
-            action,
-            path,
-            source,
-        }
-    };
-    let stored = ToStore {
-        format: FORMAT,
-        principals,
-    };
-    let bytes =
-        serde_json::to_vec_pretty(&stored).map_err(|error| at("write", &written)(error.into()))?;
-    fs::create_dir_all(folder).map_err(at("make", folder))?;
-    // One that a crash left might be readable by others: it is made anew.
-    match fs::remove_file(&written) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            return Err(at("replace", &written)(error));
-        }
-        Ok(()) | Err(_) => {}
-    }
-    let mut file = File::options()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&written)
-        .map_err(at("make", &written))?;
-    file.write_all(&bytes).map_err(at("write", &written))?;
-    file.sync_all().map_err(at("write", &written))?;
-    fs::rename(&written, &path).map_err(at("replace", &path))?;
-    // Without this the folder may still name the old file after a loss of power.
-    let folder = File::open(folder).map_err(at("replace", &path))?;
-    folder.sync_all().map_err(at("replace", &path))
+pub(super) fn save(folder: &Path, principals: Principals) -> Result<(), KeptError> {
+    FILE.save(folder, &Stored { principals })
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::os::unix::fs::PermissionsExt as _;
 
     use decant_coordination::keys::AccessRecord;
@@ -145,10 +66,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let folder = folder.path().join("cache");
         assert!(load(&folder).unwrap().is_none());
-        save(&folder, &principals()).unwrap();
-        save(&folder, &principals()).unwrap();
+        save(&folder, principals()).unwrap();
+        save(&folder, principals()).unwrap();
         assert_eq!(load(&folder).unwrap(), Some(principals()));
-        let mode = fs::metadata(folder.join(FILE)).unwrap().permissions();
+        let mode = fs::metadata(folder.join(FILE.file)).unwrap().permissions();
         assert_eq!(mode.mode() & 0o777, 0o600);
         assert_eq!(fs::read_dir(&folder).unwrap().count(), 1);
     }
@@ -159,7 +80,7 @@ mod tests {
             "token_sha256":"sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad","identities":["dns:ci"],
             "expires_at_millis":9,"created_at_millis":5,"issued_by":"ana"}}}"#;
         let folder = tempfile::tempdir().unwrap();
-        fs::write(folder.path().join(FILE), stored).unwrap();
+        fs::write(folder.path().join(FILE.file), stored).unwrap();
         assert_eq!(load(folder.path()).unwrap(), Some(principals()));
     }
 
@@ -171,9 +92,12 @@ mod tests {
             (r#"{"format":2}"#, "format 2"),
             (r#"{"format":1,"principals":[]}"#, "does not parse"),
         ] {
-            fs::write(folder.path().join(FILE), stored).unwrap();
+            fs::write(folder.path().join(FILE.file), stored).unwrap();
             let error = load(folder.path()).unwrap_err().to_string();
-            assert!(error.contains(FILE) && error.contains(reason), "{error}");
+            assert!(
+                error.contains(FILE.file) && error.contains(reason),
+                "{error}"
+            );
         }
     }
 }

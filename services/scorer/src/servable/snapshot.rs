@@ -1,27 +1,27 @@
 //! What was fully in service last, in a file beside the cached bundles: with it a scorer starts when the store is away.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use decant_coordination::Revision;
 use decant_model::{DesiredSlot, Generation};
 use serde::{Deserialize, Serialize};
-use thiserror::Error;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::Place;
 use super::trust::{Cluster, Seen};
+use crate::kept::{Kept, KeptError};
 
-/// The newest format that this build reads, and the one that it writes.
-const FORMAT: u64 = 1;
 /// How long to wait before a snapshot that could not be written is written again.
 const TRY_AGAIN: Duration = Duration::from_secs(5);
-/// The file's name in the cache's folder.
-const FILE: &str = "desired.json";
+const FILE: Kept = Kept {
+    what: "snapshot",
+    file: "desired.json",
+    format: 1,
+    mode: 0o666,
+};
 
 /// Where a scorer starts from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,25 +32,9 @@ pub(crate) struct Snapshot {
     pub(crate) slots: BTreeMap<Place, DesiredSlot>,
 }
 
-/// Why there is no snapshot although there is a file.
-#[derive(Debug, Error)]
-pub(crate) enum SnapshotError {
-    #[error("cannot {action} the snapshot {}: {source}", .path.display())]
-    File {
-        action: &'static str,
-        path: PathBuf,
-        source: io::Error,
-    },
-    #[error("the snapshot {} does not parse: {reason}", .path.display())]
-    Corrupt { path: PathBuf, reason: String },
-    #[error("the snapshot {} has format {format}, but this build reads up to format {FORMAT}", .path.display())]
-    Newer { path: PathBuf, format: u64 },
-}
-
 /// The file as it is stored.
 #[derive(Serialize, Deserialize)]
 struct Stored {
-    format: u64,
     store: u64,
     revision: u64,
     cluster: Option<Cluster>,
@@ -67,66 +51,21 @@ struct StoredSlot {
     in_service: Option<DesiredSlot>,
 }
 
-#[derive(Deserialize)]
-struct Format {
-    format: u64,
-}
-
 /// Reads the snapshot of a folder; `None` when there is none.
 ///
 /// # Errors
 /// When there is one that cannot be used.
-pub(crate) fn load(folder: &Path) -> Result<Option<Snapshot>, SnapshotError> {
-    let path = folder.join(FILE);
-    let bytes = match fs::read(&path) {
-        Ok(bytes) => bytes,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(source) => {
-            return Err(SnapshotError::File {
-                action: "read",
-                path,
-                source,
-            });
-        }
-    };
-    let corrupt = |error: serde_json::Error| SnapshotError::Corrupt {
-        path: path.clone(),
-        reason: error.to_string(),
-    };
-    let Format { format } = serde_json::from_slice(&bytes).map_err(corrupt)?;
-    if format > FORMAT {
-        return Err(SnapshotError::Newer { path, format });
-    }
-    serde_json::from_slice::<Stored>(&bytes)
-        .map(|stored| Some(stored.into()))
-        .map_err(corrupt)
+pub(crate) fn load(folder: &Path) -> Result<Option<Snapshot>, KeptError> {
+    let stored: Option<Stored> = FILE.load(folder)?;
+    Ok(stored.map(Snapshot::from))
 }
 
 /// Writes the snapshot of a folder: whole, or not at all. Blocks.
 ///
 /// # Errors
 /// Names the file and what could not be done.
-pub(crate) fn save(folder: &Path, snapshot: Snapshot) -> Result<(), SnapshotError> {
-    let (path, written) = (folder.join(FILE), folder.join(format!("{FILE}.new")));
-    let at = |action, path: &Path| {
-        let path = path.to_owned();
-        move |source| SnapshotError::File {
-            action,
-            path,
-            source,
-        }
-    };
-    let stored = serde_json::to_vec_pretty(&Stored::from(snapshot))
-        .map_err(|error| at("write", &written)(error.into()))?;
-    // A scorer that has fetched nothing yet has no cache folder either.
-    fs::create_dir_all(folder).map_err(at("make", folder))?;
-    let mut file = File::create(&written).map_err(at("make", &written))?;
-    file.write_all(&stored).map_err(at("write", &written))?;
-    file.sync_all().map_err(at("write", &written))?;
-    fs::rename(&written, &path).map_err(at("replace", &path))?;
-    // Without this the folder may still name the old file after a loss of power.
-    let folder = File::open(folder).map_err(at("replace", &path))?;
-    folder.sync_all().map_err(at("replace", &path))
+pub(crate) fn save(folder: &Path, snapshot: Snapshot) -> Result<(), KeptError> {
+    FILE.save(folder, &Stored::from(snapshot))
 }
 
 impl From<Stored> for Snapshot {
@@ -157,7 +96,6 @@ impl From<Snapshot> for Stored {
             generation,
         };
         Self {
-            format: FORMAT,
             store: seen.store,
             revision: seen.revision.0,
             cluster: seen.cluster,

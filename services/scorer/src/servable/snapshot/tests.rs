@@ -1,3 +1,5 @@
+use std::fs;
+
 use super::*;
 
 fn place(name: &str) -> Place {
@@ -52,7 +54,7 @@ fn the_stored_snapshot_stays_readable() {
         {"model":"films","slot":"main","generation":5,"in_service":{"generation":4,"active":[],"issued_by":"ana","reason":"",
         "issued_at_millis":0}}]}"#;
     let folder = tempfile::tempdir().unwrap();
-    fs::write(folder.path().join(FILE), stored).unwrap();
+    fs::write(folder.path().join(FILE.file), stored).unwrap();
     assert_eq!(load(folder.path()).unwrap(), Some(snapshot()));
 }
 
@@ -68,7 +70,7 @@ fn the_folder_is_made_when_nothing_was_kept_yet() {
 #[test]
 fn what_cannot_be_used_is_refused_by_name() {
     let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join(FILE);
+    let path = folder.path().join(FILE.file);
     save(folder.path(), snapshot()).unwrap();
     let whole = fs::read(&path).unwrap();
     for (content, reason) in [
