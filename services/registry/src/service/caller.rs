@@ -26,14 +26,16 @@ impl Caller {
         &self.0
     }
 
-    /// Refuses who lacks a permission on the model that a field names.
+    /// The model that a field names; refuses who lacks a permission on it.
     pub(super) fn may(
         &self,
         permission: Permission,
         field: &'static str,
         model: &str,
-    ) -> Result<(), CallError> {
-        Ok(self.0.may(permission, &model_name(field, model)?)?)
+    ) -> Result<ModelName, CallError> {
+        let model = model_name(field, model)?;
+        self.0.may(permission, &model)?;
+        Ok(model)
     }
 
     /// Refuses who lacks a permission on all models, as what concerns the whole cluster needs.

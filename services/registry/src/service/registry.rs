@@ -3,7 +3,7 @@
 use decant_artifact::{Bundle, BundleStore};
 use decant_chassis::tasks::Tasks;
 use decant_model::access::Permission;
-use decant_model::{BundlePath, ModelName, ModelVersion};
+use decant_model::{BundlePath, ModelVersion};
 use decant_proto::registry::v1::registry_service_server::RegistryService;
 use decant_proto::registry::v1::{self as proto, fetch_bundle_response as fetch};
 use futures::stream::BoxStream;
@@ -13,7 +13,7 @@ use tonic::{Request, Response, Status, Streaming, async_trait};
 use tracing::Instrument;
 
 use super::caller::Caller;
-use super::wire::{self, model_name};
+use super::wire;
 use crate::admission::Admission;
 use crate::catalog::{Catalog, Settings, Update, Version};
 use crate::error::CallError;
@@ -60,7 +60,7 @@ impl RegistryService for RegistryApi {
             .model
             .clone()
             .ok_or_else(|| CallError::field("model", "not given"))?;
-        caller.may(Permission::Publish, "model.name", &model.name)?;
+        let name = caller.may(Permission::Publish, "model.name", &model.name)?;
         let ask = Ask::operator(
             request.request_id.clone(),
             request.issued_by.clone(),
@@ -68,7 +68,6 @@ impl RegistryService for RegistryApi {
             &request,
         )?;
         let ask = caller.sign(ask);
-        let name = model_name("model.name", &model.name)?;
         let signers = wire::signers("model.signers", &model.signers)?;
         let settings = Settings::check(model.description, wire::gates(model.gates), signers)?;
         let created = self.catalog.create_model(&ask, name, settings).await?;
@@ -82,8 +81,7 @@ impl RegistryService for RegistryApi {
         request: Request<proto::GetModelRequest>,
     ) -> Result<Response<proto::GetModelResponse>, Status> {
         let (caller, request) = Caller::of(request);
-        caller.may(Permission::View, "name", &request.name)?;
-        let name = model_name("name", &request.name)?;
+        let name = caller.may(Permission::View, "name", &request.name)?;
         let model = self.catalog.model(&name).await?;
         Ok(Response::new(proto::GetModelResponse {
             model: Some(wire::model(model)),
@@ -95,9 +93,8 @@ impl RegistryService for RegistryApi {
         request: Request<proto::UpdateModelRequest>,
     ) -> Result<Response<proto::UpdateModelResponse>, Status> {
         let (caller, request) = Caller::of(request);
-        caller.may(Permission::Operate, "name", &request.name)?;
+        let name = caller.may(Permission::Operate, "name", &request.name)?;
         let ask = asked!(caller, request)?;
-        let name = model_name("name", &request.name)?;
         let signers = request
             .signers
             .map(|signers| wire::signers("signers", &signers.keys))
@@ -161,8 +158,7 @@ impl RegistryService for RegistryApi {
         request: Request<proto::GetVersionRequest>,
     ) -> Result<Response<proto::GetVersionResponse>, Status> {
         let (caller, request) = Caller::of(request);
-        caller.may(Permission::View, "model", &request.model)?;
-        let model = model_name("model", &request.model)?;
+        let model = caller.may(Permission::View, "model", &request.model)?;
         let version = self
             .catalog
             .version(&model, ModelVersion::new(request.version))
@@ -178,8 +174,7 @@ impl RegistryService for RegistryApi {
         request: Request<proto::ListVersionsRequest>,
     ) -> Result<Response<proto::ListVersionsResponse>, Status> {
         let (caller, request) = Caller::of(request);
-        caller.may(Permission::View, "model", &request.model)?;
-        let model = model_name("model", &request.model)?;
+        let model = caller.may(Permission::View, "model", &request.model)?;
         let page = self
             .catalog
             .versions(&model, request.page_size, &request.page_token)
@@ -195,9 +190,8 @@ impl RegistryService for RegistryApi {
         request: Request<proto::RetireVersionRequest>,
     ) -> Result<Response<proto::RetireVersionResponse>, Status> {
         let (caller, request) = Caller::of(request);
-        caller.may(Permission::Operate, "model", &request.model)?;
+        let model = caller.may(Permission::Operate, "model", &request.model)?;
         let ask = asked!(caller, request)?;
-        let model = model_name("model", &request.model)?;
         let version = wire::given_version(request.version)?;
         let retired = self.catalog.retire(&ask, &model, version).await?;
         Ok(Response::new(proto::RetireVersionResponse {
@@ -210,8 +204,7 @@ impl RegistryService for RegistryApi {
         request: Request<proto::GetLineageRequest>,
     ) -> Result<Response<proto::GetLineageResponse>, Status> {
         let (caller, request) = Caller::of(request);
-        caller.may(Permission::View, "model", &request.model)?;
-        let model = model_name("model", &request.model)?;
+        let model = caller.may(Permission::View, "model", &request.model)?;
         let line = self
             .catalog
             .lineage(&model, ModelVersion::new(request.version))
@@ -228,8 +221,7 @@ impl RegistryService for RegistryApi {
         request: Request<proto::FetchBundleRequest>,
     ) -> Result<Response<Self::FetchBundleStream>, Status> {
         let (caller, request) = Caller::of(request);
-        caller.may(Permission::View, "model", &request.model)?;
-        let model: ModelName = model_name("model", &request.model)?;
+        let model = caller.may(Permission::View, "model", &request.model)?;
         let version = self
             .catalog
             .version(&model, ModelVersion::new(request.version))

@@ -40,7 +40,7 @@ pub(in crate::service) fn cut(status: Status) -> CallError {
 }
 
 fn header(caller: &Caller, header: proto::PushHeader) -> Result<Part, CallError> {
-    caller.may(Permission::Publish, "header.model", &header.model)?;
+    let model = caller.may(Permission::Publish, "header.model", &header.model)?;
     let ask = Ask::operator(
         header.request_id.clone(),
         header.issued_by.clone(),
@@ -56,10 +56,7 @@ fn header(caller: &Caller, header: proto::PushHeader) -> Result<Part, CallError>
         ),
     };
     Ok(Part::Header(Box::new(Header {
-        model: header
-            .model
-            .parse()
-            .map_err(CallError::name("header.model"))?,
+        model,
         digest: header
             .digest
             .parse()
