@@ -325,6 +325,13 @@ impl CallError {
     }
 }
 
+/// In words, in what something that exists differs from what is wanted; none when it is just that.
+pub(crate) fn difference<const N: usize>(parts: [(&str, bool); N]) -> Option<String> {
+    let differing = parts.into_iter().filter(|(_, differs)| *differs);
+    let words: Vec<&str> = differing.map(|(words, _)| words).collect();
+    (!words.is_empty()).then(|| words.join(" and "))
+}
+
 impl From<WriteError> for CallError {
     fn from(error: WriteError) -> Self {
         match error {

@@ -5,7 +5,7 @@ use decant_model::access::Role;
 use decant_model::{Digest, ModelName, PrincipalName};
 
 use crate::clock::now_millis;
-use crate::error::CallError;
+use crate::error::{CallError, difference};
 
 /// The most models and identities: what is kept of a principal is to stay small.
 const MAX_MODELS: usize = 64;
@@ -64,7 +64,7 @@ impl Adding {
     /// The principal that has the name, if it is just this one.
     pub(super) fn same(&self, existing: AccessRecord) -> Result<AccessRecord, CallError> {
         let wanted = &self.record;
-        let differences = [
+        let difference = difference([
             ("another role", existing.role != wanted.role),
             ("other models", existing.models != wanted.models),
             (
@@ -76,18 +76,14 @@ impl Adding {
                 "another end",
                 existing.expires_at_millis != wanted.expires_at_millis,
             ),
-        ];
-        let differences: Vec<_> = differences
-            .into_iter()
-            .filter_map(|(words, differs)| differs.then_some(words))
-            .collect();
-        if differences.is_empty() {
-            return Ok(existing);
+        ]);
+        match difference {
+            None => Ok(existing),
+            Some(difference) => Err(CallError::PrincipalDiffers {
+                name: self.name.clone(),
+                difference,
+            }),
         }
-        Err(CallError::PrincipalDiffers {
-            name: self.name.clone(),
-            difference: differences.join(" and "),
-        })
     }
 
     /// Refuses a credential that another principal has: one of the two would not be known by it.

@@ -5,7 +5,7 @@ use decant_model::ModelName;
 
 use super::{Catalog, Model, Settings, Update};
 use crate::clock::now_millis;
-use crate::error::CallError;
+use crate::error::{CallError, difference};
 use crate::ledger::{Ask, Plan, Planned, summary};
 
 impl Catalog {
@@ -108,23 +108,19 @@ fn same(
     settings: &Settings,
     existing: ModelRecord,
 ) -> Result<ModelRecord, CallError> {
-    let differences = [
+    let difference = difference([
         (
             "another description",
             existing.description != settings.description,
         ),
         ("other gates", existing.gates != settings.gates),
         ("other signers", existing.signers != settings.signers),
-    ];
-    let differences: Vec<_> = differences
-        .into_iter()
-        .filter_map(|(words, differs)| differs.then_some(words))
-        .collect();
-    if differences.is_empty() {
-        return Ok(existing);
+    ]);
+    match difference {
+        None => Ok(existing),
+        Some(difference) => Err(CallError::ModelDiffers {
+            model: name.clone(),
+            difference,
+        }),
     }
-    Err(CallError::ModelDiffers {
-        model: name.clone(),
-        difference: differences.join(" and "),
-    })
 }
