@@ -44,11 +44,7 @@ pub fn follow_access(
     ),
     AddressError,
 > {
-    let registries = config
-        .registry
-        .split(',')
-        .map(|address| caller.channel("registry", address.trim()))
-        .collect::<Result<Vec<_>, _>>()?;
+    let registries = config.registries(caller)?;
     let (table, receiver) = watch::channel(Arc::new(fixed.clone()));
     let follower = Follower {
         registries,

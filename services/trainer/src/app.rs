@@ -43,7 +43,8 @@ pub enum BuildError {
 }
 
 impl App {
-    /// Reads the jobs of before and starts the worker as a task of `tasks`. Versions are pushed through `caller`. What it measures of itself it tells the meter.
+    /// Reads the jobs of before and starts the worker as a task of `tasks`. Versions are pushed through `caller`. What it
+    /// measures of itself it tells the meter.
     ///
     /// # Errors
     /// When the jobs cannot be read or the registry's address is none.
@@ -54,11 +55,7 @@ impl App {
         tasks: Tasks,
         meter: &Meter,
     ) -> Result<Self, BuildError> {
-        let registries = config
-            .registry
-            .split(',')
-            .map(|address| caller.channel("registry", address.trim()))
-            .collect::<Result<Vec<_>, _>>()?;
+        let registries = config.registries(caller)?;
         let key = (!config.signing_key.as_os_str().is_empty())
             .then(|| SigningKey::load(&config.signing_key))
             .transpose()?;

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use decant_chassis::client::{AddressError, Caller, Channel};
 use decant_chassis::config::{self, ConfigError};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -35,6 +36,14 @@ impl Default for Config {
 }
 
 impl Config {
+    /// Channels to the replicas of the registry.
+    pub(crate) fn registries(&self, caller: &Caller) -> Result<Vec<Channel>, AddressError> {
+        self.registry
+            .split(',')
+            .map(|address| caller.channel("registry", address.trim()))
+            .collect()
+    }
+
     /// Checks what types cannot say.
     ///
     /// # Errors

@@ -392,4 +392,6 @@ fn now_millis() -> u64 {
 }
 
 #[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
 mod tests;

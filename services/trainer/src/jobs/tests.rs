@@ -1,25 +1,7 @@
 use std::time::Duration;
 
 use super::*;
-
-const SPEC: &str = r#"
-model = "movies"
-[data]
-interactions = { path = "a.csv" }
-user = "user"
-item = "item"
-label = "rating >= 4"
-[[features]]
-name = "user"
-role = "user"
-kind = "category"
-[[features]]
-name = "item"
-role = "item"
-kind = "category"
-[[students]]
-name = "small"
-"#;
+use crate::jobs::testing::SPEC;
 
 fn open(folder: &tempfile::TempDir, capacity: usize) -> (Jobs, Turns) {
     Jobs::open(Folder::create(folder.path()).unwrap(), capacity).unwrap()

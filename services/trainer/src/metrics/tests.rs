@@ -5,25 +5,7 @@ use prometheus::TextEncoder;
 use super::*;
 use crate::job::{Job, Progress, Quality};
 use crate::jobs::Folder;
-
-const SPEC: &str = r#"
-model = "movies"
-[data]
-interactions = { path = "a.csv" }
-user = "user"
-item = "item"
-label = "rating >= 4"
-[[features]]
-name = "user"
-role = "user"
-kind = "category"
-[[features]]
-name = "item"
-role = "item"
-kind = "category"
-[[students]]
-name = "mallory"
-"#;
+use crate::jobs::testing::SPEC;
 
 fn quality(name: &str, role: &str, auc: f64) -> Quality {
     Quality {
@@ -69,7 +51,7 @@ async fn jobs_are_told_of_from_the_queue_to_their_models() {
     let metrics = Metrics::new(&telemetry.meter());
     observe(&telemetry.meter(), &jobs);
     for _ in 0..3 {
-        jobs.submit(SPEC).unwrap();
+        jobs.submit(&SPEC.replace("small", "mallory")).unwrap();
     }
     let done = turns.next().await.unwrap();
     metrics.stage("teachers", Duration::from_secs(2));

@@ -4,25 +4,7 @@ use tonic::Code;
 
 use super::*;
 use crate::jobs::Folder;
-
-const SPEC: &str = r#"
-model = "movies"
-[data]
-interactions = { path = "a.csv" }
-user = "user"
-item = "item"
-label = "rating >= 4"
-[[features]]
-name = "user"
-role = "user"
-kind = "category"
-[[features]]
-name = "item"
-role = "item"
-kind = "category"
-[[students]]
-name = "small"
-"#;
+use crate::jobs::testing::SPEC;
 
 /// A request of somebody who has this role on one model.
 fn by<M>(role: Role, model: &str, message: M) -> Request<M> {
