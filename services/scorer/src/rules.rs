@@ -36,24 +36,16 @@ fn inference(method: &str) -> Option<Permission> {
 
 #[cfg(test)]
 mod tests {
-    use prost::Message as _;
-    use prost_types::FileDescriptorSet;
-
     use super::*;
 
     #[test]
     fn every_call_has_a_rule() {
-        let files = FileDescriptorSet::decode(decant_proto::FILE_DESCRIPTOR_SET).unwrap();
-        let ours = ["decant.scorer.v1", "inference"];
-        let files = files.file.iter();
+        let ours = ["/decant.scorer.v1.", "/inference."];
         let mut calls = 0;
-        for file in files.filter(|file| ours.contains(&file.package())) {
-            for service in &file.service {
-                for method in &service.method {
-                    let path = format!("/{}.{}/{}", file.package(), service.name(), method.name());
-                    assert!(rules(&path).is_some(), "{path}");
-                    calls += 1;
-                }
+        for path in decant_proto::method_paths() {
+            if ours.iter().any(|package| path.starts_with(package)) {
+                assert!(rules(&path).is_some(), "{path}");
+                calls += 1;
             }
         }
         assert!(calls >= 18);
