@@ -185,14 +185,18 @@ impl Guard {
                 })?
             }
         };
-        let now = SystemTime::now().duration_since(UNIX_EPOCH);
-        let now = now.map_or(u64::MAX, |since| since.as_millis() as u64);
-        if found.expires_at_millis.is_some_and(|end| end <= now) {
+        if found.expires_at_millis.is_some_and(is_over) {
             let words = format!("the credential of `{}` has expired", found.name);
             return Err(unauthenticated("expired", &words));
         }
         Ok(Arc::clone(found))
     }
+}
+
+/// Whether a time has come, in milliseconds since 1970.
+fn is_over(end: u64) -> bool {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    end <= now.map_or(u64::MAX, |since| since.as_millis() as u64)
 }
 
 /// The token in `Bearer TOKEN`, whose first word may be written in any case (RFC 6750 and 9110).
