@@ -87,8 +87,8 @@ impl Default for Builder {
 }
 
 impl Builder {
-    /// A scorer, as `http://host:port` or `https://host:port`; may be said several times. A host with several addresses counts as one scorer:
-    /// use [`dns`](Self::dns) for those.
+    /// A scorer, as `http://host:port` or `https://host:port`; may be said several times. A host with several addresses
+    /// counts as one scorer: use [`dns`](Self::dns) for those.
     #[must_use]
     pub fn endpoint(mut self, address: impl Into<String>) -> Self {
         self.endpoints.push(address.into());
