@@ -2,82 +2,39 @@
 
 use std::fs;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Output;
 
 use decant_chassis::client::Caller;
 use decant_chassis::tls;
 use decant_client::{Columns, Scorers, Tls};
-use decant_coordination::testing::Etcd;
+use decant_coordination::testing::{Authority, Etcd, Signed};
 use decant_model::Digest;
 use decant_proto::registry::push::push_version;
 use decant_proto::registry::v1::registry_service_client::RegistryServiceClient;
 use decant_tests::tiny::{MODEL, model};
-use decant_tests::{Process, Tiny, decant_with, eventually, free_address};
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, SanType};
+use decant_tests::{Process, Tiny, decant_with, eventually, fetch, free_address};
 use tempfile::TempDir;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
 
 const VIEWER: &str = "dct_of_a_viewer";
 const OUT_OF_DATE: &str = "dct_that_was_revoked";
 
-/// Who signs the certificates of a cluster, and the folder of all of them.
-struct Authority {
-    issuer: Issuer<'static, KeyPair>,
-    folder: PathBuf,
-}
-
-impl Authority {
-    fn new(folder: &Path) -> Self {
-        let key = KeyPair::generate().unwrap();
-        let mut params = CertificateParams::new(Vec::new()).unwrap();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        fs::create_dir_all(folder).unwrap();
-        let certificate = params.self_signed(&key).unwrap();
-        fs::write(folder.join("ca.pem"), certificate.pem()).unwrap();
-        Self {
-            issuer: Issuer::new(params, key),
-            folder: folder.to_owned(),
-        }
-    }
-
-    /// A certificate for whoever has this name, good for `localhost` too.
-    fn sign(&self, name: &str) {
-        let key = KeyPair::generate().unwrap();
-        let mut params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
-        let uri = format!("spiffe://decant/{name}");
-        let uri = SanType::URI(uri.as_str().try_into().unwrap());
-        params.subject_alt_names.push(uri);
-        let certificate = params.signed_by(&key, &self.issuer).unwrap();
-        fs::write(self.file(name, "pem"), certificate.pem()).unwrap();
-        fs::write(self.file(name, "key"), key.serialize_pem()).unwrap();
-    }
-
-    fn file(&self, name: &str, suffix: &str) -> PathBuf {
-        self.folder.join(format!("{name}.{suffix}"))
-    }
-
-    fn text(&self, name: &str, suffix: &str) -> String {
-        self.file(name, suffix).to_str().unwrap().to_owned()
-    }
-
-    /// What a process of this name is told of certificates.
-    fn variables(&self, name: &str) -> Vec<(&'static str, String)> {
-        self.sign(name);
-        vec![
-            ("DECANT_TLS__CERTIFICATE", self.text(name, "pem")),
-            ("DECANT_TLS__KEY", self.text(name, "key")),
-            ("DECANT_TLS__CA", self.text("ca", "pem")),
-            ("DECANT_TLS__SERVER_NAME", "localhost".to_owned()),
-        ]
-    }
+/// What a process is told of certificates.
+fn variables(signed: &Signed) -> [(&'static str, String); 4] {
+    let path = |file: &Path| file.display().to_string();
+    [
+        ("DECANT_TLS__CERTIFICATE", path(&signed.certificate)),
+        ("DECANT_TLS__KEY", path(&signed.key)),
+        ("DECANT_TLS__CA", path(&signed.ca)),
+        ("DECANT_TLS__SERVER_NAME", "localhost".to_owned()),
+    ]
 }
 
 /// etcd, a registry and a scorer.
 struct Cluster {
     folder: TempDir,
-    authority: Authority,
+    /// What somebody who may do everything shows.
+    ops: Signed,
     _etcd: Etcd,
     registry: Process,
     scorer: Process,
@@ -89,7 +46,7 @@ impl Cluster {
     async fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let authority = Authority::new(&folder.path().join("certificates"));
-        authority.sign("ops");
+        let ops = authority.sign("ops");
         let etcd = Etcd::cluster(1).await;
         let hex = Digest::of(VIEWER.as_bytes()).hex();
         let grants = format!(
@@ -109,17 +66,19 @@ impl Cluster {
             ("DECANT_AUTH__ENABLED", "true".to_owned()),
             ("DECANT_AUTH__GRANTS", grants),
         ];
-        let start = |name: &str, own: Vec<(&'static str, String)>| {
+        let start = |name: &str, own: &[(&'static str, String)]| {
+            let own = own.iter().cloned();
             Process::start(name, &[], common.clone().into_iter().chain(own))
         };
-        let registry = start("decant-registry", authority.variables("registry"));
+        let own = variables(&authority.sign("registry"));
+        let registry = start("decant-registry", &own);
         let metrics = free_address();
-        let mut own = authority.variables("scorer");
+        let mut own = variables(&authority.sign("scorer")).to_vec();
         own.push(("DECANT_TELEMETRY__METRICS_LISTEN", metrics.to_string()));
-        let scorer = start("decant-scorer", own);
+        let scorer = start("decant-scorer", &own);
         Self {
             folder,
-            authority,
+            ops,
             _etcd: etcd,
             registry,
             scorer,
@@ -148,29 +107,31 @@ impl Cluster {
     }
 
     fn as_ops(&self, arguments: &[&str]) -> Output {
-        let (ca, certificate, key) = (
-            self.authority.text("ca", "pem"),
-            self.authority.text("ops", "pem"),
-            self.authority.text("ops", "key"),
-        );
+        let Signed {
+            ca,
+            certificate,
+            key,
+        } = &self.ops;
         let shown = [
-            ("DECANT_CA", &*ca),
-            ("DECANT_CERTIFICATE", &certificate),
-            ("DECANT_KEY", &key),
+            ("DECANT_CA", ca),
+            ("DECANT_CERTIFICATE", certificate),
+            ("DECANT_KEY", key),
         ];
+        let shown = shown.map(|(variable, file)| (variable, file.to_str().unwrap()));
         self.decant(&shown, arguments)
     }
 
     fn with_token(&self, token: &str, arguments: &[&str]) -> Output {
-        let ca = self.authority.text("ca", "pem");
-        self.decant(&[("DECANT_CA", &ca), ("DECANT_TOKEN", token)], arguments)
+        let ca = self.ops.ca.to_str().unwrap();
+        self.decant(&[("DECANT_CA", ca), ("DECANT_TOKEN", token)], arguments)
     }
 
     async fn push(&self, tiny: &Tiny) {
+        let ops = self.ops.clone();
         let config = tls::Config {
-            certificate: self.authority.file("ops", "pem"),
-            key: self.authority.file("ops", "key"),
-            ca: self.authority.file("ca", "pem"),
+            certificate: ops.certificate,
+            key: ops.key,
+            ca: ops.ca,
             ..tls::Config::default()
         };
         let caller = Caller::new(tls::Identity::load(&config).unwrap());
@@ -184,7 +145,7 @@ impl Cluster {
 
     /// A service that asks for scores.
     fn app(&self, token: Option<&str>) -> Scorers {
-        let ca = fs::read(self.authority.file("ca", "pem")).unwrap();
+        let ca = fs::read(&self.ops.ca).unwrap();
         let builder = Scorers::builder()
             .endpoint(self.scorer())
             .model(MODEL)
@@ -196,16 +157,6 @@ impl Cluster {
         };
         builder.build().unwrap()
     }
-}
-
-/// What an address says over plain HTTP.
-async fn fetch(address: SocketAddr, path: &str) -> String {
-    let mut stream = TcpStream::connect(address).await.unwrap();
-    let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes()).await.unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).await.unwrap();
-    answer
 }
 
 fn told(output: &Output) -> String {
@@ -247,9 +198,9 @@ async fn process_a_cluster_serves_those_it_knows_and_nobody_else() {
     assert_eq!(forged.status.code(), Some(4), "{}", told(&forged));
     assert!(!told(&forged).contains(OUT_OF_DATE), "{}", told(&forged));
     let other = Authority::new(&cluster.folder.path().join("others"));
-    let stranger = other.text("ca", "pem");
+    let stranger = other.ca.to_str().unwrap();
     let doubtful = cluster.decant(
-        &[("DECANT_CA", &stranger), ("DECANT_TOKEN", VIEWER)],
+        &[("DECANT_CA", stranger), ("DECANT_TOKEN", VIEWER)],
         &["model", "list"],
     );
     assert_eq!(doubtful.status.code(), Some(8), "{}", told(&doubtful));
@@ -301,7 +252,7 @@ async fn process_a_cluster_serves_those_it_knows_and_nobody_else() {
     let asked =
         r#"rpc_method="decant.scorer.v1.ScorerService/GetEvidence",rpc_response_status_code="OK""#;
     eventually("the leader asks for evidence", || async {
-        let metrics = fetch(cluster.metrics, "/metrics").await;
+        let metrics = fetch(cluster.metrics, "/metrics").await.unwrap();
         let asked = metrics.lines().any(|line| line.contains(asked));
         asked.then_some(()).ok_or(metrics)
     })
@@ -310,7 +261,8 @@ async fn process_a_cluster_serves_those_it_knows_and_nobody_else() {
         cluster.metrics,
         "/readyz?service=decant.scorer.v1.ScorerService",
     )
-    .await;
+    .await
+    .unwrap();
     assert!(ready.contains(" 200 "), "{ready}");
 
     for process in [cluster.scorer, cluster.registry] {

@@ -9,8 +9,8 @@ use std::process::{Child, Command, Output, Stdio};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+
+use crate::fetch;
 
 /// How often it scrapes, and how often it evaluates rules.
 const OFTEN: &str = "500ms";
@@ -154,7 +154,9 @@ impl Prometheus {
     /// # Errors
     /// What it says when it cannot, or not yet.
     pub async fn get(&self, path: &str) -> Result<Value, String> {
-        let answer = self.fetch(path).await.map_err(|error| error.to_string())?;
+        let answer = fetch(self.address, path)
+            .await
+            .map_err(|error| error.to_string())?;
         let (_, body) = answer
             .split_once("\r\n\r\n")
             .ok_or_else(|| answer.clone())?;
@@ -165,16 +167,6 @@ impl Prometheus {
         } else {
             Err(body.to_string())
         }
-    }
-
-    /// HTTP/1.0, so that the answer comes in one piece and ends with the connection.
-    async fn fetch(&self, path: &str) -> std::io::Result<String> {
-        let mut stream = TcpStream::connect(self.address).await?;
-        let request = format!("GET {path} HTTP/1.0\r\nHost: {}\r\n\r\n", self.address);
-        stream.write_all(request.as_bytes()).await?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).await?;
-        Ok(answer)
     }
 }
 

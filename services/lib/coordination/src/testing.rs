@@ -1,4 +1,5 @@
-//! A real etcd for tests: one member or a cluster on this machine, which can be killed, stalled, wiped and restored.
+//! A real etcd for tests: one member or a cluster on this machine, which can be killed, stalled, wiped and restored; and
+//! certificates.
 //!
 //! Needs the programs `etcd` and `etcdctl`; `DECANT_ETCD` and `DECANT_ETCDCTL` say where they are if not in the path. What
 //! goes wrong here panics: it is the test's machinery that is broken.
@@ -13,7 +14,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 use tokio::time::Instant;
 
-use self::certificates::Certificates;
+pub use self::certificates::{Authority, Signed};
 use self::member::Member;
 use crate::{EtcdConfig, Revision, TlsConfig};
 
@@ -52,7 +53,7 @@ impl Default for EtcdOptions {
 pub struct Etcd {
     members: Vec<Member>,
     options: EtcdOptions,
-    certificates: Option<Certificates>,
+    certificates: Option<Signed>,
     /// Dropped last: the members write here.
     folder: TempDir,
 }
@@ -75,7 +76,9 @@ impl Etcd {
     /// Starts a cluster and waits until it has a leader and every member answers.
     pub async fn start(options: EtcdOptions) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder can be made");
-        let certificates = options.tls.then(|| Certificates::make(folder.path()));
+        let certificates = options
+            .tls
+            .then(|| Authority::new(folder.path()).sign("etcd"));
         let members = (0..options.members)
             .map(|index| Member::new(index, folder.path(), options.tls))
             .collect();

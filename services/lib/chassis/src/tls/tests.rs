@@ -1,10 +1,9 @@
 use std::fs;
-use std::path::Path;
 use std::time::Duration;
 
-use rcgen::{
-    BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, SanType,
-};
+use decant_coordination::testing::{Authority, Signed};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
 use tokio::io::AsyncReadExt as _;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{sleep, timeout};
@@ -19,56 +18,14 @@ use crate::tasks::{Failures, Tasks};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Somebody who signs certificates.
-struct Authority {
-    issuer: Issuer<'static, KeyPair>,
-    pem: String,
-}
-
-impl Authority {
-    fn new() -> Self {
-        let key = KeyPair::generate().unwrap();
-        let mut params = CertificateParams::new(Vec::new()).unwrap();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let pem = params.self_signed(&key).unwrap().pem();
-        Self {
-            issuer: Issuer::new(params, key),
-            pem,
-        }
-    }
-
-    /// A certificate for `localhost` and for this URI, and its key.
-    fn sign(&self, uri: &str, ends: Option<i32>) -> (String, String) {
-        let key = KeyPair::generate().unwrap();
-        let mut params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
-        let uri = SanType::URI(uri.try_into().unwrap());
-        params.subject_alt_names.push(uri);
-        params.extended_key_usages = vec![
-            ExtendedKeyUsagePurpose::ServerAuth,
-            ExtendedKeyUsagePurpose::ClientAuth,
-        ];
-        if let Some(year) = ends {
-            params.not_before = rcgen::date_time_ymd(year - 1, 1, 1);
-            params.not_after = rcgen::date_time_ymd(year, 1, 1);
-        }
-        let certificate = params.signed_by(&key, &self.issuer).unwrap();
-        (certificate.pem(), key.serialize_pem())
-    }
-
-    /// The same in files of this name, and a configuration that shows it and trusts this authority.
-    fn config(&self, folder: &Path, name: &str, ends: Option<i32>) -> Config {
-        let (certificate, key) = self.sign(&format!("spiffe://decant/{name}"), ends);
-        let file = |suffix: &str| folder.join(format!("{name}.{suffix}"));
-        fs::write(file("pem"), certificate).unwrap();
-        fs::write(file("key"), key).unwrap();
-        fs::write(file("ca"), &self.pem).unwrap();
-        Config {
-            certificate: file("pem"),
-            key: file("key"),
-            ca: file("ca"),
-            reload_millis: 20,
-            ..Config::default()
-        }
+/// A configuration that shows this certificate, trusts who signed it, and is looked at often.
+fn config(signed: Signed) -> Config {
+    Config {
+        certificate: signed.certificate,
+        key: signed.key,
+        ca: signed.ca,
+        reload_millis: 20,
+        ..Config::default()
     }
 }
 
@@ -121,18 +78,18 @@ fn caller(config: &Config) -> Caller {
 #[tokio::test]
 async fn both_sides_know_each_other_and_strangers_are_turned_away() {
     let folder = tempfile::tempdir().unwrap();
-    let (ours, theirs) = (Authority::new(), Authority::new());
+    let [ours, theirs] = ["ours", "theirs"].map(|name| Authority::new(&folder.path().join(name)));
     let server = Config {
         require_client: true,
-        ..ours.config(folder.path(), "server", None)
+        ..config(ours.sign("server"))
     };
     let running = start(Identity::load(&server).unwrap(), Limits::default()).await;
 
-    let friend = caller(&ours.config(folder.path(), "friend", None));
+    let friend = caller(&config(ours.sign("friend")));
     ask(&friend, "https", running.port).await.unwrap();
 
     // Trusts us, and shows what we do not trust.
-    let stranger = theirs.config(folder.path(), "stranger", None);
+    let stranger = config(theirs.sign("stranger"));
     let stranger = Config {
         ca: server.ca.clone(),
         ..stranger
@@ -147,11 +104,11 @@ async fn both_sides_know_each_other_and_strangers_are_turned_away() {
     let refused = ask(&caller(&nobody), "https", running.port).await;
     assert!(refused.is_err(), "{refused:?}");
     // Shows what has ended.
-    let late = ours.config(folder.path(), "late", Some(2020));
+    let late = config(ours.sign_until("late", 2020));
     let refused = ask(&caller(&late), "https", running.port).await;
     assert!(refused.is_err(), "{refused:?}");
     // Does not trust us.
-    let doubter = theirs.config(folder.path(), "doubter", None);
+    let doubter = config(theirs.sign("doubter"));
     let refused = ask(&caller(&doubter), "https", running.port).await;
     assert!(refused.is_err(), "{refused:?}");
     // Speaks in plain text.
@@ -165,28 +122,28 @@ async fn both_sides_know_each_other_and_strangers_are_turned_away() {
 #[tokio::test]
 async fn renewed_certificates_are_taken_without_a_restart_and_broken_ones_are_not() {
     let folder = tempfile::tempdir().unwrap();
-    let (old, new) = (Authority::new(), Authority::new());
-    let config = old.config(folder.path(), "server", None);
-    let running = start(Identity::load(&config).unwrap(), Limits::default()).await;
-    let before = caller(&old.config(folder.path(), "before", None));
+    let [old, new] = ["old", "new"].map(|name| Authority::new(&folder.path().join(name)));
+    let server = config(old.sign("server"));
+    let running = start(Identity::load(&server).unwrap(), Limits::default()).await;
+    let before = caller(&config(old.sign("before")));
     ask(&before, "https", running.port).await.unwrap();
 
-    fs::write(&config.certificate, "no certificate").unwrap();
+    fs::write(&server.certificate, "no certificate").unwrap();
     sleep(Duration::from_millis(100)).await;
     ask(&before, "https", running.port).await.unwrap();
-    fs::remove_file(&config.certificate).unwrap();
+    fs::remove_file(&server.certificate).unwrap();
     sleep(Duration::from_millis(100)).await;
     ask(&before, "https", running.port).await.unwrap();
 
     let after = caller(&Config {
         certificate: PathBuf::new(),
         key: PathBuf::new(),
-        ..new.config(folder.path(), "after", None)
+        ..config(new.sign("after"))
     });
     assert!(ask(&after, "https", running.port).await.is_err());
-    let (certificate, key) = new.sign("spiffe://decant/server", None);
-    fs::write(&config.key, key).unwrap();
-    fs::write(&config.certificate, certificate).unwrap();
+    let renewed = new.sign("server");
+    fs::copy(&renewed.key, &server.key).unwrap();
+    fs::copy(&renewed.certificate, &server.certificate).unwrap();
     timeout(PATIENCE, async {
         while ask(&after, "https", running.port).await.is_err() {
             sleep(Duration::from_millis(10)).await;
@@ -200,13 +157,13 @@ async fn renewed_certificates_are_taken_without_a_restart_and_broken_ones_are_no
 #[tokio::test]
 async fn who_does_not_speak_is_given_up_and_garbage_hurts_nobody() {
     let folder = tempfile::tempdir().unwrap();
-    let config = Authority::new().config(folder.path(), "server", None);
+    let server = config(Authority::new(folder.path()).sign("server"));
     let limits = Limits {
         handshake_millis: 200,
         ..Limits::default()
     };
     let plain = start(Identity::none(), limits.clone()).await;
-    let secure = start(Identity::load(&config).unwrap(), limits).await;
+    let secure = start(Identity::load(&server).unwrap(), limits).await;
     for port in [plain.port, secure.port] {
         let mut silent = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
         let mut bytes = Vec::new();
@@ -221,7 +178,7 @@ async fn who_does_not_speak_is_given_up_and_garbage_hurts_nobody() {
         }
     }
     ask(&Caller::plain(), "http", plain.port).await.unwrap();
-    ask(&caller(&config), "https", secure.port).await.unwrap();
+    ask(&caller(&server), "https", secure.port).await.unwrap();
     plain.tasks.stop(PATIENCE).await.unwrap();
     secure.tasks.stop(PATIENCE).await.unwrap();
 }
@@ -229,8 +186,8 @@ async fn who_does_not_speak_is_given_up_and_garbage_hurts_nobody() {
 #[tokio::test]
 async fn handshakes_that_stay_half_open_keep_nobody_waiting() {
     let folder = tempfile::tempdir().unwrap();
-    let config = Authority::new().config(folder.path(), "server", None);
-    let running = start(Identity::load(&config).unwrap(), Limits::default()).await;
+    let server = config(Authority::new(folder.path()).sign("server"));
+    let running = start(Identity::load(&server).unwrap(), Limits::default()).await;
     let mut half_open = Vec::new();
     for _ in 0..300 {
         let stream = TcpStream::connect(("127.0.0.1", running.port))
@@ -242,7 +199,7 @@ async fn handshakes_that_stay_half_open_keep_nobody_waiting() {
         half_open.push(stream);
     }
     // Sooner than the first of them is given up.
-    let asking = caller(&config);
+    let asking = caller(&server);
     let asked = ask(&asking, "https", running.port);
     timeout(Duration::from_secs(5), asked)
         .await
@@ -278,8 +235,8 @@ async fn connections_beyond_the_limit_are_closed_until_there_is_room() {
 #[test]
 fn what_is_wrong_is_named_with_its_file() {
     let folder = tempfile::tempdir().unwrap();
-    let ours = Authority::new();
-    let good = ours.config(folder.path(), "good", None);
+    let ours = Authority::new(folder.path());
+    let good = config(ours.sign("good"));
     let reason = |config: &Config| match Identity::load(config) {
         Ok(_) => panic!("it was taken"),
         Err(error) => error.to_string(),
@@ -298,7 +255,7 @@ fn what_is_wrong_is_named_with_its_file() {
         ..good.clone()
     };
     assert!(reason(&swapped).contains("holds no certificate in PEM"));
-    let other = ours.config(folder.path(), "other", None);
+    let other = config(ours.sign("other"));
     let foreign = Config {
         key: other.key,
         ..good.clone()
@@ -318,7 +275,7 @@ fn what_is_wrong_is_named_with_its_file() {
 #[test]
 fn a_certificate_that_has_ended_is_known_as_such_and_taken() {
     let folder = tempfile::tempdir().unwrap();
-    let late = Authority::new().config(folder.path(), "late", Some(2020));
+    let late = config(Authority::new(folder.path()).sign_until("late", 2020));
     Identity::load(&late).unwrap();
     let loaded = Loaded::read(&late).unwrap();
     let [in_2019, in_2021] = [1_560_000_000, 1_620_000_000];
@@ -328,8 +285,9 @@ fn a_certificate_that_has_ended_is_known_as_such_and_taken() {
 
 #[test]
 fn a_certificate_says_who_shows_it() {
-    let (pem, _) = Authority::new().sign("spiffe://decant/ci", None);
-    let der = <rustls::pki_types::CertificateDer<'static> as rustls::pki_types::pem::PemObject>::from_pem_slice(pem.as_bytes()).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let signed = Authority::new(folder.path()).sign("ci");
+    let der = CertificateDer::from_pem_file(&signed.certificate).unwrap();
     let shown = identities(&der);
     assert_eq!(shown[..2], ["spiffe://decant/ci", "dns:localhost"]);
 }

@@ -11,7 +11,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::certificates::Certificates;
+use super::Signed;
 use super::program;
 
 /// How long a member may take to say how it is.
@@ -66,7 +66,7 @@ impl Member {
         &mut self,
         cluster: &str,
         login_seconds: Option<u32>,
-        certificates: Option<&Certificates>,
+        certificates: Option<&Signed>,
     ) {
         assert!(self.process.is_none(), "{} runs already", self.name());
         let log = File::options()
