@@ -28,7 +28,7 @@ declare -rA PEER_PACKAGE=([grpcio]=tritonclient [mlserver]=mlserver [kserve]=kse
 # What a base image must have, as the one that deploy/Dockerfile names has it. The first lays out the folders.
 readonly IMAGE_BASE=(base-files libc6 libgcc-s1 libstdc++6 ca-certificates)
 
-readonly ALL_PARTS=(build runtime data etcd s3 pytest prometheus helm images load peers)
+readonly ALL_PARTS=(build runtime data etcd s3 pytest prometheus helm images chaos load peers)
 readonly DEFAULT_PARTS=(build runtime data etcd)
 
 usage() {
@@ -49,6 +49,7 @@ parts:
   helm        a Python environment with Helm as a library and the schemas of Kubernetes, which the chart's tests use
   images      buildah and runc, and a base image without a shell made of Debian's packages: the tests build Decant's
               images and run them (apt)
+  chaos       ip and iptables, with which a test gives each process of a cluster a network of its own (apt)
   load        h2load, which sends requests as fast as they are answered (apt)
   peers       Python environments with other model servers, which the benchmark compares the scorer with; a server that
               this machine cannot have is named and left out
@@ -395,6 +396,18 @@ images_setup() {
 
 download_packages() {
   (cd "$stage/packages" && apt-get -o APT::Sandbox::User="$(id --user --name)" -qq download "${IMAGE_BASE[@]}") >>"$1" 2>&1
+}
+
+# ---- chaos ----------------------------------------------------------------------------------------------------------
+
+# Whoever is not root may not have their folder in the path.
+chaos_ready() {
+  local PATH=$PATH:/usr/sbin:/sbin
+  command -v ip >/dev/null && command -v iptables >/dev/null
+}
+
+chaos_setup() {
+  install_packages 'a test gives each process of a cluster a network of its own, and cuts it' iproute2 iptables
 }
 
 # ---- load -----------------------------------------------------------------------------------------------------------

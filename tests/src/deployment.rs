@@ -22,10 +22,10 @@ use crate::proxy::Proxy;
 use crate::wait::eventually;
 
 /// How long a lease lives in tests: short, so that what follows from its loss comes soon; etcd gives no less than 2 s.
-const LEASE_MILLIS: &str = "2000";
+pub(crate) const LEASE_MILLIS: &str = "2000";
 
 /// How often the leader looks at a rollout in tests: often, so that steps follow one another soon.
-const LOOK_MILLIS: &str = "100";
+pub(crate) const LOOK_MILLIS: &str = "100";
 
 /// How many of each there are.
 #[derive(Clone, Copy, Debug)]

@@ -162,7 +162,31 @@ async fn ask(
 }
 
 /// Everything that clients saw, in the order in which it was answered.
+#[derive(Clone, Default)]
 pub struct History(pub Vec<Answer>);
+
+/// Something that must not be.
+#[derive(Clone, Debug)]
+pub(crate) struct Violation {
+    /// When it happened, if it has a time.
+    pub(crate) at: Option<SystemTime>,
+    /// What happened.
+    pub(crate) what: String,
+}
+
+impl Violation {
+    pub(crate) fn of(answer: &Answer, what: String) -> Self {
+        Self {
+            at: Some(answer.answered),
+            what,
+        }
+    }
+}
+
+/// For tests that end with the first violation.
+pub(crate) fn hold<T>(found: Result<T, Violation>) -> T {
+    found.unwrap_or_else(|violation| panic!("{}", violation.what))
+}
 
 impl History {
     /// NoDrop: every request was answered.
@@ -184,6 +208,10 @@ impl History {
     /// made before the answer. MonotoneGeneration: each scorer's generations never go back. `slots` is what the registry
     /// says was intended.
     pub fn check_against(&self, slots: &[rollout::Slot]) {
+        hold(self.follows(slots));
+    }
+
+    pub(crate) fn follows(&self, slots: &[rollout::Slot]) -> Result<(), Violation> {
         let intended: BTreeMap<u64, &rollout::Slot> =
             slots.iter().map(|slot| (slot.generation, slot)).collect();
         let mut newest: BTreeMap<usize, u64> = BTreeMap::new();
@@ -191,47 +219,55 @@ impl History {
             let Ok((served_by, _)) = &answer.outcome else {
                 continue;
             };
-            let slot = intended
-                .get(&served_by.generation)
-                .unwrap_or_else(|| panic!("nobody ever intended what answered: {answer:?}"));
+            let violated = |what: String| Err(Violation::of(answer, what));
+            let Some(slot) = intended.get(&served_by.generation) else {
+                return violated(format!("nobody ever intended what answered: {answer:?}"));
+            };
             // A shadow and a teacher are active too, and have no share.
-            assert!(
-                slot.active.iter().any(|active| {
-                    active.digest == served_by.digest && active.weight_basis_points > 0
-                }),
-                "{answer:?} was not to be given in {slot:?}"
-            );
-            let made = slot.issue_time.unwrap();
-            let made = SystemTime::try_from(made).unwrap();
-            assert!(
-                made <= answer.answered,
-                "{answer:?} came before its generation, {made:?}"
-            );
+            let was_to_answer = slot
+                .active
+                .iter()
+                .any(|active| active.digest == served_by.digest && active.weight_basis_points > 0);
+            if !was_to_answer {
+                return violated(format!("{answer:?} was not to be given in {slot:?}"));
+            }
+            let made = SystemTime::try_from(slot.issue_time.unwrap()).unwrap();
+            if made > answer.answered {
+                return violated(format!("{answer:?} came before its generation, {made:?}"));
+            }
             let newest = newest.entry(answer.scorer).or_default();
-            assert!(
-                served_by.generation >= *newest,
-                "{answer:?} went back from generation {newest}"
-            );
+            if served_by.generation < *newest {
+                return violated(format!("{answer:?} went back from generation {newest}"));
+            }
             *newest = served_by.generation;
         }
+        Ok(())
     }
 
     /// NeverUnverified, ExactRollback: each answer to [`Tiny::request`] is, to the last bit, what its version computes.
     /// `versions` are the bundles by digest.
     pub fn check_exact<'a>(&self, versions: impl IntoIterator<Item = &'a Tiny>) {
+        hold(self.is_exact(versions));
+    }
+
+    pub(crate) fn is_exact<'a>(
+        &self,
+        versions: impl IntoIterator<Item = &'a Tiny>,
+    ) -> Result<(), Violation> {
         let expected: BTreeMap<String, &[f32]> = versions
             .into_iter()
             .map(|tiny| (tiny.digest.to_string(), &tiny.scores[..]))
             .collect();
         for answer in self.0.iter().filter(|answer| !answer.question.old) {
             if let Ok((served_by, scores)) = &answer.outcome {
-                assert_eq!(
-                    expected.get(&served_by.digest),
-                    Some(&&scores[..]),
-                    "{answer:?}"
-                );
+                let exact = expected.get(&served_by.digest).copied();
+                if exact != Some(&scores[..]) {
+                    let what = format!("{answer:?} is not what its version computes, {exact:?}");
+                    return Err(Violation::of(answer, what));
+                }
             }
         }
+        Ok(())
     }
 
     /// The time from `since` until the last of the scorers first answered with this generation or a newer one.

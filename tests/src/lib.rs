@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a harness ends a test by panicking")]
 
+mod callers;
+pub mod chaos;
 mod cluster;
 mod collector;
 mod containers;
@@ -21,6 +23,7 @@ mod split;
 pub mod tiny;
 mod wait;
 
+pub use callers::Callers;
 pub use cluster::Cluster;
 pub use collector::{Collector, Span};
 pub use containers::{Container, Images, Reach};

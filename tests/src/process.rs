@@ -80,6 +80,20 @@ pub fn run(name: &str, variables: &[(&str, &str)]) -> Output {
         .unwrap()
 }
 
+/// A command that ends in running a program with these variables.
+fn wrapped<N: AsRef<OsStr>, V: AsRef<OsStr>>(
+    wrapper: &[&str],
+    name: &str,
+    variables: impl IntoIterator<Item = (N, V)>,
+) -> Command {
+    let mut command = Command::new(wrapper[0]);
+    command
+        .args(&wrapper[1..])
+        .arg(program(name))
+        .envs(variables);
+    command
+}
+
 /// A running service, in a process of its own.
 pub struct Process {
     name: String,
@@ -109,16 +123,24 @@ impl Process {
         name: &str,
         variables: impl IntoIterator<Item = (N, V)>,
     ) -> Self {
-        let mut command = Command::new(wrapper[0]);
-        command
-            .args(&wrapper[1..])
-            .arg(program(name))
-            .envs(variables);
-        Self::run(name, command)
+        Self::run(name, wrapped(wrapper, name, variables))
+    }
+
+    /// The same of a program that may end instead of serving: then this returns what it said.
+    pub(crate) fn try_start_in<N: AsRef<OsStr>, V: AsRef<OsStr>>(
+        wrapper: &[&str],
+        name: &str,
+        variables: impl IntoIterator<Item = (N, V)>,
+    ) -> Result<Self, Vec<String>> {
+        Self::try_run(name, wrapped(wrapper, name, variables))
     }
 
     /// Starts what this command runs, and waits until it serves.
-    pub(crate) fn run(name: &str, mut command: Command) -> Self {
+    pub(crate) fn run(name: &str, command: Command) -> Self {
+        Self::try_run(name, command).unwrap_or_else(|log| panic!("{name} did not serve: {log:#?}"))
+    }
+
+    fn try_run(name: &str, mut command: Command) -> Result<Self, Vec<String>> {
         let mut child = command
             .env("DECANT_LOG__FORMAT", "json")
             .stderr(Stdio::piped())
@@ -134,21 +156,26 @@ impl Process {
             log.lock().unwrap().push(line);
             event
         });
-        let serving =
-            serving.unwrap_or_else(|| panic!("{name} did not serve: {:#?}", log.lock().unwrap()));
+        let Some(serving) = serving else {
+            // Fails when it has ended, as most have that close their log.
+            let _ = child.kill();
+            child.wait().unwrap();
+            let said = log.lock().unwrap().clone();
+            return Err(said);
+        };
         let kept = Arc::clone(&log);
         let reader = std::thread::spawn(move || {
             for line in lines.map_while(Result::ok) {
                 kept.lock().unwrap().push(line);
             }
         });
-        Self {
+        Ok(Self {
             name: name.to_owned(),
             child,
             log,
             reader: Some(reader),
             serving,
-        }
+        })
     }
 
     /// Where it serves.

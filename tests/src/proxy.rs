@@ -1,12 +1,23 @@
 //! A TCP proxy that a test puts between two processes, to make the network between them slow or bad.
 
+use std::fs::File;
 use std::net::SocketAddr;
+use std::os::fd::AsFd;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::runtime::Runtime;
+use tokio::runtime::{Builder, Runtime};
 use tokio::sync::watch;
+
+/// As late as TCP is with what was lost on its way: the shortest time after which Linux sends it again.
+const RETRANSMISSION: Duration = Duration::from_millis(200);
+/// Of so many pieces that are lost on a lossy network, one is lost for good, and its connection with it.
+const LOST_FOR_GOOD: u64 = 8;
 
 /// What the proxy does to bytes, in both directions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,6 +26,9 @@ pub enum Network {
     Sound,
     /// Hands them on, but each piece this late.
     Slow(Duration),
+    /// Loses one piece in so many. TCP sends it again, and so it comes late; now and then it is lost for good, and the
+    /// connection breaks.
+    Lossy(u64),
     /// Takes them and hands nothing on; connections stay open. What a stalled host or a lost route looks like.
     Swallows,
     /// Ends every connection, and refuses new ones.
@@ -32,22 +46,37 @@ pub struct Proxy {
 impl Proxy {
     /// Starts in front of an address.
     pub fn start(upstream: SocketAddr) -> Self {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .enable_all()
-            .build()
-            .unwrap();
-        let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
-        listener.set_nonblocking(true).unwrap();
-        let address = listener.local_addr().unwrap();
-        let listener = {
-            let _entered = runtime.enter();
-            TcpListener::from_std(listener).unwrap()
-        };
+        let mut builder = Builder::new_multi_thread();
+        Self::listen(
+            &mut builder,
+            SocketAddr::from(([127, 0, 0, 1], 0)),
+            upstream,
+        )
+    }
+
+    /// The same in the network namespace of this file, at an address of its own there.
+    pub(crate) fn start_in(namespace: &Path, listen: SocketAddr, upstream: SocketAddr) -> Self {
+        let namespace = File::open(namespace).unwrap();
+        let mut builder = Builder::new_multi_thread();
+        // A socket belongs to the namespace of the thread that makes it.
+        builder.on_thread_start(move || {
+            let network = Some(LinkNameSpaceType::Network);
+            move_into_link_name_space(namespace.as_fd(), network).unwrap();
+        });
+        Self::listen(&mut builder, listen, upstream)
+    }
+
+    fn listen(builder: &mut Builder, listen: SocketAddr, upstream: SocketAddr) -> Self {
+        let runtime = builder.worker_threads(1).enable_all().build().unwrap();
         let network = watch::Sender::new(Network::Sound);
-        runtime.spawn(accept(listener, upstream, network.subscribe()));
+        let (seen, (told, listens)) = (network.subscribe(), std::sync::mpsc::channel());
+        runtime.spawn(async move {
+            let listener = TcpListener::bind(listen).await.unwrap();
+            told.send(listener.local_addr().unwrap()).unwrap();
+            accept(listener, upstream, seen).await;
+        });
         Self {
-            address,
+            address: listens.recv().unwrap(),
             network,
             runtime: Some(runtime),
         }
@@ -74,15 +103,22 @@ impl Drop for Proxy {
 
 async fn accept(listener: TcpListener, upstream: SocketAddr, network: watch::Receiver<Network>) {
     let mut connections = tokio::task::JoinSet::new();
+    let pieces = Arc::new(AtomicU64::new(0));
     while let Ok((client, _)) = listener.accept().await {
         if *network.borrow() != Network::Cut {
-            connections.spawn(connect(client, upstream, network.clone()));
+            let pieces = Arc::clone(&pieces);
+            connections.spawn(connect(client, upstream, network.clone(), pieces));
         }
         while connections.try_join_next().is_some() {}
     }
 }
 
-async fn connect(client: TcpStream, upstream: SocketAddr, mut network: watch::Receiver<Network>) {
+async fn connect(
+    client: TcpStream,
+    upstream: SocketAddr,
+    mut network: watch::Receiver<Network>,
+    pieces: Arc<AtomicU64>,
+) {
     let Ok(server) = TcpStream::connect(upstream).await else {
         return;
     };
@@ -97,8 +133,8 @@ async fn connect(client: TcpStream, upstream: SocketAddr, mut network: watch::Re
     };
     tokio::select! {
         () = cut => {}
-        () = hand_on(client_in, server_out, there) => {}
-        () = hand_on(server_in, client_out, back) => {}
+        () = hand_on(client_in, server_out, there, &pieces) => {}
+        () = hand_on(server_in, client_out, back, &pieces) => {}
     }
 }
 
@@ -106,12 +142,23 @@ async fn hand_on(
     mut from: impl AsyncReadExt + Unpin,
     mut to: impl AsyncWriteExt + Unpin,
     mut network: watch::Receiver<Network>,
+    pieces: &AtomicU64,
 ) {
     let mut buffer = vec![0; 64 << 10];
     while let Ok(read @ 1..) = from.read(&mut buffer).await {
         let now = *network.borrow_and_update();
         match now {
             Network::Slow(late) => tokio::time::sleep(late).await,
+            Network::Lossy(one_in) => {
+                // Counted over all connections, so that the same traffic loses the same.
+                let piece = pieces.fetch_add(1, Ordering::Relaxed) + 1;
+                if piece.is_multiple_of(one_in * LOST_FOR_GOOD) {
+                    return;
+                }
+                if piece.is_multiple_of(one_in) {
+                    tokio::time::sleep(RETRANSMISSION).await;
+                }
+            }
             Network::Swallows => {
                 // TCP loses nothing within a connection, so what was swallowed comes when the network is sound again.
                 if network

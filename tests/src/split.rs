@@ -1,11 +1,12 @@
 //! What must hold of answers while a slot's traffic is split, the invariant WeightWithin.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::SystemTime;
 
 use decant_model::{BASIS_POINTS, split};
 use decant_proto::rollout::v1 as rollout;
 
-use crate::history::{Answer, History};
+use crate::history::{Answer, History, Violation, hold};
 
 /// How many standard deviations a share drawn by chance may be off, and how many more where a share is of few. That the split
 /// keeps within the usual 3.29 is tested with keys and salts that stay the same, in `decant_model::split`; here salts are drawn
@@ -16,6 +17,8 @@ const FEW: f64 = 2.0;
 /// A generation in which the traffic was split, and who had the canary.
 struct Cohort {
     weight: u32,
+    /// When the first of its answers came.
+    seen: SystemTime,
     canary: BTreeSet<String>,
     stable: BTreeSet<String>,
 }
@@ -25,31 +28,49 @@ impl History {
     /// rollout's id says, in all scorers; the canary's share of the keys is its weight; and who had the canary kept it as
     /// the weight grew. Returns the weights that were seen, in their order.
     pub fn check_split(&self, slots: &[rollout::Slot], rollout_id: &str) -> Vec<u32> {
+        hold(self.splits(slots, rollout_id))
+    }
+
+    pub(crate) fn splits(
+        &self,
+        slots: &[rollout::Slot],
+        rollout_id: &str,
+    ) -> Result<Vec<u32>, Violation> {
         let cohorts = self.cohorts(slots, rollout_id);
         let mut before = BTreeSet::new();
         for (generation, cohort) in &cohorts {
+            let holds = |is_so: bool, what: &dyn Fn() -> String| match is_so {
+                true => Ok(()),
+                false => Err(Violation {
+                    at: Some(cohort.seen),
+                    what: format!("in generation {generation}, {}", what()),
+                }),
+            };
             let both = cohort.canary.intersection(&cohort.stable).next();
-            assert_eq!(both, None, "changed sides in generation {generation}");
+            holds(both.is_none(), &|| format!("{both:?} changed sides"))?;
             for (keys, is_canary) in [(&cohort.canary, true), (&cohort.stable, false)] {
                 let wrong = keys.iter().find(|key| {
                     let bucket = split::bucket(rollout_id, key.as_bytes());
                     (bucket < cohort.weight) != is_canary
                 });
-                assert_eq!(wrong, None, "on the wrong side in generation {generation}");
+                holds(wrong.is_none(), &|| {
+                    format!("{wrong:?} was on the wrong side")
+                })?;
             }
             let keys = cohort.canary.len() + cohort.stable.len();
             let (least, most) = band(cohort.weight, keys);
             let counted = cohort.canary.len() as f64;
-            assert!(
-                (least..=most).contains(&counted),
-                "{counted} of {keys} keys had the canary in generation {generation}, at a weight of {} basis points",
-                cohort.weight
-            );
+            holds((least..=most).contains(&counted), &|| {
+                let weight = cohort.weight;
+                format!(
+                    "{counted} of {keys} keys had the canary, at a weight of {weight} basis points"
+                )
+            })?;
             let lost = cohort.stable.intersection(&before).next();
-            assert_eq!(lost, None, "lost the canary in generation {generation}");
+            holds(lost.is_none(), &|| format!("{lost:?} lost the canary"))?;
             before.extend(cohort.canary.iter().cloned());
         }
-        cohorts.values().map(|cohort| cohort.weight).collect()
+        Ok(cohorts.values().map(|cohort| cohort.weight).collect())
     }
 
     /// The same of requests without a routing key, which are drawn: of each generation, the canary's share is its weight.
@@ -85,6 +106,7 @@ impl History {
             };
             let cohort = cohorts.entry(served_by.generation).or_insert(Cohort {
                 weight,
+                seen: answer.answered,
                 canary: BTreeSet::new(),
                 stable: BTreeSet::new(),
             });

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
+use decant_client::{Rank, Row};
 use decant_features::{
     Catalog, Column, Columns, Encoded, Feature, Role, Schema, Side, Transform, Values,
 };
@@ -211,6 +212,12 @@ impl Tiny {
             candidates: Some(scorer::rank_request::Candidates::ItemIds(ids)),
             top_k: FILMS as u32,
         }
+    }
+
+    /// What [`Tiny::request`] asks, for the client.
+    pub fn rank() -> Rank {
+        let user = Row::new().int("user", 1).float("age", AGE);
+        Rank::items(user, (0..FILMS).map(|film| (100 + film).to_string()))
     }
 
     /// The scores of an answer to [`Tiny::request`], in the catalog's order.
