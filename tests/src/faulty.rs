@@ -8,6 +8,9 @@ use crate::tiny::{AGE, Tiny, encoded_age, encoded_films, graph};
 /// Products of matrices that make a version some ten times as slow as the others, the whole way through a scorer counted.
 const IDLE_PRODUCTS: usize = 6;
 
+/// Products that take seconds, each time.
+const MANY_IDLE_PRODUCTS: usize = 4_000;
+
 /// The oldest user for whom [`Tiny::failing`] has scores.
 const OLDEST: f32 = 60.0;
 
@@ -24,6 +27,14 @@ impl Tiny {
     pub fn slow(bias: f32) -> Self {
         Self::of_graph(Graph {
             idle_products: IDLE_PRODUCTS,
+            ..graph(bias)
+        })
+    }
+
+    /// One that takes so long to open that a test can end the process meanwhile, as a graph does that takes all memory.
+    pub fn ponderous(bias: f32) -> Self {
+        Self::of_graph(Graph {
+            idle_products: MANY_IDLE_PRODUCTS,
             ..graph(bias)
         })
     }

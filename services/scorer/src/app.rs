@@ -25,6 +25,7 @@ use crate::oip::Protocol;
 use crate::scoring::Pool;
 use crate::servable::bundles::Bundles;
 use crate::servable::loader::{self, Loading};
+use crate::servable::quarantine::Quarantine;
 use crate::servable::snapshot::{self, Snapshot};
 use crate::servable::source::Source;
 use crate::servable::{Manager, reaper};
@@ -103,6 +104,7 @@ impl App {
             Loading {
                 runtime,
                 bundles: cached,
+                quarantine: Quarantine::load(kept.clone()),
                 workers,
                 max_golden_tolerance: config.max_golden_tolerance as f32,
                 meters,

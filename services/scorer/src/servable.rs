@@ -1,9 +1,10 @@
 //! Versions from wish to service, in TensorFlow Serving's words.
 //!
 //! Reading order: the [`source`] watches what is wanted, and [`trust`] says whether to believe it; the [`Manager`] compares
-//! it with what is there and says what to do next, as far as there is [`memory`]; the [`loader`] does it, on a thread of its own, with [`bundles`] that
-//! are kept at hand; a [`Servable`] is a loaded version; [`statistics`] count what it was asked; a [`Handle`] pins one for a
-//! request; the [`reaper`] frees those that nobody pins any more; a [`snapshot`] is where the next start begins.
+//! it with what is there and says what to do next, as far as there is [`memory`]; the [`loader`] does it, on a thread of its
+//! own, with [`bundles`] that are kept at hand, and leaves alone what is in [`quarantine`]; a [`Servable`] is a loaded version;
+//! [`statistics`] count what it was asked; a [`Handle`] pins one for a request; the [`reaper`] frees those that nobody pins
+//! any more; a [`snapshot`] is where the next start begins.
 
 pub(crate) mod source;
 pub(crate) mod trust;
@@ -13,6 +14,7 @@ mod place;
 pub(crate) mod loader;
 pub(crate) mod bundles;
 mod load;
+pub(crate) mod quarantine;
 pub(crate) mod memory;
 mod version;
 pub(crate) mod statistics;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use decant_proto::rollout::v1 as rollout;
 use decant_tests::{Deployment, Operated, Recorder, Shape, Tiny, eventually};
+use serde_json::Value;
 
 const OFTEN: Duration = Duration::from_millis(5);
 
@@ -237,6 +238,56 @@ async fn process_a_replay_that_fails_on_one_scorer_keeps_a_version_out_until_an_
     let scorer = cluster.start_scorer(2, []);
     cluster.scorers.push(scorer);
     cluster.converged(0, version, 3).await;
+}
+
+/// A version that ends whoever opens it would end every scorer of a fleet, and again each time that one starts.
+#[tokio::test(flavor = "multi_thread")]
+async fn process_a_version_that_ends_the_process_again_and_again_is_left_alone() {
+    let mut cluster = Deployment::start(Shape {
+        scorers: 1,
+        ..SMALL
+    })
+    .await;
+    let (good, deadly) = (Tiny::new(0.25), Tiny::ponderous(-0.5));
+    cluster.serve(&good).await;
+    let version = cluster.push(0, &deadly).await.unwrap().version;
+    cluster.set(0, version).await.unwrap();
+    let list = cluster.folder().join("cache-0/opening.json");
+    for time in 1..=3 {
+        eventually("the version is being opened", || async {
+            let text = std::fs::read_to_string(&list).unwrap_or_default();
+            let list: Value = serde_json::from_str(&text).unwrap_or_default();
+            let times = &list["openings"][deadly.digest.to_string()]["times"];
+            (*times == time).then_some(()).ok_or(text)
+        })
+        .await;
+        drop(cluster.scorers.remove(0));
+        let again = cluster.start_scorer(0, []);
+        cluster.scorers.push(again);
+    }
+    eventually("the version is left alone", || async {
+        let status = cluster.status(0).await.unwrap();
+        let why = "ended 3 times while this version was opened";
+        let versions = status.scorers.iter().flat_map(|scorer| &scorer.versions);
+        let is_told = versions.clone().any(|version| version.error.contains(why));
+        is_told.then_some(()).ok_or(status)
+    })
+    .await;
+    cluster.ready(0).await;
+    let clients = Recorder::start(cluster.scorer_addresses(), OFTEN);
+    eventually("it answers", || async {
+        (clients.count() > 20).then_some(()).ok_or(clients.count())
+    })
+    .await;
+    let history = clients.stop().await;
+    history.check_no_drop();
+    history.check_exact([&good]);
+
+    // The way out: say what is wanted instead.
+    let better = Tiny::new(0.5);
+    let version = cluster.push(0, &better).await.unwrap().version;
+    cluster.set(0, version).await.unwrap();
+    cluster.converged(0, version, 1).await;
 }
 
 /// A file system of one mebibyte, which only the scorer sees. None without the right to mount one.

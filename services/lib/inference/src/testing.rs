@@ -29,6 +29,8 @@ pub struct Graph {
     pub no_score_above: Option<f32>,
     /// So many products of large matrices are computed beside, which nothing depends on: they only take time.
     pub idle_products: usize,
+    /// So many numbers are made out of none, as a few bytes can ask for; none, unless too much is to be asked for.
+    pub unfolds_to: Option<u64>,
 }
 
 impl Default for Graph {
@@ -50,6 +52,7 @@ impl Default for Graph {
             weights: None,
             no_score_above: None,
             idle_products: 0,
+            unfolds_to: None,
         }
     }
 }
@@ -179,6 +182,17 @@ impl Graph {
                 .message(1, &node("Sub", &["limit", "query_dense_sum"], "room"))
                 .message(1, &node("Sqrt", &["room"], "root"));
             flaws.push("root");
+        }
+        if let Some(numbers) = self.unfolds_to {
+            graph = graph
+                .message(5, &tensor("many", INT64, 1, &numbers.to_le_bytes()))
+                .message(5, &tensor("unfolded_axis", INT64, 1, &0_i64.to_le_bytes()))
+                .message(1, &node("ConstantOfShape", &["many"], "unfolded"))
+                .message(
+                    1,
+                    &node("ReduceSum", &["unfolded", "unfolded_axis"], "unfolded_sum"),
+                );
+            flaws.push("unfolded_sum");
         }
         if self.idle_products > 0 {
             // Begins with what is asked, so that ONNX Runtime cannot compute it once and for all; and each entry is the

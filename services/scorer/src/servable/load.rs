@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 use std::num::NonZeroUsize;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use decant_artifact::{Bundle, check_signer};
@@ -15,6 +15,7 @@ use thiserror::Error;
 use super::bundles::Bundles;
 use super::manager::Load;
 use super::memory::footprint;
+use super::quarantine::Quarantine;
 use super::version::Items;
 use super::{LoadTimes, Servable};
 use crate::metrics::Meters;
@@ -133,6 +134,7 @@ impl LoadError {
 pub(crate) struct Loading {
     pub(crate) runtime: Runtime,
     pub(crate) bundles: Bundles,
+    pub(crate) quarantine: Quarantine,
     /// How many sessions to open.
     pub(crate) workers: NonZeroUsize,
     /// How far from its golden scores a version may be here, whatever its bundle allows.
@@ -165,6 +167,8 @@ impl Loading {
             files = self.fetch(load, pinned, reserve) => files?,
             () = load.superseded.wait() => return Err(LoadError::Superseded),
         };
+        let opening = self.quarantine.enter(digest, SystemTime::now());
+        let _opening = opening.map_err(|reason| Step::Open.failed(reason))?;
         if files.manifest.model != load.place.model {
             let (found, wanted) = (&files.manifest.model, &load.place.model);
             return Err(Step::Manifest.failed(format!(

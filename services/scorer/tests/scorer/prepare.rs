@@ -3,10 +3,12 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use decant_inference::testing::Graph;
 use decant_model::{Active, DesiredSlot, Digest, Pending, file};
 use decant_proto::rollout::v1::Arm;
 use decant_proto::scorer::v1::ServableState::{Available, End};
 
+use crate::fixture;
 use crate::harness::{Scorer, desired, eventually, files, prepared, score, wrong_golden};
 
 const NEW: f32 = 1.5;
@@ -111,6 +113,28 @@ async fn a_prepared_version_that_fails_leaves_what_answers_alone() {
     // Activated nevertheless: it cannot come, and what answers goes on.
     scorer.set(3, 2, second).await;
     scorer.listed(2, End).await;
+    assert_eq!(scorer.answering().await, (1, 2));
+    scorer.stop().await;
+}
+
+#[tokio::test]
+async fn a_graph_of_few_bytes_that_wants_more_memory_than_there_is_harms_nobody() {
+    let (scorer, first) = Scorer::serving().await;
+    let mut greedy = files(NEW);
+    let graph = Graph {
+        // More than any process can address.
+        unfolds_to: Some(1 << 50),
+        ..fixture::graph(NEW)
+    };
+    greedy.insert(file::MODEL, graph.to_onnx());
+    let second = scorer.push(&greedy).await;
+    let preparing = DesiredSlot {
+        prepare: vec![prepared(2, second)],
+        ..desired(2, Some((1, first)))
+    };
+    scorer.world.desire(&preparing).await;
+    let failed = scorer.listed(2, End).await;
+    assert!(failed.error.contains("model.onnx"), "{}", failed.error);
     assert_eq!(scorer.answering().await, (1, 2));
     scorer.stop().await;
 }

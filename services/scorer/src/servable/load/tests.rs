@@ -41,6 +41,7 @@ async fn what_is_wrong_with_the_bytes_lasts_and_that_there_are_none_does_not() {
         let loading = Loading {
             runtime: runtime(),
             bundles: Bundles::uncached(bundles.clone()),
+            quarantine: Quarantine::default(),
             workers: NonZeroUsize::MIN,
             max_golden_tolerance: f32::INFINITY,
             meters: Meters::unread(),
