@@ -82,14 +82,14 @@ fuzz: ## Try what reads requests, bundles and graphs with inputs that no run has
 		cargo test $(LOCKED) --package decant-scorer --package decant-chassis --lib -- --nocapture fuzz::
 
 # A seed of one's own, and another length: `DECANT_CHAOS_SEED=7 DECANT_CHAOS_SECONDS=60 make chaos`. The services' programs are
-# built by the tests. Not by nextest, as for fuzz.
+# built with the tests. Not by nextest, as for fuzz.
 .PHONY: chaos
 chaos: ## Run a cluster for ten minutes while its hosts fail at random, and check what it promised
 	@deploy/bootstrap.sh build runtime data etcd s3 chaos
 	@$(WITH_ENV) export DECANT_CHAOS_SEED=$${DECANT_CHAOS_SEED:-$$RANDOM} && \
 		export DECANT_CHAOS_SECONDS=$${DECANT_CHAOS_SECONDS:-600} && set -x && \
 		cargo test $(LOCKED) --workspace --tests --no-run && \
-		cargo test $(LOCKED) --package decant-tests --test it -- --nocapture chaos::
+		cargo test $(LOCKED) --workspace --test it -- --nocapture chaos::
 
 # But for serving, the development profile optimises all that counts here, and the tests have built most of it already.
 .PHONY: bench

@@ -106,6 +106,8 @@ pub async fn run(options: Options) {
         Ok(version) => trained_serves(&addresses, version).await,
         Err(failed) => Err(failed),
     };
+    // What was recorded shows the last generation too.
+    asked.each_asks_again().await;
     let (asked, called) = (asked.stop().await, called.stop().await);
 
     let mut failed = std::mem::take(&mut operator.failed);

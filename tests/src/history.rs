@@ -1,7 +1,7 @@
 //! What clients saw, written down while it happened, and what must hold of it afterwards: the invariants of
 //! ARCHITECTURE.md.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
@@ -17,6 +17,7 @@ use tonic::{Code, Request};
 
 use crate::faulty::OLD;
 use crate::tiny::Tiny;
+use crate::wait::eventually;
 
 /// How long one answer may take before the client gives it up.
 const DEADLINE: Duration = Duration::from_secs(5);
@@ -110,6 +111,19 @@ impl Recorder {
     /// How many answers there are so far.
     pub fn count(&self) -> usize {
         self.answers.lock().unwrap().len()
+    }
+
+    /// Waits until every client has asked and been answered from now on.
+    pub async fn each_asks_again(&self) {
+        let now = SystemTime::now();
+        eventually("each client asks again", || async {
+            let answers = self.answers.lock().unwrap();
+            let since = answers.iter().filter(|answer| answer.asked >= now);
+            let clients: BTreeSet<usize> = since.map(|answer| answer.scorer).collect();
+            let all = clients.len() == self.clients.len();
+            all.then_some(()).ok_or(clients)
+        })
+        .await;
     }
 
     /// Ends the clients, and returns everything that they saw.

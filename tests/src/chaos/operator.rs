@@ -73,11 +73,7 @@ impl<'a> Operator<'a> {
     pub(crate) async fn follow(&mut self, acts: &[Planned], begun: Instant) {
         for planned in acts {
             sleep_until(begun + planned.at).await;
-            let outcome = self.act(planned).await;
-            let outcome = match outcome {
-                Ok(done) => done,
-                Err(status) => format!("{:?}: {}", status.code(), status.message()),
-            };
+            let outcome = told(self.act(planned).await);
             let act = planned.act;
             self.journal.say(format!("operator: {act:?}: {outcome}"));
         }
@@ -98,7 +94,7 @@ impl<'a> Operator<'a> {
         // What is being released when the calm begins may end by itself meanwhile, which is as well.
         let aborted = self.steer(0, rollout::Steer::Abort).await;
         self.journal
-            .say(format!("operator: the last abort: {aborted:?}"));
+            .say(format!("operator: the last abort: {}", told(aborted)));
         within("no release is under way", || {
             self.status(|status| {
                 let slot = status.slot.as_ref();
@@ -269,6 +265,11 @@ impl<'a> Operator<'a> {
         self.asked += 1;
         format!("{NAME}{}", self.asked)
     }
+}
+
+/// What became of an act, in a line.
+fn told(outcome: Result<String, Status>) -> String {
+    outcome.unwrap_or_else(|status| format!("{:?}: {}", status.code(), status.message()))
 }
 
 /// Each version has a bias of its own.

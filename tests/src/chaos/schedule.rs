@@ -18,7 +18,7 @@ pub(crate) const CRAMPED: usize = 3;
 
 /// For so long after a fault its host counts as touched. In that time a scorer has loaded what it serves, connections that
 /// hung have been tried again, and clients that left it out have come back.
-pub(crate) const SETTLE: Duration = Duration::from_secs(8);
+pub(crate) const SETTLE: Duration = Duration::from_secs(4);
 /// Before the first fault, and after the last one.
 const QUIET: Duration = Duration::from_secs(2);
 const CALM: Duration = Duration::from_secs(10);
