@@ -46,6 +46,18 @@ impl Input {
         }
     }
 
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|input| input.name() == name)
+    }
+
+    /// Whether it is about the user and the context, and not about items.
+    pub(crate) fn is_of_query(self) -> bool {
+        matches!(
+            self,
+            Input::QueryIds | Input::QueryWeights | Input::QueryDense
+        )
+    }
+
     fn element(self) -> TensorElementType {
         match self {
             Input::QueryIds | Input::ItemIds => TensorElementType::Int32,
@@ -75,10 +87,7 @@ pub(crate) fn check(session: &Session) -> Result<(Vec<Input>, Widths), Error> {
     let mut order = Vec::with_capacity(session.inputs().len());
     let mut widths = [0; Input::ALL.len()];
     for outlet in session.inputs() {
-        let Some(input) = Input::ALL
-            .into_iter()
-            .find(|input| input.name() == outlet.name())
-        else {
+        let Some(input) = Input::named(outlet.name()) else {
             let known = Input::ALL.map(Input::name).join(", ");
             return Err(Error::Contract(format!(
                 "input `{}` is none of {known}",

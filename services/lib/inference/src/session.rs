@@ -36,6 +36,19 @@ impl Graph {
         })
     }
 
+    /// A part of this graph, which shares its weights.
+    pub(crate) fn part(&self, onnx: Bytes) -> Result<Self, Error> {
+        Ok(Self {
+            runtime: self.runtime.clone(),
+            weights: self.weights.of_part(&onnx)?,
+            onnx,
+        })
+    }
+
+    pub(crate) fn bytes(&self) -> &Bytes {
+        &self.onnx
+    }
+
     /// Bytes of the weights that its sessions share.
     pub fn shared_bytes(&self) -> usize {
         self.weights.bytes
@@ -46,9 +59,7 @@ impl Graph {
     /// # Errors
     /// When ONNX Runtime refuses the graph, or inputs and outputs are not as agreed.
     pub fn open(&self) -> Result<Session, Error> {
-        let inner = self
-            .commit()
-            .map_err(|error| Error::Open(error.to_string()))?;
+        let inner = self.commit()?;
         let (inputs, widths) = contract::check(&inner)?;
         Ok(Session {
             inner,
@@ -57,7 +68,13 @@ impl Graph {
         })
     }
 
-    fn commit(&self) -> ort::Result<ort::session::Session> {
+    /// Opens a session that need not keep to the contract.
+    pub(crate) fn commit(&self) -> Result<ort::session::Session, Error> {
+        let opened = self.try_commit();
+        opened.map_err(|error| Error::Open(error.to_string()))
+    }
+
+    fn try_commit(&self) -> ort::Result<ort::session::Session> {
         // Arenas and memory patterns keep what the largest batch took until the session goes, and give it back late
         // even then; the allocator beneath does not.
         let mut builder = ort::session::Session::builder(self.runtime.environment())?
@@ -228,7 +245,8 @@ pub fn check_finite(scores: &[f32]) -> Result<(), Error> {
     }
 }
 
-fn check_side(
+/// Whether one side's rows are as wide as its inputs.
+pub(crate) fn check_side(
     rows: Rows<'_>,
     (ids, slots): (Input, usize),
     (dense, dense_width): (Input, usize),
@@ -283,7 +301,12 @@ fn check_side(
     Ok(())
 }
 
-fn value<'v>(input: Input, query: Rows<'v>, item: Rows<'v>) -> ort::Result<SessionInputValue<'v>> {
+/// What an input is given.
+pub(crate) fn value<'v>(
+    input: Input,
+    query: Rows<'v>,
+    item: Rows<'v>,
+) -> ort::Result<SessionInputValue<'v>> {
     let value = match input {
         Input::QueryIds => {
             TensorRef::from_array_view(([query.rows, query.slots], query.ids))?.into()

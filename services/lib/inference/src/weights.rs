@@ -3,15 +3,15 @@
 //! ONNX Runtime gives each session a copy of the weights, and a second one packed for its kernels. Weights that the
 //! caller supplies are shared instead, and so is what it packs of them.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use ort::session::builder::PrepackedWeights;
-
-use ort::value::{DynValue, PrimitiveTensorElementType, Tensor};
-use prost::Message;
+use ort::value::{DynValue, PrimitiveTensorElementType};
 
 use crate::Error;
+use crate::onnx::{self, Model, Tensor};
 
 /// Weights below this size are left to the sessions: shapes and axes are among them, which ONNX Runtime wants to know
 /// while it optimises the graph.
@@ -21,48 +21,22 @@ const WORTH_SHARING: usize = 4096;
 pub(crate) struct Weights {
     pub(crate) named: Vec<(String, Arc<DynValue>)>,
     pub(crate) packed: PrepackedWeights,
-    /// Bytes of them, before packing.
+    /// Bytes of them that no other graph has, before packing.
     pub(crate) bytes: usize,
-}
-
-// The parts of `onnx.proto` that hold weights; a decoder skips all others.
-
-#[derive(Clone, PartialEq, Message)]
-struct ModelProto {
-    #[prost(message, optional, tag = "7")]
-    graph: Option<GraphProto>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct GraphProto {
-    #[prost(message, repeated, tag = "5")]
-    initializer: Vec<TensorProto>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct TensorProto {
-    #[prost(int64, repeated, tag = "1")]
-    dims: Vec<i64>,
-    #[prost(int32, tag = "2")]
-    data_type: i32,
-    #[prost(string, tag = "8")]
-    name: String,
-    #[prost(bytes = "bytes", tag = "9")]
-    raw_data: Bytes,
 }
 
 impl Weights {
     /// Takes the large weights out of a graph. Types that networks have no weights of, and weights that are not stored
     /// as raw bytes, stay with the sessions.
     pub(crate) fn read(onnx: &Bytes) -> Result<Self, Error> {
-        let model = ModelProto::decode(onnx.clone())
-            .map_err(|error| Error::Open(format!("no ONNX model: {error}")))?;
+        let model: Model = onnx::read(onnx.clone())?;
         let mut weights = Self {
             named: Vec::new(),
             packed: PrepackedWeights::new(),
             bytes: 0,
         };
         for tensor in model.graph.unwrap_or_default().initializer {
+            let tensor: Tensor = onnx::read(tensor)?;
             if tensor.raw_data.len() < WORTH_SHARING {
                 continue;
             }
@@ -74,10 +48,24 @@ impl Weights {
         }
         Ok(weights)
     }
+
+    /// Those that a part of the graph has too, shared with it.
+    pub(crate) fn of_part(&self, onnx: &Bytes) -> Result<Self, Error> {
+        let model: Model = onnx::read(onnx.clone())?;
+        let tensors = model.graph.unwrap_or_default().initializer.into_iter();
+        let names = tensors.map(|tensor| Ok(onnx::read::<Tensor>(tensor)?.name));
+        let names: HashSet<String> = names.collect::<Result<_, Error>>()?;
+        let shared = self.named.iter().filter(|(name, _)| names.contains(name));
+        Ok(Self {
+            named: shared.cloned().collect(),
+            packed: PrepackedWeights::new(),
+            bytes: 0,
+        })
+    }
 }
 
 /// The weight as ONNX Runtime takes it; `None` when the type is another or the bytes do not fill the shape.
-fn value(tensor: &TensorProto) -> ort::Result<Option<DynValue>> {
+fn value(tensor: &Tensor) -> ort::Result<Option<DynValue>> {
     match tensor.data_type {
         1 => filled(tensor, f32::from_le_bytes),
         2 => filled(tensor, u8::from_le_bytes),
@@ -89,7 +77,7 @@ fn value(tensor: &TensorProto) -> ort::Result<Option<DynValue>> {
 }
 
 fn filled<T, const SIZE: usize>(
-    tensor: &TensorProto,
+    tensor: &Tensor,
     read: fn([u8; SIZE]) -> T,
 ) -> ort::Result<Option<DynValue>>
 where
@@ -104,6 +92,6 @@ where
     }
     // Memory of ours, as ONNX Runtime shares only what it does not own.
     let values: Vec<T> = chunks.iter().map(|chunk| read(*chunk)).collect();
-    let value = Tensor::from_array((tensor.dims.clone(), values))?;
+    let value = ort::value::Tensor::from_array((tensor.dims.clone(), values))?;
     Ok(Some(value.into_dyn()))
 }

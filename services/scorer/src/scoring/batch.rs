@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use decant_features::{Columns, Encoded, Rows, Side};
-use decant_inference::{Error, check_finite};
+use decant_inference::{Error, Picked, check_finite};
 
 use super::job::{Candidates, Part, Work};
 use super::queue::Taken;
@@ -77,7 +77,7 @@ impl Workbench {
         let layout = servable.schema().layout();
         self.query.reset(&layout.query);
         self.item.reset(&layout.item);
-        let mut catalog_rows: Option<Rows<'_>> = None;
+        let mut picked: Option<Picked<'_>> = None;
         for Taken { job: part, .. } in parts {
             match &part.job.work {
                 Work::Score { columns } => {
@@ -93,22 +93,29 @@ impl Workbench {
                             self.encode(servable, Side::Item, columns, part);
                         }
                         Candidates::Catalog(rows) => {
-                            let items = servable.items().ok_or(CallError::NoCatalog)?;
-                            let rows = rows[part.rows.clone()].iter().copied();
-                            self.item.extend(items.encoded(), rows);
+                            picked = Some(Picked::Rows(&rows[part.rows.clone()]));
                         }
                     }
                 }
                 Work::Recommend { query, .. } => {
                     self.encode_query(servable, query);
-                    let items = servable.items().ok_or(CallError::NoCatalog)?;
-                    catalog_rows = Some(items.encoded().range(part.rows.clone()));
+                    picked = Some(Picked::Range(part.rows.clone()));
                 }
             }
         }
         let input = clock.lap();
-        let item = catalog_rows.unwrap_or_else(|| Rows::from(&self.item));
-        servable.compute(session, Rows::from(&self.query), item, &mut self.scores)?;
+        let query = Rows::from(&self.query);
+        match picked {
+            None => {
+                let item = Rows::from(&self.item);
+                servable.compute(session, query, item, &mut self.scores)?;
+            }
+            Some(picked) => {
+                let items = servable.items().ok_or(CallError::NoCatalog)?;
+                let (rows, scores) = (&mut self.item, &mut self.scores);
+                servable.compute_items(session, query, items, picked, rows, scores)?;
+            }
+        }
         let infer = clock.lap();
         self.hand_out(servable, parts);
         let output = clock.lap();

@@ -8,13 +8,13 @@ use std::time::{Duration, Instant, SystemTime};
 use bytes::Bytes;
 use decant_artifact::{Bundle, check_signer};
 use decant_features::{Catalog, Encoded, Schema, Side, SideLayout};
-use decant_inference::{Golden, Graph, Runtime, Session, Widths};
+use decant_inference::{Golden, Graph, Picked, Precomputed, Runtime, Session, Widths};
 use decant_model::{BundlePath, Digest, Manifest, file};
 use thiserror::Error;
 
 use super::bundles::Bundles;
 use super::manager::Load;
-use super::memory::footprint;
+use super::memory::{footprint, most_computed};
 use super::quarantine::Quarantine;
 use super::version::Items;
 use super::{LoadTimes, Servable};
@@ -215,6 +215,18 @@ impl Loading {
             );
             clock.check()?;
         }
+        let items = items.map(|items| {
+            let most_bytes = most_computed(&files.manifest);
+            let query = last_ids(&schema.layout().query);
+            precompute(
+                items,
+                &graph,
+                &mut sessions,
+                &query,
+                most_bytes,
+                golden.tolerance,
+            )
+        });
         times.warm_up = clock.lap()?;
         let cost = cost.unwrap_or_else(|| Cost::measured(1, times.warm_up));
         let version = load.prepared.version;
@@ -312,6 +324,48 @@ fn check_layout(schema: &Schema, session: &mut Session) -> Result<(), LoadError>
     scored.map_err(|error| {
         Step::Layout.failed(format!("the graph fails on the schema's last ids: {error}"))
     })
+}
+
+/// Computes once what the graph computes of each item alone, if it has such a part; the rest is then all that a request which
+/// names items takes. A version of which that cannot be had is served without.
+fn precompute(
+    items: Items,
+    graph: &Graph,
+    sessions: &mut [Session],
+    query: &Encoded,
+    most_bytes: u64,
+    tolerance: f32,
+) -> Items {
+    let Some(session) = sessions.first_mut() else {
+        return items;
+    };
+    let encoded = items.encoded();
+    let computed =
+        Precomputed::compute(graph, session, query.into(), encoded, most_bytes, tolerance);
+    let opened = computed.and_then(|computed| {
+        let Some(computed) = computed else {
+            return Ok(Vec::new());
+        };
+        let mut opened = Vec::with_capacity(sessions.len());
+        for _ in 0..sessions.len() {
+            let mut session = computed.open()?;
+            let all = Picked::Range(0..encoded.rows);
+            session.compute(query.into(), all, &mut Vec::new())?;
+            opened.push(session);
+        }
+        tracing::info!(
+            bytes = computed.bytes(),
+            "the items' part of the graph is computed"
+        );
+        Ok(opened)
+    });
+    match opened {
+        Ok(opened) => items.with_sessions(opened),
+        Err(error) => {
+            tracing::warn!(%error, "the items' part of the graph is computed with each request");
+            items
+        }
+    }
 }
 
 /// One row that holds the last id of each field.

@@ -4,11 +4,15 @@ use std::num::NonZeroUsize;
 
 use decant_model::{Manifest, file};
 
-/// How often a file's bytes are in memory while its version is loaded: a graph's as they are read, as weights, and once
-/// more as the kernels want them laid out; a catalog's as they are read, as columns, encoded, and in the index of ids.
-const GRAPH: u64 = 3;
+/// How often a file's bytes are in memory while its version is loaded: a graph's as they are read, as weights, once more as
+/// the kernels want them laid out, and as a half of the graph; a catalog's as they are read, as columns, encoded, and in the
+/// index of ids.
+const GRAPH: u64 = 4;
 const CATALOG: u64 = 4;
 const OTHERS: u64 = 2;
+/// What may be computed of a catalog's items beforehand, for each byte of its file, and whatever its size.
+const COMPUTED: u64 = 4;
+const COMPUTED_LEAST: u64 = 1 << 20;
 /// What each session has of its own, beside the weights.
 const SESSION: u64 = 1 << 20;
 
@@ -25,7 +29,16 @@ pub(super) fn footprint(manifest: &Manifest, sessions: NonZeroUsize) -> u64 {
         entry.size.saturating_mul(times)
     });
     let sessions = SESSION.saturating_mul(sessions.get() as u64);
-    files.fold(sessions, u64::saturating_add)
+    let computed = most_computed(manifest);
+    files.fold(sessions.saturating_add(computed), u64::saturating_add)
+}
+
+/// Bytes that may be computed of a version's catalog beforehand.
+pub(super) fn most_computed(manifest: &Manifest) -> u64 {
+    let catalog = manifest.file(file::CATALOG);
+    catalog.map_or(0, |catalog| {
+        COMPUTED.saturating_mul(catalog.size).max(COMPUTED_LEAST)
+    })
 }
 
 /// What all versions together may take if nothing is configured: three quarters of what this process can have, the rest

@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use decant_features::{Catalog, Encoded, Rows, Schema};
-use decant_inference::{Error, Session};
+use decant_inference::{CatalogSession, Error, Picked, Session};
 use decant_model::{Arm, Digest};
 
 use super::statistics::{ComputeTimes, Statistics};
@@ -34,6 +34,8 @@ static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 pub(crate) struct Items {
     catalog: Catalog,
     encoded: Encoded,
+    /// One for each worker, where what the graph computes of items alone was computed once; else none.
+    sessions: Box<[Mutex<CatalogSession>]>,
 }
 
 /// How long each step of loading took.
@@ -51,7 +53,17 @@ pub(crate) struct LoadTimes {
 
 impl Items {
     pub(super) fn new(catalog: Catalog, encoded: Encoded) -> Self {
-        Self { catalog, encoded }
+        Self {
+            catalog,
+            encoded,
+            sessions: Box::default(),
+        }
+    }
+
+    /// The same with sessions, one for each worker, on what the graph computes of these items and a query.
+    pub(super) fn with_sessions(self, sessions: Vec<CatalogSession>) -> Self {
+        let sessions = sessions.into_iter().map(Mutex::new).collect();
+        Self { sessions, ..self }
     }
 
     pub(crate) fn catalog(&self) -> &Catalog {
@@ -122,6 +134,31 @@ impl Servable {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .compute(query, item, scores)
+    }
+
+    /// Scores items of the catalog against the query's only row, on what a worker has of its own. Where nothing of the items was
+    /// computed beforehand, `rows` is room for what is known of them.
+    pub(crate) fn compute_items(
+        &self,
+        worker: usize,
+        query: Rows<'_>,
+        items: &Items,
+        picked: Picked<'_>,
+        rows: &mut Encoded,
+        scores: &mut Vec<f32>,
+    ) -> Result<(), Error> {
+        if let Some(session) = items.sessions.get(worker % items.sessions.len().max(1)) {
+            // As with the other sessions.
+            let mut session = session.lock().unwrap_or_else(PoisonError::into_inner);
+            return session.compute(query, picked, scores);
+        }
+        match picked {
+            Picked::Range(range) => self.compute(worker, query, items.encoded.range(range), scores),
+            Picked::Rows(picked) => {
+                rows.extend(&items.encoded, picked.iter().copied());
+                self.compute(worker, query, Rows::from(&*rows), scores)
+            }
+        }
     }
 
     /// What its rows cost lately.

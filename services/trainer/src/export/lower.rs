@@ -376,9 +376,10 @@ fn perceptron(
 ) -> Option<String> {
     let width = first.weight.shape[1];
     let bias = graph.floats("bias", &[1, width], &first.bias.values);
-    // The bias goes with the query: one row, most of the time.
-    let mut shares = vec![bias];
-    for side in sides {
+    // The bias goes with the query: one row, most of the time. The items' shares are one sum, which a scorer computes once for
+    // each item of a catalog.
+    let mut sums = [vec![bias], Vec::new()];
+    for (side, shares) in sides.iter().zip(&mut sums) {
         let fields = side.layout.fields.len();
         if let Some(pooled) = &side.fields {
             let weight = rows(graph, first.weight, side.first_column, fields * embedding);
@@ -397,7 +398,8 @@ fn perceptron(
             shares.push(graph.node("MatMul", &[dense, &weight]));
         }
     }
-    let mut current = add(graph, shares)?;
+    let sums = sums.map(|shares| add(graph, shares));
+    let mut current = add(graph, sums.into_iter().flatten().collect())?;
     for layer in rest {
         let active = graph.node("Relu", &[&current]);
         current = gemm(graph, &active, layer);
