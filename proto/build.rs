@@ -26,6 +26,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     )?;
     tonic_prost_build::configure()
         .bytes(".")
+        .codec_path("crate::codec::WholeCodec")
         .extern_path(".decant.scorer.v1.ItemIds", "crate::scorer::ItemIds")
         .compile_fds(descriptors)?;
     Ok(())

@@ -2,6 +2,7 @@
 //! become gRPC statuses.
 
 pub mod status;
+pub mod codec;
 mod methods;
 
 pub use methods::method_paths;

@@ -13,7 +13,10 @@ use decant_model::Digest;
 use decant_proto::registry::push::push_version;
 use decant_proto::registry::v1::registry_service_client::RegistryServiceClient;
 use decant_tests::tiny::{MODEL, model};
-use decant_tests::{Process, Tiny, decant_with, eventually, fetch, free_address};
+use decant_tests::{
+    Deployment, Job, Operated as _, Process, Shape, Tiny, datasets, decant_with, eventually, fetch,
+    free_address,
+};
 use tempfile::TempDir;
 
 const VIEWER: &str = "dct_of_a_viewer";
@@ -30,11 +33,24 @@ fn variables(signed: &Signed) -> [(&'static str, String); 4] {
     ]
 }
 
+/// What the command line is told to show.
+fn shown(signed: &Signed) -> [(&'static str, &str); 3] {
+    [
+        ("DECANT_CA", &signed.ca),
+        ("DECANT_CERTIFICATE", &signed.certificate),
+        ("DECANT_KEY", &signed.key),
+    ]
+    .map(|(variable, file)| (variable, file.to_str().unwrap()))
+}
+
 /// etcd, a registry and a scorer.
 struct Cluster {
     folder: TempDir,
+    authority: Authority,
     /// What somebody who may do everything shows.
     ops: Signed,
+    /// Who may what, as processes are told.
+    grants: String,
     _etcd: Etcd,
     registry: Process,
     scorer: Process,
@@ -52,6 +68,7 @@ impl Cluster {
         let grants = format!(
             r#"[{{ name = "ops", identity = "spiffe://decant/ops", role = "admin" }},
                 {{ name = "registry", identity = "spiffe://decant/registry", role = "viewer" }},
+                {{ name = "trainer", identity = "spiffe://decant/trainer", role = "publisher" }},
                 {{ name = "app", token_sha256 = "{hex}", role = "viewer" }}]"#
         );
         let bundles = folder.path().join("bundles");
@@ -64,7 +81,7 @@ impl Cluster {
                 format!("file://{}", bundles.display()),
             ),
             ("DECANT_AUTH__ENABLED", "true".to_owned()),
-            ("DECANT_AUTH__GRANTS", grants),
+            ("DECANT_AUTH__GRANTS", grants.clone()),
         ];
         let start = |name: &str, own: &[(&'static str, String)]| {
             let own = own.iter().cloned();
@@ -78,12 +95,31 @@ impl Cluster {
         let scorer = start("decant-scorer", &own);
         Self {
             folder,
+            authority,
             ops,
+            grants,
             _etcd: etcd,
             registry,
             scorer,
             metrics,
         }
+    }
+
+    fn start_trainer(&self) -> Process {
+        let text = |path: &Path| path.to_str().unwrap().to_owned();
+        let own = [
+            ("DECANT_LISTEN", "127.0.0.1:0".to_owned()),
+            (
+                "DECANT_TRAINER__JOBS",
+                text(&self.folder.path().join("jobs")),
+            ),
+            ("DECANT_TRAINER__DATASETS", text(&datasets())),
+            ("DECANT_TRAINER__REGISTRY", self.registry()),
+            ("DECANT_AUTH__ENABLED", "true".to_owned()),
+            ("DECANT_AUTH__GRANTS", self.grants.clone()),
+        ];
+        let shown = variables(&self.authority.sign("trainer"));
+        Process::start("decant-trainer", &[], own.into_iter().chain(shown))
     }
 
     fn registry(&self) -> String {
@@ -97,27 +133,27 @@ impl Cluster {
     /// Runs `decant` with what somebody shows.
     fn decant(&self, shown: &[(&str, &str)], arguments: &[&str]) -> Output {
         let addresses = [("registry", self.registry()), ("scorer", self.scorer())];
+        self.decant_at(&addresses, shown, arguments)
+    }
+
+    /// The same at these addresses.
+    fn decant_at(
+        &self,
+        addresses: &[(&'static str, String)],
+        shown: &[(&str, &str)],
+        arguments: &[&str],
+    ) -> Output {
         let configuration = self.folder.path().join("no-contexts.toml");
         let mut variables = vec![
             ("DECANT_CONFIG", configuration.to_str().unwrap()),
             ("DECANT_SERVER_NAME", "localhost"),
         ];
         variables.extend_from_slice(shown);
-        decant_with(&variables, &addresses, arguments)
+        decant_with(&variables, addresses, arguments)
     }
 
     fn as_ops(&self, arguments: &[&str]) -> Output {
-        let Signed {
-            ca,
-            certificate,
-            key,
-        } = &self.ops;
-        let shown = [
-            ("DECANT_CA", ca),
-            ("DECANT_CERTIFICATE", certificate),
-            ("DECANT_KEY", key),
-        ];
-        let shown = shown.map(|(variable, file)| (variable, file.to_str().unwrap()));
+        let shown = shown(&self.ops);
         self.decant(&shown, arguments)
     }
 
@@ -269,5 +305,73 @@ async fn process_a_cluster_serves_those_it_knows_and_nobody_else() {
         let (status, log) = process.end("TERM");
         assert!(status.success(), "{log:?}");
         assert!(!log.iter().any(|line| line.contains("dct_")), "{log:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn process_a_trainer_pushes_what_it_trained_as_who_it_is() {
+    let cluster = Cluster::start().await;
+    let trainer = cluster.start_trainer();
+    let address = format!("https://localhost:{}", trainer.address().port());
+    let at_the_trainer = [("trainer", address)];
+    let job = cluster.folder.path().join("job.toml");
+    fs::write(&job, Job::quick()).unwrap();
+    let submit = ["train", "submit", job.to_str().unwrap(), "--watch"];
+
+    // A viewer may look at jobs, and nobody who is unknown may even do that.
+    let ca = cluster.ops.ca.to_str().unwrap();
+    let as_viewer = [("DECANT_CA", ca), ("DECANT_TOKEN", VIEWER)];
+    succeeded(&cluster.decant_at(&at_the_trainer, &as_viewer, &["train", "list"]));
+    let refused = cluster.decant_at(&at_the_trainer, &as_viewer, &submit);
+    let words = told(&refused);
+    assert_eq!(refused.status.code(), Some(4), "{words}");
+    assert!(
+        words.contains("`app` lacks permission `publish`"),
+        "{words}"
+    );
+    let nobody = cluster.decant_at(&at_the_trainer, &[("DECANT_CA", ca)], &["train", "list"]);
+    assert_eq!(nobody.status.code(), Some(4), "{}", told(&nobody));
+
+    succeeded(&cluster.decant_at(&at_the_trainer, &shown(&cluster.ops), &submit));
+    let log = succeeded(&cluster.as_ops(&["audit", "list"]));
+    assert!(log.contains("trainer"), "{log}");
+    succeeded(&cluster.as_ops(&["slot", "set", "movielens", "1", "--reason", "trained"]));
+    let (status, log) = trainer.end("TERM");
+    assert!(status.success(), "{log:?}");
+}
+
+/// Who a request is about is nobody's business but the model's.
+#[tokio::test(flavor = "multi_thread")]
+async fn process_no_log_holds_what_a_request_says_of_a_user() {
+    const USER: i64 = 4_711_471_147;
+    const KEY: &str = "reader-of-the-secret-diary";
+    let everything = |_: &str| vec![("DECANT_LOG__FILTER", "debug".to_owned())];
+    let shape = Shape {
+        etcd: 1,
+        registries: 1,
+        scorers: 1,
+    };
+    let mut cluster = Deployment::start_with(shape, &everything).await;
+    cluster.serve(&Tiny::new(0.25)).await;
+    let scorers = Scorers::builder()
+        .endpoint(format!("http://{}", cluster.scorers[0].address()))
+        .model(MODEL)
+        .deadline(std::time::Duration::from_secs(5))
+        .build()
+        .unwrap()
+        .with_routing_key(KEY);
+    let row = |age: &[f32]| {
+        let row = Columns::new().ints("user", [USER]).ints("film", [1]);
+        row.floats("age", age.iter().copied())
+    };
+    scorers.score(&row(&[30.0])).await.unwrap();
+    // What is wrong with a request is said to its caller.
+    scorers.score(&row(&[30.0, 31.0])).await.unwrap_err();
+    let (status, log) = cluster.scorers.remove(0).end("TERM");
+    assert!(status.success(), "{log:?}");
+    assert!(log.iter().any(|line| line.contains("DEBUG")), "{log:?}");
+    let user = USER.to_string();
+    for line in &log {
+        assert!(!line.contains(&user) && !line.contains(KEY), "{line}");
     }
 }

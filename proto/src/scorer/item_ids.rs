@@ -36,7 +36,7 @@ impl ItemIds {
     }
 
     /// All of them.
-    pub fn iter(&self) -> impl Iterator<Item = &str> {
+    pub fn iter(&self) -> impl Iterator<Item = &str> + Clone {
         let mut start = 0;
         self.ends
             .iter()
@@ -77,6 +77,11 @@ impl Message for ItemIds {
     ) -> Result<(), DecodeError> {
         if tag != IDS {
             return encoding::skip_field(wire_type, tag, buffer, context);
+        }
+        if self.is_empty() {
+            // Most of what is left is ids; each takes a byte for its key, one for its length, and some for itself.
+            self.text.reserve(buffer.remaining());
+            self.ends.reserve(buffer.remaining() / 4);
         }
         if wire_type == WireType::LengthDelimited
             && let Some((id, length)) = whole(buffer.chunk())

@@ -190,12 +190,15 @@ fn query(columns: Vec<wire::Column>, problems: &mut Problems<'_>) -> Option<Colu
 fn catalog_rows(ids: &wire::ItemIds, servable: &Servable) -> Result<Vec<usize>, CallError> {
     let catalog = servable.items().ok_or(CallError::NoCatalog)?.catalog();
     let mut rows = Vec::with_capacity(ids.len());
-    rows.extend(ids.iter().filter_map(|id| catalog.row(id)));
+    for id in ids.iter() {
+        let Some(row) = catalog.row(id) else { break };
+        rows.push(row);
+    }
     if rows.len() == ids.len() {
         return Ok(rows);
     }
     let unknown = ids.iter().filter(|id| catalog.row(id).is_none());
-    let shown: Vec<String> = unknown.take(UNKNOWN_SHOWN).map(str::to_owned).collect();
-    let more = ids.len() - rows.len() - shown.len();
+    let more = unknown.clone().count().saturating_sub(UNKNOWN_SHOWN);
+    let shown = unknown.take(UNKNOWN_SHOWN).map(str::to_owned).collect();
     Err(CallError::UnknownItems { shown, more })
 }
