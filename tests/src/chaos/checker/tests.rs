@@ -92,6 +92,7 @@ fn a_call_may_fail_only_at_a_moment_when_all_scorers_are_touched() {
             .map(move |scorer| stalled(scorer, from, until))
             .collect::<Vec<_>>()
     };
+    let settle = SETTLE.as_millis() as u64;
     assert_eq!(fails(Vec::new()), (true, 0));
     assert_eq!(fails(of_all(0, 30_000)), (false, 1));
     assert_eq!(
@@ -100,12 +101,12 @@ fn a_call_may_fail_only_at_a_moment_when_all_scorers_are_touched() {
         "it was under way"
     );
     assert_eq!(
-        fails(of_all(5_000, 15_000)),
+        fails(of_all(5_000, 20_000 - settle / 2)),
         (false, 1),
         "they are not well yet"
     );
     assert_eq!(
-        fails(of_all(0, 5_000)),
+        fails(of_all(0, 20_000 - 2 * settle)),
         (true, 0),
         "they have been well for long"
     );
