@@ -10,7 +10,7 @@ use ort::value::TensorRef;
 
 use crate::contract::{Input, Widths};
 use crate::cut::Cut;
-use crate::session::{check_side, value};
+use crate::session::{check_side, run, value};
 use crate::{Error, Graph, Session};
 
 /// Rows that are computed at once.
@@ -285,7 +285,6 @@ impl CatalogSession {
                 values.gather(rows, gathered);
             }
         }
-        let failed = |error: ort::Error| Error::Run(error.to_string());
         let (items, gathered) = (&self.items.values, &self.gathered);
         let given = self.takes.iter().map(|takes| match *takes {
             Takes::Query(input) => value(input, query, query),
@@ -300,19 +299,7 @@ impl CatalogSession {
                 Ok(TensorRef::from_array_view((shape, numbers))?.into())
             }
         });
-        let given: Vec<SessionInputValue<'_>> =
-            given.collect::<ort::Result<_>>().map_err(failed)?;
-        let outputs = self.inner.run(&given[..]).map_err(failed)?;
-        let (_, computed) = outputs[0].try_extract_tensor::<f32>().map_err(failed)?;
-        if computed.len() != picked.len() {
-            return Err(Error::Run(format!(
-                "{} scores came back for {} items",
-                computed.len(),
-                picked.len()
-            )));
-        }
-        scores.extend_from_slice(computed);
-        Ok(())
+        run(&mut self.inner, given, picked.len(), scores)
     }
 }
 

@@ -153,23 +153,8 @@ impl Session {
         scores.clear();
         let (query, item) = (query.into(), item.into());
         self.check(query, item)?;
-        let failed = |error: ort::Error| Error::Run(error.to_string());
         let values = self.inputs.iter().map(|input| value(*input, query, item));
-        let values = values.collect::<ort::Result<Vec<SessionInputValue<'_>>>>();
-        let outputs = self
-            .inner
-            .run(&values.map_err(failed)?[..])
-            .map_err(failed)?;
-        let (_, computed) = outputs[0].try_extract_tensor::<f32>().map_err(failed)?;
-        if computed.len() != item.rows {
-            return Err(Error::Run(format!(
-                "{} scores came back for {} rows",
-                computed.len(),
-                item.rows
-            )));
-        }
-        scores.extend_from_slice(computed);
-        Ok(())
+        run(&mut self.inner, values, item.rows, scores)
     }
 
     /// Scores so many empty rows, so that what ONNX Runtime does once is done before the first request.
@@ -298,6 +283,27 @@ pub(crate) fn check_side(
             ),
         );
     }
+    Ok(())
+}
+
+/// Runs a session on these inputs, and appends its first output: a score for each row.
+pub(crate) fn run<'v>(
+    session: &mut ort::session::Session,
+    inputs: impl Iterator<Item = ort::Result<SessionInputValue<'v>>>,
+    rows: usize,
+    scores: &mut Vec<f32>,
+) -> Result<(), Error> {
+    let failed = |error: ort::Error| Error::Run(error.to_string());
+    let inputs: Vec<SessionInputValue<'_>> = inputs.collect::<ort::Result<_>>().map_err(failed)?;
+    let outputs = session.run(&inputs[..]).map_err(failed)?;
+    let (_, computed) = outputs[0].try_extract_tensor::<f32>().map_err(failed)?;
+    if computed.len() != rows {
+        return Err(Error::Run(format!(
+            "{} scores came back for {rows} rows",
+            computed.len()
+        )));
+    }
+    scores.extend_from_slice(computed);
     Ok(())
 }
 
