@@ -11,9 +11,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant, SystemTime};
 
+use decant_artifact::testing::put_bucket;
 use tempfile::TempDir;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
 use super::lan::Lan;
@@ -438,7 +437,9 @@ impl Fleet {
     async fn make_bucket(&self) {
         let begun = Instant::now();
         loop {
-            match put_bucket(self.socket(Host::Objects, OBJECTS)).await {
+            let server = self.socket(Host::Objects, OBJECTS);
+            let asked = tokio::task::spawn_blocking(move || put_bucket(server, BUCKET));
+            match asked.await.unwrap() {
                 Ok(answer) if answer.starts_with("HTTP/1.1 200") => return,
                 other => {
                     let patient = begun.elapsed() < STARTS_WITHIN;
@@ -448,17 +449,6 @@ impl Fleet {
             sleep(LOOK_AGAIN).await;
         }
     }
-}
-
-async fn put_bucket(server: SocketAddr) -> io::Result<String> {
-    let mut stream = TcpStream::connect(server).await?;
-    let request = format!(
-        "PUT /{BUCKET} HTTP/1.1\r\nHost: {server}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
-    );
-    stream.write_all(request.as_bytes()).await?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).await?;
-    Ok(answer)
 }
 
 /// The folder of a scorer's cache; that of the cramped one is its disk.

@@ -5,4 +5,4 @@ mod fixture;
 mod s3;
 
 pub use fixture::{files, json, listed, manifest, written};
-pub use s3::S3Server;
+pub use s3::{S3Server, put_bucket};

@@ -1,6 +1,6 @@
 //! A real server that speaks S3, as a process of its own.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -42,7 +42,8 @@ impl S3Server {
         // A line for each request; nobody else empties the pipe.
         std::thread::spawn(move || log.for_each(drop));
         let server = Self { process, address };
-        server.make_bucket();
+        let answer = put_bucket(server.address, BUCKET).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
         server
     }
 
@@ -74,20 +75,23 @@ impl S3Server {
             ("AWS_SECRET_ACCESS_KEY".into(), "decant-secret".into()),
         ]
     }
+}
 
-    fn make_bucket(&self) {
-        let timeout = Duration::from_secs(10);
-        let mut stream = TcpStream::connect_timeout(&self.address, timeout).unwrap();
-        stream.set_read_timeout(Some(timeout)).unwrap();
-        let request = format!(
-            "PUT /{BUCKET} HTTP/1.1\r\nHost: {}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
-            self.address
-        );
-        stream.write_all(request.as_bytes()).unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
-    }
+/// Makes a bucket, and returns what the server answers. Blocks.
+///
+/// # Errors
+/// When the server cannot be reached.
+pub fn put_bucket(server: SocketAddr, bucket: &str) -> io::Result<String> {
+    let timeout = Duration::from_secs(10);
+    let mut stream = TcpStream::connect_timeout(&server, timeout)?;
+    stream.set_read_timeout(Some(timeout))?;
+    let request = format!(
+        "PUT /{bucket} HTTP/1.1\r\nHost: {server}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+    );
+    stream.write_all(request.as_bytes())?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    Ok(answer)
 }
 
 impl Drop for S3Server {
