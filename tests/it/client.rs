@@ -1,17 +1,14 @@
 //! The client over scorers of a real cluster: its callers notice neither a scorer that hangs, nor a restart of all, nor a
 //! swap. What needs faults that a scorer does not show on demand is tested in the client's crate.
 
-use std::io;
-use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use decant_chassis::client::channel;
-use decant_client::{Columns, Error, Resolver, Scorers, Scores};
+use decant_client::{Columns, Error, Scorers, Scores};
 use decant_proto::scorer::v1::ListServablesRequest;
 use decant_proto::scorer::v1::scorer_service_client::ScorerServiceClient;
-use decant_tests::tiny::MODEL;
-use decant_tests::{Deployment, Operated, Process, Shape, Tiny, eventually};
+use decant_tests::{Deployment, Names, Operated, Process, Shape, Tiny, eventually};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -24,17 +21,6 @@ const CALLERS: usize = 4;
 const REST: Duration = Duration::from_millis(10);
 /// As golden vectors have it.
 const TOLERANCE: f32 = 1e-5;
-
-/// Where the scorers are, as a name server is told.
-#[derive(Clone)]
-struct Names(Arc<Mutex<Vec<SocketAddr>>>);
-
-#[tonic::async_trait]
-impl Resolver for Names {
-    async fn resolve(&self) -> io::Result<Vec<SocketAddr>> {
-        Ok(self.0.lock().unwrap().clone())
-    }
-}
 
 /// Three scorers, and a client of them all.
 struct Fleet {
@@ -53,14 +39,8 @@ impl Fleet {
         })
         .await;
         cluster.serve(tiny).await;
-        let names = Names(Arc::new(Mutex::new(cluster.scorer_addresses())));
-        let scorers = Scorers::builder()
-            .model(MODEL)
-            .resolver("scorers:7430", names.clone())
-            .refresh_every(Duration::from_millis(100))
-            .deadline(DEADLINE)
-            .build()
-            .unwrap();
+        let names = Names::of(cluster.scorer_addresses());
+        let scorers = names.client(DEADLINE);
         Self {
             cluster,
             names,
@@ -213,7 +193,7 @@ async fn process_a_client_follows_scorers_that_restart_one_by_one_at_other_addre
         fleet.cluster.ready(place).await;
         fleet.cluster.registered(place).await;
         // Only now does the name forget the one that ended: names are always late.
-        *fleet.names.0.lock().unwrap() = fleet.cluster.scorer_addresses();
+        fleet.names.tell(fleet.cluster.scorer_addresses());
         // The next one goes when this one does its part.
         answers(&fleet.cluster.scorers[place], 100).await;
     }

@@ -1,20 +1,18 @@
 //! Every process of a cluster is started anew, one after the other, under load: whoever calls through the client notices
 //! nothing, and of scorers that drain nobody does who heeds what they say of themselves.
 
-use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use decant_chassis::client::{Channel, channel};
-use decant_client::{Resolver, Scorers};
 use decant_proto::scorer::v1::scorer_service_client::ScorerServiceClient;
 use decant_proto::trainer::v1::ListJobsRequest;
 use decant_proto::trainer::v1::trainer_service_client::TrainerServiceClient;
-use decant_tests::tiny::MODEL;
 use decant_tests::{
-    Answer, Callers, Deployment, History, Operated, Process, Question, Shape, Tiny, eventually,
+    Answer, Callers, Deployment, History, Names, Operated, Process, Question, Shape, Tiny,
+    eventually,
 };
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -37,17 +35,6 @@ const PROPAGATION: Duration = Duration::from_secs(1);
 /// Those who ask without the client, and how long each rests between two requests.
 const PLAIN_CALLERS: usize = 4;
 const REST: Duration = Duration::from_millis(5);
-
-/// Where the scorers are, as a name server is told.
-#[derive(Clone)]
-struct Names(Arc<Mutex<Vec<SocketAddr>>>);
-
-#[tonic::async_trait]
-impl Resolver for Names {
-    async fn resolve(&self) -> io::Result<Vec<SocketAddr>> {
-        Ok(self.0.lock().unwrap().clone())
-    }
-}
 
 fn ends_in_order(process: Process) {
     let (status, log) = process.end("TERM");
@@ -80,14 +67,8 @@ async fn process_every_process_is_started_anew_in_turn_and_no_call_fails() {
     let generated = cluster.decant(&["key", "generate", key.to_str().unwrap()]);
     assert!(generated.status.success(), "{generated:?}");
     let trainer = cluster.start_trainer(&key);
-    let names = Names(Arc::new(Mutex::new(cluster.scorer_addresses())));
-    let scorers = Scorers::builder()
-        .model(MODEL)
-        .resolver("scorers:7430", names.clone())
-        .refresh_every(Duration::from_millis(100))
-        .deadline(DEADLINE)
-        .build()
-        .unwrap();
+    let names = Names::of(cluster.scorer_addresses());
+    let scorers = names.client(DEADLINE);
     let callers = Callers::start(&scorers, CALLS, 1);
 
     for member in 0..SHAPE.etcd {
@@ -115,7 +96,7 @@ async fn process_every_process_is_started_anew_in_turn_and_no_call_fails() {
         cluster.ready(place).await;
         cluster.registered(place).await;
         // Only now does the name forget the one that ended: names are always late.
-        *names.0.lock().unwrap() = cluster.scorer_addresses();
+        names.tell(cluster.scorer_addresses());
         serve_another(&cluster, &mut versions).await;
     }
 

@@ -1,17 +1,13 @@
 //! A store that hangs and a scorer that dies while a canary answers: the rollout waits or goes on with those who are left, and
 //! whoever asks through the client notices nothing.
 
-use std::io;
-use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use decant_client::{Columns, Resolver, Scorers};
+use decant_client::{Columns, Scorers};
 use decant_model::rollout::Metric;
 use decant_proto::rollout::v1 as rollout;
 use decant_tests::releases::{gate, plan, release};
-use decant_tests::tiny::MODEL;
-use decant_tests::{Deployment, Operated, Recorder, Releases, Shape, Tiny, eventually};
+use decant_tests::{Deployment, Names, Operated, Recorder, Releases, Shape, Tiny, eventually};
 use rollout::{RolloutPhase, Steer};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -77,17 +73,6 @@ async fn process_a_rollout_waits_while_the_store_hangs_and_goes_on_when_it_is_ba
     check_records(&cluster, 0).await;
 }
 
-/// Where the scorers are, as a name server is told.
-#[derive(Clone)]
-struct Names(Arc<Mutex<Vec<SocketAddr>>>);
-
-#[tonic::async_trait]
-impl Resolver for Names {
-    async fn resolve(&self) -> io::Result<Vec<SocketAddr>> {
-        Ok(self.0.lock().unwrap().clone())
-    }
-}
-
 /// Asks through the client without a pause; returns how often, if no call failed.
 async fn call(scorers: Scorers, stop: CancellationToken) -> u64 {
     let columns = Columns::new()
@@ -109,14 +94,8 @@ async fn process_a_rollout_goes_on_without_a_scorer_that_dies_and_takes_it_in_ag
     let versions = [Tiny::new(0.25), Tiny::new(0.26)];
     cluster.serve(&versions[0]).await;
     let version = cluster.push(0, &versions[1]).await.unwrap().version;
-    let names = Names(Arc::new(Mutex::new(cluster.scorer_addresses())));
-    let scorers = Scorers::builder()
-        .model(MODEL)
-        .resolver("scorers:7430", names.clone())
-        .refresh_every(Duration::from_millis(100))
-        .deadline(Duration::from_secs(2))
-        .build()
-        .unwrap();
+    let names = Names::of(cluster.scorer_addresses());
+    let scorers = names.client(Duration::from_secs(2));
     let (stop, mut callers) = (CancellationToken::new(), JoinSet::new());
     for _ in 0..2 {
         callers.spawn(call(scorers.clone(), stop.clone()));
@@ -146,7 +125,7 @@ async fn process_a_rollout_goes_on_without_a_scorer_that_dies_and_takes_it_in_ag
     cluster.scorers.push(again);
     cluster.ready(1).await;
     cluster.registered(1).await;
-    *names.0.lock().unwrap() = cluster.scorer_addresses();
+    names.tell(cluster.scorer_addresses());
     cluster
         .steer(0, Steer::PromoteFully, None, "operator")
         .await
