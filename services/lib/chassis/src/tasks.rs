@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Poll;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -116,6 +117,22 @@ impl Tasks {
             Err(_) => Err(lock(&self.running).values().copied().collect()),
         }
     }
+}
+
+/// Lets the tasks that are ready now go first. Tokio's `yield_now` also lets those go that become ready meanwhile, and looks
+/// for what came over the network.
+pub async fn yield_turn() {
+    let mut had_their_turn = false;
+    poll_fn(|context| {
+        if had_their_turn {
+            return Poll::Ready(());
+        }
+        had_their_turn = true;
+        // A task that wakes itself is put behind those that are ready.
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }
 
 /// Holds a task's name among the running ones, also when the task panics or is dropped.

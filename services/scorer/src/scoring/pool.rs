@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use decant_chassis::tasks::Tasks;
+use decant_chassis::tasks::{Tasks, yield_turn};
 use tokio::runtime::{Handle as Runtime, RuntimeFlavor};
 use tokio::sync::{Notify, oneshot};
 use tokio_util::task::TaskTracker;
@@ -264,12 +264,13 @@ async fn run(runner: usize, shared: Arc<Shared>) -> Result<(), String> {
         tokio::pin!(wake);
         // From here on no notice is missed, though the queue be looked at before it is waited for.
         wake.as_mut().enable();
-        // Whatever has arrived meanwhile is read before a batch is made of it.
-        tokio::task::yield_now().await;
+        // What came in the same packets is read before a batch is made of it.
+        yield_turn().await;
         while let Some(batch) = shared.take() {
             if !compute(runner, &shared, &mut workbench, batch) {
                 break;
             }
+            // Answers are sent, and whatever has arrived is read, before the next batch is made.
             tokio::task::yield_now().await;
         }
         if shared.lock().is_over() {

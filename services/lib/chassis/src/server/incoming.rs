@@ -144,11 +144,11 @@ async fn begin(
         return None;
     }
     let link = match tls.server() {
-        None => Link::Plain(stream),
+        None => Link::Left(stream),
         Some(server) => {
             let handshake = TlsAcceptor::from(server).accept(stream);
             match timeout_at(until, handshake).await {
-                Ok(Ok(stream)) => Link::Tls(Box::new(stream)),
+                Ok(Ok(stream)) => Link::Right(Box::new(stream)),
                 Ok(Err(error)) => {
                     tracing::debug!(?address, %error, "a TLS handshake failed");
                     return None;

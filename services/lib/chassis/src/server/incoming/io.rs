@@ -11,8 +11,10 @@ use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, Sleep, sleep_until};
 use tokio_rustls::server::TlsStream;
+use tokio_util::either::Either;
 use tonic::transport::server::Connected;
 
+use crate::cork::Corked;
 use crate::tls;
 
 /// The bytes that every client of HTTP/2 begins with.
@@ -27,14 +29,12 @@ pub struct Peer {
     pub identities: Arc<[String]>,
 }
 
-pub(crate) enum Link {
-    Plain(TcpStream),
-    Tls(Box<TlsStream<TcpStream>>),
-}
+/// In plain text, or over TLS.
+pub(crate) type Link = Either<TcpStream, Box<TlsStream<TcpStream>>>;
 
 /// A connection that counts as long as it lives.
 pub(crate) struct Connection {
-    link: Link,
+    link: Corked<Link>,
     peer: Peer,
     /// By when its first words must have come, and how many bytes have; nothing once they have.
     awaited: Option<(Pin<Box<Sleep>>, usize)>,
@@ -49,15 +49,15 @@ impl Connection {
         room: OwnedSemaphorePermit,
     ) -> Self {
         let identities = match &link {
-            Link::Plain(_) => Arc::default(),
-            Link::Tls(stream) => {
+            Either::Left(_) => Arc::default(),
+            Either::Right(stream) => {
                 let shown = stream.get_ref().1.peer_certificates();
                 let own = shown.and_then(<[_]>::first);
                 own.map(tls::identities).unwrap_or_default().into()
             }
         };
         Self {
-            link,
+            link: Corked::new(link),
             peer: Peer {
                 address,
                 identities,
@@ -83,10 +83,7 @@ impl AsyncRead for Connection {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
-        let read = match &mut self.link {
-            Link::Plain(stream) => Pin::new(stream).poll_read(context, buffer),
-            Link::Tls(stream) => Pin::new(stream).poll_read(context, buffer),
-        };
+        let read = Pin::new(&mut self.link).poll_read(context, buffer);
         let Some((deadline, seen)) = &mut self.awaited else {
             return read;
         };
@@ -111,41 +108,14 @@ impl AsyncWrite for Connection {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        match &mut self.link {
-            Link::Plain(stream) => Pin::new(stream).poll_write(context, bytes),
-            Link::Tls(stream) => Pin::new(stream).poll_write(context, bytes),
-        }
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        match &mut self.link {
-            Link::Plain(stream) => Pin::new(stream).poll_write_vectored(context, slices),
-            Link::Tls(stream) => Pin::new(stream).poll_write_vectored(context, slices),
-        }
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        match &self.link {
-            Link::Plain(stream) => stream.is_write_vectored(),
-            Link::Tls(stream) => stream.is_write_vectored(),
-        }
+        Pin::new(&mut self.link).poll_write(context, bytes)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.link {
-            Link::Plain(stream) => Pin::new(stream).poll_flush(context),
-            Link::Tls(stream) => Pin::new(stream).poll_flush(context),
-        }
+        Pin::new(&mut self.link).poll_flush(context)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.link {
-            Link::Plain(stream) => Pin::new(stream).poll_shutdown(context),
-            Link::Tls(stream) => Pin::new(stream).poll_shutdown(context),
-        }
+        Pin::new(&mut self.link).poll_shutdown(context)
     }
 }
