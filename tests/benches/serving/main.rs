@@ -384,9 +384,10 @@ async fn overload(address: SocketAddr, name: &str, path: &str, request: &impl Me
     row(
         &format!("{name}, overload at 3 times capacity ({capacity:.0}/s): goodput"),
         format!(
-            "{:.0}/s = {:.2} of capacity",
+            "{:.0}/s = {:.2} of capacity (calls were late by {})",
             goodput(&over),
-            goodput(&over) / capacity
+            goodput(&over) / capacity,
+            micros(over.late(0.99))
         ),
         ">= 0.9",
     );

@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use bytes::{BufMut, Bytes, BytesMut};
+use decant_chassis::cork::Corked;
 use decant_load::poisson;
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
@@ -109,13 +110,15 @@ pub(crate) async fn calls(
     Seen { calls }
 }
 
-async fn connect(address: SocketAddr) -> (SendRequest<Bytes>, Connection<TcpStream, Bytes>) {
+type Driven = Connection<Corked<TcpStream>, Bytes>;
+
+async fn connect(address: SocketAddr) -> (SendRequest<Bytes>, Driven) {
     let stream = TcpStream::connect(address).await.unwrap();
     stream.set_nodelay(true).unwrap();
     client::Builder::new()
         .initial_window_size(1 << 20)
         .initial_connection_window_size(1 << 26)
-        .handshake(stream)
+        .handshake(Corked::new(stream))
         .await
         .unwrap()
 }

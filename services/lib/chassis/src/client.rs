@@ -21,6 +21,7 @@ use tonic::transport::{Endpoint, Error};
 use tower::Service;
 
 use crate::auth::Token;
+use crate::cork::Corked;
 use crate::telemetry::propagation;
 use crate::tls::Identity;
 
@@ -167,7 +168,7 @@ trait Wire: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Wire for T {}
 
 impl Service<Uri> for Connector {
-    type Response = TokioIo<Box<dyn Wire>>;
+    type Response = TokioIo<Corked<Box<dyn Wire>>>;
     type Error = io::Error;
     type Future = Pin<Box<dyn Future<Output = io::Result<Self::Response>> + Send>>;
 
@@ -179,7 +180,7 @@ impl Service<Uri> for Connector {
         let identity = self.identity.clone();
         Box::pin(async move {
             let wire = connect(identity, &uri).await?;
-            Ok(TokioIo::new(wire))
+            Ok(TokioIo::new(Corked::new(wire)))
         })
     }
 }

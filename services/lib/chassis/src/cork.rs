@@ -1,9 +1,9 @@
 //! A stream that sends together what was written at the same time.
 //!
-//! HTTP/2 answers many calls over one connection, and flushes after each answer that it finds. Under load that is a call
-//! of the system for each, which costs more than all else that is done for a small one. Here a flush lets the tasks that
-//! are ready go first, as they may have more to send: answers of one batch go out together, and so do those to requests
-//! that came in one packet. When no other task is ready, a flush is one at once.
+//! HTTP/2 carries many calls over one connection, and flushes after each request or answer that it finds. Under load that
+//! is a call of the system for each, which costs more than all else that is done for a small one. Here a flush lets the
+//! tasks that are ready go first, as they may have more to send: answers of one batch go out together, and so do those to
+//! requests that came in one packet. When no other task is ready, a flush is one at once.
 
 use std::io;
 use std::pin::Pin;
@@ -15,7 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 const GATHERED: usize = 16 << 10;
 
 /// A stream behind a buffer, which is sent when it is full, and a turn of the other tasks after a flush was asked for.
-pub(crate) struct Corked<S> {
+pub struct Corked<S> {
     stream: S,
     gathered: Vec<u8>,
     /// How many of the gathered bytes are sent.
@@ -24,7 +24,8 @@ pub(crate) struct Corked<S> {
 }
 
 impl<S> Corked<S> {
-    pub(crate) fn new(stream: S) -> Self {
+    /// A stream whose buffer is empty.
+    pub fn new(stream: S) -> Self {
         Self {
             stream,
             gathered: Vec::new(),

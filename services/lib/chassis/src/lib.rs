@@ -8,7 +8,7 @@ pub mod tasks;
 pub mod threads;
 pub mod tls;
 pub mod auth;
-mod cork;
+pub mod cork;
 pub mod server;
 pub mod host;
 pub mod process;

@@ -1,12 +1,12 @@
 //! The runners, and how requests reach them.
 //!
 //! A runner is a task of the serving runtime, not a thread beside it: a small batch takes less time than a thread takes to
-//! wake up, and two threads on one core would only take it from each other. Before a runner takes a batch it lets all
+//! wake up, and two threads on one core would only take it from each other. Before a runner takes a batch it lets the
 //! other tasks go first, so that what has arrived is read, and is part of the batch. Batches are kept short, and one that
 //! cannot be short is announced to the runtime, which goes on with the other tasks elsewhere.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -79,6 +79,8 @@ struct Shared {
     load: AtomicU32,
     /// Whether the queue was pressed then.
     pressed: AtomicBool,
+    /// Calls that asked for room.
+    came: AtomicU64,
 }
 
 /// A queued request. Dropping it takes the request back.
@@ -99,6 +101,7 @@ impl Pool {
                 wake: Notify::new(),
                 load: AtomicU32::new(0),
                 pressed: AtomicBool::new(false),
+                came: AtomicU64::new(0),
             }),
             runners: TaskTracker::new(),
         };
@@ -147,7 +150,7 @@ impl Pool {
 
     /// Whether so much waits that it is worth asking [`would_admit`](Self::would_admit) before a request is read.
     pub(crate) fn is_pressed(&self) -> bool {
-        self.shared.pressed.load(Ordering::Relaxed)
+        self.shared.is_pressed()
     }
 
     /// Whether a request would be taken in now. One of more rows than a batch holds would be queued elsewhere: of that
@@ -172,6 +175,7 @@ impl Pool {
     }
 
     fn offer(&self, outline: &Outline<'_>) -> Offer {
+        self.shared.came.fetch_add(1, Ordering::Relaxed);
         let cost = outline.servable.cost();
         let rows = outline.rows;
         let part_rows = self.part_rows(&cost);
@@ -251,6 +255,29 @@ impl Shared {
         batch
     }
 
+    /// Lets answers be sent, and takes in or refuses all calls that have arrived: those that stay in the network are not
+    /// told how long they wait. Not for longer than a batch takes, as from those who ask for more than can be refused there
+    /// is always another.
+    async fn let_calls_in(&self) {
+        // The network is looked at when no task is ready, or after some dozens of them.
+        tokio::task::yield_now().await;
+        let began = Instant::now();
+        loop {
+            let before = self.came.load(Ordering::Relaxed);
+            // One turn to read calls, and one to take them in or refuse them.
+            yield_turn().await;
+            yield_turn().await;
+            let came = self.came.load(Ordering::Relaxed);
+            if came == before || began.elapsed() >= self.limits.batch {
+                return;
+            }
+        }
+    }
+
+    fn is_pressed(&self) -> bool {
+        self.pressed.load(Ordering::Relaxed)
+    }
+
     /// The state is whole between any two statements under this lock, so a panic elsewhere does not spoil it.
     fn lock(&self) -> MutexGuard<'_, Queue<Part>> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
@@ -266,12 +293,17 @@ async fn run(runner: usize, shared: Arc<Shared>) -> Result<(), String> {
         wake.as_mut().enable();
         // What came in the same packets is read before a batch is made of it.
         yield_turn().await;
+        let mut since = Instant::now();
         while let Some(batch) = shared.take() {
             if !compute(runner, &shared, &mut workbench, batch) {
                 break;
             }
-            // Answers are sent, and whatever has arrived is read, before the next batch is made.
-            tokio::task::yield_now().await;
+            // Where more waits than can be answered soon, several small batches go before the next look at the network: the
+            // fewer calls of the system, the more answers. Half of what a large one may take, as refusals wait meanwhile.
+            if !shared.is_pressed() || since.elapsed() >= shared.limits.batch / 2 {
+                shared.let_calls_in().await;
+                since = Instant::now();
+            }
         }
         if shared.lock().is_over() {
             shared.wake.notify_waiters();

@@ -3,6 +3,7 @@ use std::sync::Arc;
 use bytes::{BufMut, BytesMut};
 use decant_chassis::tasks::Tasks;
 use futures::future::join_all;
+use tokio::time::timeout;
 use tonic::{Code, Request};
 use wire::column::Values;
 use wire::scorer_service_server::ScorerService;
@@ -83,8 +84,9 @@ const RANK: &str = "/decant.scorer.v1.ScorerService/Rank";
 async fn under_pressure_a_call_is_refused_before_it_is_read() {
     let config = Config {
         workers: 1,
-        // Little, so that a few hundred requests are too much.
-        queue_millis: 1,
+        // Little, so that a few thousand requests are too much; but several batches long, as the network is not looked at
+        // after each of them.
+        queue_millis: 10,
         ..Config::default()
     };
     let (tasks, _failures) = Tasks::new();
@@ -94,17 +96,17 @@ async fn under_pressure_a_call_is_refused_before_it_is_read() {
     let mut early = Early::new(service.clone(), 1 << 20);
     assert_eq!(code(&mut early).await, Code::Internal, "it is read");
 
-    let requests = (0..1_000).map(|_| service.recommend(Request::new(request())));
+    let requests = (0..4_000).map(|_| service.recommend(Request::new(request())));
     let pressing = join_all(requests);
     let asking = async {
         // The runner takes its first batch, and finds the others behind it.
-        while !service.pool().is_pressed() {
+        while code(&mut early).await != Code::ResourceExhausted {
             tokio::task::yield_now().await;
         }
-        code(&mut early).await
     };
+    let asking = timeout(Duration::from_secs(10), asking);
     let (answers, refused) = tokio::join!(pressing, asking);
-    assert_eq!(refused, Code::ResourceExhausted);
+    refused.unwrap();
     assert!(answers.iter().any(Result::is_ok));
     // It counts as much as one that was refused after it was read.
     let codes = answers.iter().filter_map(|answer| answer.as_ref().err());
