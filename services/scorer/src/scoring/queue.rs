@@ -134,6 +134,8 @@ pub(super) struct Queue<J> {
     load: Load,
     /// Parts that wait.
     waiting: usize,
+    /// Since when something has waited without a break.
+    busy_since: Instant,
     closed: bool,
 }
 
@@ -169,6 +171,7 @@ impl<J> Queue<J> {
             clock: 0.0,
             calibration: Calibration::new(now),
             waiting: 0,
+            busy_since: now,
             closed: false,
         }
     }
@@ -182,6 +185,9 @@ impl<J> Queue<J> {
         parts: impl FnOnce() -> P,
     ) -> Result<Ticket, Refused> {
         let foreseen = self.admit(now, offer)?;
+        if self.waiting == 0 {
+            self.busy_since = now;
+        }
         let (first, clock) = (self.next, self.clock);
         let flow = self
             .flows
@@ -286,7 +292,7 @@ impl<J> Queue<J> {
     /// How busy the runners are, plus what waits in units of the longest wait allowed; and whether so much waits that some
     /// of what may come now is refused.
     pub(super) fn load(&mut self, now: Instant) -> (f32, bool) {
-        let fullness = self.fullness();
+        let fullness = self.fullness(now);
         let is_pressed = fullness >= PRESSED || self.rows >= self.limits.rows / 2;
         ((self.load.share(now) + fullness) as f32, is_pressed)
     }
@@ -297,14 +303,14 @@ impl<J> Queue<J> {
     }
 
     /// The time that all of what waits will take, in units of the longest wait allowed.
-    fn fullness(&self) -> f64 {
+    fn fullness(&self, now: Instant) -> f64 {
         let waits: f64 = self
             .flows
             .values()
             .map(|flow| flow.ahead_of(Priority::Sheddable))
             .sum();
         let waits = self.calibration.apply(waits / self.limits.runners as f64);
-        waits / micros(self.limits.wait)
+        waits / micros(self.longest_wait(now))
     }
 
     /// Of the highest priority at which something may run: the flow that has had the least service.

@@ -5,6 +5,9 @@ use std::time::{Duration, Instant};
 
 use super::{Flow, FlowKey, Offer, Queue};
 
+/// What may wait in a queue that stands, beside what may wait in a burst: one part of so many.
+const STANDING: u32 = 4;
+
 /// What comes first. Under overload the lower ones are refused first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Priority {
@@ -78,7 +81,7 @@ pub(crate) struct Limits {
     pub(crate) rows: usize,
     /// Rows that one client may have waiting; 0 means all.
     pub(crate) client_rows: usize,
-    /// The longest wait that is foreseen for what is taken in.
+    /// The longest wait that is foreseen for what is taken in, in a burst; a queue that stands is to be shorter.
     pub(crate) wait: Duration,
     /// Rows of a batch, at most.
     pub(crate) batch_rows: usize,
@@ -186,7 +189,7 @@ impl<J> Queue<J> {
                 retry_after,
             });
         }
-        if wait > offer.priority.wait(self.limits.wait) {
+        if wait > offer.priority.wait(self.longest_wait(now)) {
             return Err(Refused::Slow {
                 wait,
                 retry_after,
@@ -208,6 +211,17 @@ impl<J> Queue<J> {
             }
         }
         Ok(foreseen)
+    }
+
+    /// A burst may wait. A queue that does not empty for as long as that is no burst: more comes than can be done, and
+    /// waiting helps nobody, so what is taken in is to wait less (as in Maurer, Fail at Scale, ACM Queue 2015).
+    pub(super) fn longest_wait(&self, now: Instant) -> Duration {
+        let longest = self.limits.wait;
+        if self.waiting > 0 && now.saturating_duration_since(self.busy_since) > longest {
+            longest / STANDING
+        } else {
+            longest
+        }
     }
 
     /// While a flow works off what waits in it, each of the others is served as much, at most.

@@ -206,6 +206,30 @@ fn what_cannot_be_done_in_time_is_refused_before_anything_is_done() {
 }
 
 #[test]
+fn a_burst_may_wait_longer_than_what_comes_to_a_queue_that_stands() {
+    let wait = Duration::from_micros(400);
+    let mut world = World::new(Limits { wait, ..limits() });
+    world.put("burst", &paired(1, 100));
+    world.put("burst", &paired(1, 200));
+    world.put("burst", &paired(1, 10));
+    assert_eq!(world.take(), ["burst"]);
+    // As much waits as before, but since then something always has.
+    world.now += wait;
+    world.put("in time", &paired(1, 50));
+    world.now += Duration::from_micros(1);
+    let refused = world.offer("too many", &paired(1, 1));
+    assert!(matches!(refused, Err(Refused::Slow { .. })), "{refused:?}");
+    assert!(world.queue.load(world.now).1, "it is pressed");
+
+    assert_eq!(world.take(), ["burst"]);
+    world.put("little waits", &paired(1, 1));
+    while !world.take().is_empty() {}
+    world.put("a burst again", &paired(1, 100));
+    world.put("a burst again", &paired(1, 200));
+    world.put("a burst again", &paired(1, 1));
+}
+
+#[test]
 fn what_is_late_is_not_computed() {
     let mut world = World::new(limits());
     let soon = Offer {
