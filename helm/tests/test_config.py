@@ -89,6 +89,18 @@ def test_services_take_what_is_written(service, values, render, tmp_path):
         assert used["scorer.advertise"].endswith(":7430")
 
 
+@pytest.mark.parametrize("service", SERVICES)
+def test_services_take_tokens_without_certificates(service, render, tmp_path):
+    """As in a mesh that encrypts by itself: a service that is not told so refuses to start."""
+    grant = {"name": "ops", "token_sha256": "0" * 64, "role": "admin"}
+    auth = {"enabled": True, "tokens": {"existingSecret": "service-tokens"}, "grants": [grant]}
+    rendered = render(merged(MINIMAL, {"auth": auth}))
+    used = dump(service, rendered.config(service), variables(rendered, service), tmp_path)
+    assert used["auth"]["enabled"] and used["auth"]["allow_plaintext"]
+    (container,) = rendered.of_kind("Pod")[0]["spec"]["containers"]
+    assert {"name": "DECANT_ALLOW_PLAINTEXT", "value": "true"} in container["env"]
+
+
 def admitted(schema: dict) -> set[str]:
     while "$ref" in schema:
         schema = SCHEMA["$defs"][schema["$ref"].rpartition("/")[2]]

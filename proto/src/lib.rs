@@ -5,7 +5,7 @@ pub mod status;
 pub mod codec;
 mod methods;
 
-pub use methods::method_paths;
+pub use methods::{method_paths, stream_paths};
 
 /// `decant.trainer.v1`: training jobs.
 pub mod trainer {

@@ -4,7 +4,9 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Output;
+use std::time::Duration;
 
+use decant_chassis::auth::Token;
 use decant_chassis::client::Caller;
 use decant_chassis::tls;
 use decant_client::{Columns, Scorers, Tls};
@@ -12,12 +14,16 @@ use decant_coordination::testing::{Authority, Etcd, Signed};
 use decant_model::Digest;
 use decant_proto::registry::push::push_version;
 use decant_proto::registry::v1::registry_service_client::RegistryServiceClient;
+use decant_proto::rollout::v1::rollout_service_client::RolloutServiceClient;
+use decant_proto::rollout::v1::{WatchSlotRequest, WatchSlotResponse};
 use decant_tests::tiny::{MODEL, model};
 use decant_tests::{
     Deployment, Job, Operated as _, Process, Shape, Tiny, datasets, decant_with, eventually, fetch,
     free_address,
 };
 use tempfile::TempDir;
+use tokio::time::timeout;
+use tonic::{Code, Streaming};
 
 const VIEWER: &str = "dct_of_a_viewer";
 const OUT_OF_DATE: &str = "dct_that_was_revoked";
@@ -179,13 +185,30 @@ impl Cluster {
             .unwrap();
     }
 
+    /// Follows the slot with a token.
+    async fn watch(&self, token: &str) -> Streaming<WatchSlotResponse> {
+        let config = tls::Config {
+            ca: self.ops.ca.clone(),
+            ..tls::Config::default()
+        };
+        let caller = Caller::new(tls::Identity::load(&config).unwrap());
+        let caller = caller.with_token(Some(Token::new(token).unwrap()));
+        let channel = caller.channel("registry", &self.registry()).unwrap();
+        let request = WatchSlotRequest {
+            model: MODEL.to_owned(),
+            slot: String::new(),
+        };
+        let answer = RolloutServiceClient::new(channel).watch_slot(request).await;
+        answer.unwrap().into_inner()
+    }
+
     /// A service that asks for scores.
     fn app(&self, token: Option<&str>) -> Scorers {
         let ca = fs::read(&self.ops.ca).unwrap();
         let builder = Scorers::builder()
             .endpoint(self.scorer())
             .model(MODEL)
-            .deadline(std::time::Duration::from_secs(5))
+            .deadline(Duration::from_secs(5))
             .tls(Tls::trusting(ca));
         let builder = match token {
             Some(token) => builder.token(token),
@@ -260,7 +283,11 @@ async fn process_a_cluster_serves_those_it_knows_and_nobody_else() {
     for asked in [&["access", "whoami"][..], &["scorer", "servables"]] {
         eventually("ana is known", || knows(asked, 0)).await;
     }
+    let mut watch = cluster.watch(token).await;
+    watch.message().await.unwrap().unwrap();
     succeeded(&cluster.as_ops(&["access", "remove", "ana"]));
+    let ended = timeout(Duration::from_secs(20), watch.message()).await;
+    assert_eq!(ended.unwrap().unwrap_err().code(), Code::Unauthenticated);
     for asked in [&["access", "whoami"][..], &["scorer", "servables"]] {
         eventually("ana is no longer known", || knows(asked, 4)).await;
     }
@@ -293,6 +320,14 @@ async fn process_a_cluster_serves_those_it_knows_and_nobody_else() {
         asked.then_some(()).ok_or(metrics)
     })
     .await;
+    let metrics = fetch(cluster.metrics, "/metrics").await.unwrap();
+    for told in [
+        r#"decant_certificate_expiry_timestamp_seconds{file="certificate""#,
+        r#"decant_auth_refused_total{reason="missing""#,
+        r#"decant_auth_refused_total{reason="unknown""#,
+    ] {
+        assert!(metrics.contains(told), "{told}: {metrics}");
+    }
     let ready = fetch(
         cluster.metrics,
         "/readyz?service=decant.scorer.v1.ScorerService",
@@ -356,7 +391,7 @@ async fn process_no_log_holds_what_a_request_says_of_a_user() {
     let scorers = Scorers::builder()
         .endpoint(format!("http://{}", cluster.scorers[0].address()))
         .model(MODEL)
-        .deadline(std::time::Duration::from_secs(5))
+        .deadline(Duration::from_secs(5))
         .build()
         .unwrap()
         .with_routing_key(KEY);

@@ -109,6 +109,7 @@ of the scorers' Service instead. */}}
 {{- end -}}
 {{- end -}}
 {{- $auth := dict "enabled" true "anonymous_scoring" $values.auth.anonymousScoring -}}
+{{- if not $values.tls.enabled }}{{ $_ := set $auth "allow_plaintext" true }}{{ end -}}
 {{- if $grants }}{{ $_ := set $auth "grants" $grants }}{{ end -}}
 {{- if and $values.auth.tokens.existingSecret (ne .component "scorer") }}{{ $_ := set $auth "token_file" (printf "/etc/decant/token/%s" .component) }}{{ end -}}
 {{- $auth | toJson }}

@@ -109,6 +109,15 @@ pub(crate) struct Global {
         hide_env_values = true
     )]
     pub(crate) token_file: Option<String>,
+    /// Shows the token to other machines without TLS too, where whoever listens on the way can read and use it.
+    #[arg(
+        long,
+        global = true,
+        env = "DECANT_ALLOW_PLAINTEXT",
+        hide_env_values = true,
+        value_parser = clap::builder::FalseyValueParser::new()
+    )]
+    pub(crate) allow_plaintext: bool,
     /// The name that services' certificates hold, where addresses are numbers, which no certificate holds.
     #[arg(
         long,

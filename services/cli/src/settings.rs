@@ -158,6 +158,7 @@ mod tests {
             certificate: None,
             key: None,
             token_file: None,
+            allow_plaintext: false,
             server_name: None,
             timeout: None,
             output: None,

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use clap::Parser;
 use decant_artifact::BundleStore;
-use decant_chassis::client::Caller;
 use decant_chassis::config::{self, ConfigError};
 use decant_chassis::host::Host;
 use decant_chassis::process::{self, bind};
@@ -53,7 +52,7 @@ async fn serve(
         settings.registry,
         store,
         bundles,
-        Caller::new(identity.clone()).with_token(settings.auth.token()?),
+        settings.auth.caller(identity.clone())?,
         host.services(),
         &telemetry.meter(),
     )?;
@@ -67,6 +66,7 @@ async fn serve(
         with_common(app.routes()),
         Serving {
             observe: telemetry.observe(),
+            meter: telemetry.meter(),
             tls: identity.clone(),
             gate: settings.auth.gate(access, rules, &telemetry.meter()),
             limits: settings.limits,

@@ -82,6 +82,7 @@ async fn serve(
         with_common(app.routes()),
         Serving {
             observe: telemetry.observe(),
+            meter: telemetry.meter(),
             tls: identity.clone(),
             gate: settings.auth.gate(access, rules, &telemetry.meter()),
             limits: settings.limits,

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use decant_artifact::BundleStore;
-use decant_chassis::client::Caller;
 use decant_chassis::host::{Drain, Host, Stop};
 use decant_chassis::process::{BindError, bind};
 use decant_chassis::server::{self, Serving};
@@ -88,7 +87,7 @@ impl App {
         let services = host.services();
         let meter = telemetry.meter();
         let identity = host.identify(&config.tls, telemetry)?;
-        let caller = Caller::new(identity.clone()).with_token(config.auth.token()?);
+        let caller = config.auth.caller(identity.clone())?;
         let (reporter, with_common) = server::common(telemetry)?;
         let registry = decant_registry::App::build(
             decant_registry::Config {
@@ -110,6 +109,7 @@ impl App {
         let gate = |rules| config.auth.gate(access.clone(), rules, &meter);
         let serving = Serving {
             observe: telemetry.observe(),
+            meter: telemetry.meter(),
             tls: identity,
             gate: gate(decant_registry::rules),
             limits: config.limits,

@@ -3,7 +3,6 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use decant_chassis::client::Caller;
 use decant_chassis::config::{self, ConfigError};
 use decant_chassis::host::Host;
 use decant_chassis::process::{self, bind};
@@ -39,7 +38,7 @@ async fn serve(settings: Settings, telemetry: Telemetry, signals: Signals) -> an
     let runtime = Runtime::load(&settings.onnx_runtime)?;
     let mut host = Host::new();
     let identity = host.identify(&settings.tls, &telemetry)?;
-    let caller = Caller::new(identity.clone()).with_token(settings.auth.token()?);
+    let caller = settings.auth.caller(identity.clone())?;
     let (access, following) = follow_access(
         &settings.trainer,
         &caller,
@@ -63,6 +62,7 @@ async fn serve(settings: Settings, telemetry: Telemetry, signals: Signals) -> an
         with_common(app.routes()),
         Serving {
             observe: telemetry.observe(),
+            meter: telemetry.meter(),
             tls: identity.clone(),
             gate: settings.auth.gate(access, rules, &telemetry.meter()),
             limits: settings.limits,

@@ -2,6 +2,7 @@
 //! token; the configuration says who they are and which role they have.
 
 mod gate;
+mod lasting;
 mod token;
 #[cfg(test)]
 mod tests;
@@ -19,7 +20,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
+use crate::client::Caller;
 use crate::config::ConfigError;
+use crate::tls::Identity;
 
 /// The permission that a call needs before its request is read, by the path of its method; `None` for what is not served.
 pub type Rules = fn(&str) -> Option<Permission>;
@@ -32,7 +35,8 @@ pub struct Config {
     pub enabled: bool,
     /// Lets everybody ask for scores, as inside a mesh that knows who calls. Scorers only.
     pub anonymous_scoring: bool,
-    /// Takes tokens over connections without TLS, which whoever listens can read and use.
+    /// Takes tokens over connections without TLS, and shows its own to other machines over such, where whoever listens can read
+    /// and use them.
     pub allow_plaintext: bool,
     /// The file of the token that this process shows to other services; read anew when it changes. Empty: none, and its
     /// certificate says who it is.
@@ -137,13 +141,16 @@ impl Config {
         }
     }
 
-    /// What this process shows to other services beside its certificate, if anything.
+    /// This process, as it calls other services: with its certificate, and its token if it has one.
     ///
     /// # Errors
     /// Names the key, the file and the reason.
-    pub fn token(&self) -> Result<Option<Token>, ConfigError> {
+    pub fn caller(&self, identity: Identity) -> Result<Caller, ConfigError> {
         let file = Some(&self.token_file).filter(|file| !file.as_os_str().is_empty());
-        file.map(|file| Token::read(file.clone())).transpose()
+        let token = file.map(|file| Token::read(file.clone())).transpose()?;
+        Ok(Caller::new(identity)
+            .with_token(token)
+            .allow_plaintext(self.allow_plaintext))
     }
 }
 

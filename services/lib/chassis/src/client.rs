@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::io;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -46,6 +47,7 @@ pub struct AddressError {
 pub struct Caller {
     identity: Identity,
     token: Option<Token>,
+    allow_plaintext: bool,
 }
 
 /// A way to a service. Calls take along the trace that they are made in, and the caller's token. Clones share the connection.
@@ -74,6 +76,7 @@ impl Caller {
         Self {
             identity,
             token: None,
+            allow_plaintext: false,
         }
     }
 
@@ -81,6 +84,15 @@ impl Caller {
     #[must_use]
     pub fn with_token(self, token: Option<Token>) -> Self {
         Self { token, ..self }
+    }
+
+    /// The same, which shows its token to other machines without TLS too, or not.
+    #[must_use]
+    pub fn allow_plaintext(self, allow_plaintext: bool) -> Self {
+        Self {
+            allow_plaintext,
+            ..self
+        }
     }
 
     /// How an address without a scheme is meant: `https` where servers are trusted, else `http`.
@@ -94,7 +106,7 @@ impl Caller {
     /// A channel that connects with the first call and reconnects when it must, each time with the certificates of then.
     ///
     /// # Errors
-    /// When the address is no URI, or asks for TLS and no authority is trusted.
+    /// When the address is no URI, asks for TLS and no authority is trusted, or would have the token read on its way.
     pub fn channel(&self, service: &'static str, address: &str) -> Result<Channel, AddressError> {
         let refuse = |reason: String| AddressError {
             service,
@@ -121,6 +133,12 @@ impl Caller {
         // TLS is the connector's, so that certificates are those of the moment; the transport need not know of it.
         let endpoint = Endpoint::from_shared(format!("http://{rest}"))
             .map_err(|error| refuse(error.to_string()))?;
+        if self.token.is_some() && !is_secure && !self.allow_plaintext && !is_here(endpoint.uri()) {
+            return Err(refuse(
+                "whoever listens on the way would read the token (`allow_plaintext` says that nobody does)"
+                    .to_owned(),
+            ));
+        }
         let connector = Connector {
             identity: is_secure.then(|| self.identity.clone()),
         };
@@ -135,6 +153,18 @@ impl Caller {
             token: self.token.clone(),
         })
     }
+}
+
+/// Whether an address is of this machine, so that nobody listens on the way.
+fn is_here(uri: &Uri) -> bool {
+    let host = bare(uri.host().unwrap_or_default());
+    let is_loopback = |address: IpAddr| address.to_canonical().is_loopback();
+    host.eq_ignore_ascii_case("localhost") || host.parse().is_ok_and(is_loopback)
+}
+
+/// A host without the brackets of an address of IPv6.
+fn bare(host: &str) -> &str {
+    host.trim_start_matches('[').trim_end_matches(']')
 }
 
 impl Service<Request<Body>> for Channel {
@@ -189,7 +219,7 @@ async fn connect(identity: Option<Identity>, uri: &Uri) -> io::Result<Box<dyn Wi
     let wrong =
         |reason: &str| io::Error::new(io::ErrorKind::InvalidInput, format!("{uri}: {reason}"));
     let host = uri.host().ok_or_else(|| wrong("no host"))?;
-    let host = host.trim_start_matches('[').trim_end_matches(']');
+    let host = bare(host);
     let port = uri.port_u16().unwrap_or(match identity {
         Some(_) => 443,
         None => 80,

@@ -8,6 +8,7 @@ pub use self::incoming::{Limits, Peer};
 
 use std::time::Duration;
 
+use opentelemetry::metrics::Meter;
 use tokio::net::TcpListener;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
@@ -74,6 +75,8 @@ pub fn common(
 pub struct Serving {
     /// Counts and traces calls; outermost, so that whatever ends a call is seen.
     pub observe: ObserveLayer,
+    /// Where what becomes of connections is counted.
+    pub meter: Meter,
     /// What the server shows, and whom it trusts.
     pub tls: tls::Identity,
     /// Who is let in.
@@ -88,8 +91,10 @@ pub struct Serving {
 impl Default for Serving {
     /// In plain text, for everybody, with connections of any age, and calls that are counted for nobody.
     fn default() -> Self {
+        let telemetry = Telemetry::none();
         Self {
-            observe: Telemetry::none().observe(),
+            observe: telemetry.observe(),
+            meter: telemetry.meter(),
             tls: tls::Identity::none(),
             gate: GateLayer::open(),
             limits: Limits::default(),
@@ -111,7 +116,8 @@ pub async fn serve(
     let limits = serving.limits;
     let (streams, header_bytes) = (limits.streams_per_connection, limits.header_bytes);
     let (ready, connections) = incoming::channel();
-    let accepting = incoming::accept(listener, serving.tls, limits, ready, stop.clone());
+    let closed = incoming::Closed::new(&serving.meter);
+    let accepting = incoming::accept(listener, serving.tls, limits, closed, ready, stop.clone());
     let mut server = Server::builder();
     if let Some(age) = serving.max_connection_age {
         server = server.max_connection_age(age);

@@ -281,4 +281,4 @@ fn resource(service: &str) -> Resource {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

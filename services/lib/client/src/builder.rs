@@ -29,6 +29,7 @@ pub struct Builder {
     client: Option<String>,
     tls: Option<Tls>,
     token: Option<String>,
+    allow_plaintext: bool,
     deadline: Duration,
     priority: Priority,
     retry_share: f64,
@@ -60,6 +61,9 @@ pub enum BuildError {
     /// The token fits into no header; it is not repeated here.
     #[error("the token must be visible ASCII")]
     Token,
+    /// Whoever listens on the way to this address would read the token.
+    #[error("`{0}` is not over TLS: whoever listens on the way would read the token")]
+    Plaintext(String),
     /// The name of the client fits into no header.
     #[error("the client's name `{0}` must be visible ASCII")]
     Client(String),
@@ -79,6 +83,7 @@ impl Default for Builder {
             client: None,
             tls: None,
             token: None,
+            allow_plaintext: false,
             deadline: Duration::from_millis(100),
             priority: Priority::Normal,
             retry_share: 0.2,
@@ -147,10 +152,18 @@ impl Builder {
         self
     }
 
-    /// The token that says who calls. Use it over TLS only: whoever reads it can use it.
+    /// The token that says who calls: over TLS, or to this machine.
     #[must_use]
     pub fn token(mut self, token: impl Into<String>) -> Self {
         self.token = Some(token.into());
+        self
+    }
+
+    /// Shows the token to other machines without TLS too, where whoever listens on the way can read and use it: inside a mesh
+    /// that encrypts by itself.
+    #[must_use]
+    pub fn allow_plaintext(mut self) -> Self {
+        self.allow_plaintext = true;
         self
     }
 
@@ -193,6 +206,7 @@ impl Builder {
             tls.check().map_err(BuildError::Tls)?;
         }
         let is_secure = self.tls.is_some();
+        let must_stay_here = token.is_some() && !is_secure && !self.allow_plaintext;
         let scheme = if is_secure { "https" } else { "http" };
         let mut tasks = JoinSet::new();
         let pool = match (self.name, self.endpoints.is_empty()) {
@@ -205,12 +219,18 @@ impl Builder {
                 if addresses.iter().any(|one| one.is_secure() != is_secure) {
                     return Err(BuildError::Scheme);
                 }
+                if must_stay_here {
+                    addresses.iter().try_for_each(stays_here)?;
+                }
                 let pool = Arc::new(Pool::new(Connector::new(self.tls), self.retry_share));
                 pool.replace(&addresses);
                 pool
             }
             (Some((name, resolver)), true) => {
                 let shared_name = parse(&name, &format!("{scheme}://{name}"))?;
+                if must_stay_here {
+                    stays_here(&shared_name)?;
+                }
                 let connector = Connector::going_by(shared_name, self.tls);
                 let pool = Arc::new(Pool::new(connector, self.retry_share));
                 tasks.spawn(keep_resolving(
@@ -250,6 +270,11 @@ fn parse(given: &str, address: &str) -> Result<Address, BuildError> {
         address: given.to_owned(),
         reason,
     })
+}
+
+fn stays_here(address: &Address) -> Result<(), BuildError> {
+    let refused = || BuildError::Plaintext(address.name.to_string());
+    address.is_here().then_some(()).ok_or_else(refused)
 }
 
 fn bearer(token: String) -> Result<MetadataValue<Ascii>, BuildError> {
@@ -326,6 +351,15 @@ mod tests {
         for token in ["", "two words"] {
             let error = built(at("http://scorer:7430").token(token)).unwrap_err();
             assert_eq!(error, BuildError::Token);
+        }
+        let refused = BuildError::Plaintext("http://scorer:7430".to_owned());
+        let by_name = || Scorers::builder().model("m").dns("scorer:7430");
+        for elsewhere in [at("http://scorer:7430"), by_name()] {
+            assert_eq!(built(elsewhere.token("dct_1")), Err(refused.clone()));
+        }
+        assert_eq!(built(by_name().token("dct_1").allow_plaintext()), Ok(()));
+        for here in ["http://localhost:1", "http://127.0.0.9:1", "http://[::1]:1"] {
+            assert_eq!(built(at(here).token("dct_1")), Ok(()), "{here}");
         }
     }
 

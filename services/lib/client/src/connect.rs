@@ -2,6 +2,7 @@
 
 use std::error::Error as _;
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -48,6 +49,14 @@ impl Address {
     /// Whether it is to be reached over TLS.
     pub(crate) fn is_secure(&self) -> bool {
         self.uri.scheme_str() == Some("https")
+    }
+
+    /// Whether it is of this machine, so that nobody listens on the way.
+    pub(crate) fn is_here(&self) -> bool {
+        let host = self.uri.host().unwrap_or_default();
+        let address = host.trim_start_matches('[').trim_end_matches(']');
+        let is_loopback = |address: IpAddr| address.to_canonical().is_loopback();
+        host.eq_ignore_ascii_case("localhost") || address.parse().is_ok_and(is_loopback)
     }
 }
 

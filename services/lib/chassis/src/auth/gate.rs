@@ -1,23 +1,27 @@
 //! The gate itself: a layer before a server's services.
 
+use std::collections::HashSet;
 use std::convert::Infallible;
 use std::future::{Ready, ready};
+use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use decant_model::access::{Access, Permission, Principal};
 use decant_proto::status::ErrorCode;
 use futures::future::Either;
-use http::{Extensions, Request, Response, header};
+use http::{Extensions, HeaderValue, Request, Response, Uri, header};
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::{Counter, Meter};
+use pin_project_lite::pin_project;
 use tokio::sync::watch;
-use tonic::Status;
 use tonic::body::Body;
+use tonic::{Code, Status};
 use tower::{Layer, Service};
 
 use super::Rules;
+use super::lasting::{self, Revoked};
 use crate::server::Peer;
 
 /// What everybody may ask.
@@ -28,6 +32,11 @@ const OPEN: [&str; 2] = [
 
 /// What changes a process.
 const OPS: &str = "/decant.ops.v1.OpsService/";
+
+/// Where gRPC says how a call ended.
+const STATUS: &str = "grpc-status";
+/// Why a call is refused of somebody who is known.
+const DENIED: &str = "denied";
 
 /// Puts a gate before services. Clones share it.
 #[derive(Clone)]
@@ -40,11 +49,20 @@ pub struct Gate<S> {
     guard: Option<Arc<Guard>>,
 }
 
-struct Guard {
+pub(super) struct Guard {
     access: watch::Receiver<Arc<Access>>,
     rules: Rules,
     anonymous_scoring: bool,
+    /// The paths of calls of many messages.
+    streams: HashSet<String>,
     refused: Counter<u64>,
+}
+
+/// What a call says of who makes it.
+pub(super) struct Shown {
+    uri: Uri,
+    authorization: Option<HeaderValue>,
+    identities: Arc<[String]>,
 }
 
 /// Who makes a call, if the gate asked.
@@ -74,6 +92,7 @@ impl GateLayer {
             access,
             rules,
             anonymous_scoring,
+            streams: decant_proto::stream_paths().into_iter().collect(),
             refused: meter
                 .u64_counter("decant.auth.refused")
                 .with_description("Calls that were refused for their credential")
@@ -99,39 +118,120 @@ where
 {
     type Response = Response<Body>;
     type Error = Infallible;
-    type Future = Either<Ready<Result<Response<Body>, Infallible>>, S::Future>;
+    type Future = Either<Ready<Result<Response<Body>, Infallible>>, Answer<S::Future>>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         self.inner.poll_ready(context)
     }
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        let mut asked = None;
+        let mut revoked = None;
         if let Some(guard) = &self.guard {
-            match guard.admit(&request) {
+            let shown = Shown::by(&request);
+            match guard.admit(&shown) {
                 Ok(Some(principal)) => {
+                    if guard.streams.contains(shown.uri.path()) {
+                        let caller = Arc::clone(&principal);
+                        let until = lasting::revoked(Arc::clone(guard), shown, caller);
+                        revoked = Some(Box::pin(until) as Revoked);
+                    }
+                    asked = Some(Arc::clone(guard));
                     request.extensions_mut().insert(principal);
                 }
                 Ok(None) => {}
                 Err(refused) => {
-                    let reason = KeyValue::new("reason", refused.reason);
-                    guard.refused.add(1, &[reason]);
-                    return Either::Left(ready(Ok(refused.status.into_http())));
+                    let status = guard.refuse(refused);
+                    return Either::Left(ready(Ok(status.into_http())));
                 }
             }
         }
-        Either::Right(self.inner.call(request))
+        Either::Right(Answer {
+            inner: self.inner.call(request),
+            asked,
+            revoked,
+        })
     }
 }
 
-struct Refused {
+pin_project! {
+    /// The answer to a call that was let in.
+    pub struct Answer<F> {
+        #[pin]
+        inner: F,
+        // The guard that asked who calls.
+        asked: Option<Arc<Guard>>,
+        // For a call of many messages.
+        revoked: Option<Revoked>,
+    }
+}
+
+impl<F> Future for Answer<F>
+where
+    F: Future<Output = Result<Response<Body>, Infallible>>,
+{
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
+        let this = self.project();
+        if let Some(revoked) = this.revoked
+            && let Poll::Ready(status) = revoked.as_mut().poll(context)
+        {
+            return Poll::Ready(Ok(status.into_http()));
+        }
+        let mut answer = ready!(this.inner.poll(context))?;
+        if let Some(guard) = this.asked {
+            // Whether somebody may do this to the model that they name is seen where the request is read.
+            let status = answer.headers().get(STATUS);
+            if status
+                .is_some_and(|code| Code::from_bytes(code.as_bytes()) == Code::PermissionDenied)
+            {
+                guard.count(DENIED);
+            }
+        }
+        if let Some(revoked) = this.revoked.take() {
+            answer = lasting::until(revoked, answer);
+        }
+        Poll::Ready(Ok(answer))
+    }
+}
+
+impl Shown {
+    fn by<B>(request: &Request<B>) -> Self {
+        let peer = request.extensions().get::<Peer>();
+        Self {
+            uri: request.uri().clone(),
+            authorization: request.headers().get(header::AUTHORIZATION).cloned(),
+            identities: peer.map_or_else(Arc::default, |peer| Arc::clone(&peer.identities)),
+        }
+    }
+}
+
+/// Why a call is not let in.
+pub(super) struct Refused {
     reason: &'static str,
     status: Status,
 }
 
 impl Guard {
+    /// Who is known, as it changes.
+    pub(super) fn access(&self) -> watch::Receiver<Arc<Access>> {
+        self.access.clone()
+    }
+
+    /// What somebody is told who is not let in.
+    pub(super) fn refuse(&self, refused: Refused) -> Status {
+        self.count(refused.reason);
+        refused.status
+    }
+
+    fn count(&self, reason: &'static str) {
+        self.refused.add(1, &[KeyValue::new("reason", reason)]);
+    }
+
     /// Who calls, where that matters.
-    fn admit<B>(&self, request: &Request<B>) -> Result<Option<Arc<Principal>>, Refused> {
-        let path = request.uri().path();
+    pub(super) fn admit(&self, shown: &Shown) -> Result<Option<Arc<Principal>>, Refused> {
+        let path = shown.uri.path();
         if OPEN.iter().any(|open| path.starts_with(open)) {
             return Ok(None);
         }
@@ -146,23 +246,23 @@ impl Guard {
         if permission == Permission::Score && self.anonymous_scoring {
             return Ok(None);
         }
-        let principal = self.recognise(request)?;
+        let principal = self.recognise(shown)?;
         principal
             .may_somewhere(permission)
             .map_err(|denied| Refused {
-                reason: "denied",
+                reason: DENIED,
                 status: ErrorCode::Denied.status(denied.to_string()),
             })?;
         Ok(Some(principal))
     }
 
-    fn recognise<B>(&self, request: &Request<B>) -> Result<Arc<Principal>, Refused> {
+    fn recognise(&self, shown: &Shown) -> Result<Arc<Principal>, Refused> {
         let unauthenticated = |reason, words: &str| Refused {
             reason,
             status: ErrorCode::Unauthenticated.status(words),
         };
         let access = Arc::clone(&self.access.borrow());
-        let found = match request.headers().get(header::AUTHORIZATION) {
+        let found = match &shown.authorization {
             Some(shown) => {
                 let token = shown.to_str().ok().and_then(bearer);
                 let token = token.ok_or_else(|| {
@@ -173,13 +273,11 @@ impl Guard {
                     .ok_or_else(|| unauthenticated("unknown", "nobody has this token"))?
             }
             None => {
-                let peer = request.extensions().get::<Peer>();
-                let identities = peer.map_or(&[][..], |peer| &peer.identities);
-                if identities.is_empty() {
+                if shown.identities.is_empty() {
                     let words = "show who you are: a certificate, or `authorization: Bearer TOKEN`";
                     return Err(unauthenticated("missing", words));
                 }
-                let identities = identities.iter().map(String::as_str);
+                let identities = shown.identities.iter().map(String::as_str);
                 access.by_identities(identities).ok_or_else(|| {
                     unauthenticated("unknown", "nobody has this certificate's identities")
                 })?

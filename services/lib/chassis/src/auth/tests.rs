@@ -1,21 +1,35 @@
+use std::convert::Infallible;
 use std::fs;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use tonic::Code;
-use tonic::codegen::http::Request;
+use bytes::Bytes;
+use futures::poll;
+use http::{Request, Response};
+use http_body::{Body as _, Frame};
+use tokio::time::timeout;
+use tonic::body::Body;
 use tonic::service::Routes;
-use tower::{Layer as _, Service as _};
+use tonic::{Code, Status};
+use tower::{Layer as _, Service as _, ServiceExt as _, service_fn};
+
+use decant_proto::status::ErrorCode;
 
 use super::*;
 use crate::server::Peer;
 use crate::telemetry::Telemetry;
+use crate::telemetry::tests::counted;
 
 const VIEWER: &str = "dct_viewer";
 const SCORE: &str = "/decant.scorer.v1.ScorerService/Score";
+const STREAM: &str = "/decant.scorer.v1.ScorerService/ScoreStream";
 const SET_SLOT: &str = "/decant.rollout.v1.RolloutService/SetSlot";
 
 fn rules(path: &str) -> Option<Permission> {
     match path {
-        SCORE => Some(Permission::Score),
+        SCORE | STREAM => Some(Permission::Score),
         SET_SLOT => Some(Permission::Operate),
         _ => None,
     }
@@ -46,36 +60,32 @@ fn config() -> Config {
 }
 
 /// What a call ends with. Behind the gate nothing is served, which is UNIMPLEMENTED.
-async fn call(config: &Config, request: Request<tonic::body::Body>) -> (Code, String) {
+async fn call(config: &Config, request: Request<Body>) -> (Code, String) {
     call_knowing(config.access().unwrap(), config, request).await
 }
 
 /// The same where others are known than the configuration names.
-async fn call_knowing(
-    access: Access,
-    config: &Config,
-    request: Request<tonic::body::Body>,
-) -> (Code, String) {
+async fn call_knowing(access: Access, config: &Config, request: Request<Body>) -> (Code, String) {
     let telemetry = Telemetry::none();
     let gate = config.gate(fixed(access), rules, &telemetry.meter());
     let answer = gate.layer(Routes::default()).call(request).await.unwrap();
-    let status = tonic::Status::from_header_map(answer.headers()).unwrap();
+    let status = Status::from_header_map(answer.headers()).unwrap();
     (status.code(), status.message().to_owned())
 }
 
-fn request(path: &str) -> Request<tonic::body::Body> {
+fn request(path: &str) -> Request<Body> {
     let request = Request::builder().uri(path);
-    request.body(tonic::body::Body::empty()).unwrap()
+    request.body(Body::empty()).unwrap()
 }
 
-fn with_token(path: &str, shown: &str) -> Request<tonic::body::Body> {
+fn with_token(path: &str, shown: &str) -> Request<Body> {
     let mut request = request(path);
     let shown = shown.parse().unwrap();
     request.headers_mut().insert("authorization", shown);
     request
 }
 
-fn with_identity(path: &str, identity: &str) -> Request<tonic::body::Body> {
+fn with_identity(path: &str, identity: &str) -> Request<Body> {
     let mut request = request(path);
     request.extensions_mut().insert(Peer {
         address: None,
@@ -233,4 +243,130 @@ fn a_token_is_read_from_its_file_and_never_shown() {
     fs::write(folder.path().join("empty"), "\n").unwrap();
     let error = Token::read(folder.path().join("empty")).err().unwrap();
     assert!(error.to_string().contains("`auth.token_file`"));
+}
+
+/// Messages that never end, nor come.
+struct Endless;
+
+impl http_body::Body for Endless {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        Poll::Pending
+    }
+}
+
+/// Who is known as ana.
+fn knowing(ana: Principal) -> Arc<Access> {
+    let mut access = Access::default();
+    access.insert(ana, [Digest::of(VIEWER.as_bytes())], None);
+    Arc::new(access)
+}
+
+/// A stream that ana has begun.
+async fn stream(access: watch::Receiver<Arc<Access>>) -> Body {
+    let gate = config().gate(access, rules, &Telemetry::none().meter());
+    let endless =
+        |_: Request<Body>| async { Ok::<_, Infallible>(Response::new(Body::new(Endless))) };
+    let begun = with_token(STREAM, &format!("Bearer {VIEWER}"));
+    let Ok(answer) = gate.layer(service_fn(endless)).oneshot(begun).await;
+    answer.into_body()
+}
+
+/// How it ends.
+async fn end(mut stream: Body) -> Status {
+    let mut next = async || poll_fn(|context| Pin::new(&mut stream).poll_frame(context)).await;
+    let bound = Duration::from_secs(10);
+    let last = timeout(bound, next()).await.unwrap().unwrap().unwrap();
+    assert!(next().await.is_none(), "something comes after the end");
+    Status::from_header_map(last.trailers_ref().unwrap()).unwrap()
+}
+
+#[tokio::test]
+async fn a_stream_ends_when_its_caller_may_not_go_on() {
+    let ana = || Principal::new("ana", Role::Viewer, Vec::new());
+    let other = Principal::new("ana", Role::Viewer, vec!["movies".parse().unwrap()]);
+    for (then, code, words) in [
+        (
+            Access::default().into(),
+            Code::Unauthenticated,
+            "nobody has this token",
+        ),
+        (
+            knowing(other),
+            Code::Unavailable,
+            "what `ana` may has changed; call again",
+        ),
+    ] {
+        let (sender, access) = watch::channel(knowing(ana()));
+        let stream = stream(access).await;
+        // Changes that do not concern the caller.
+        sender.send_replace(knowing(ana()));
+        let mut ended = Box::pin(end(stream));
+        assert!(poll!(&mut ended).is_pending());
+        sender.send_replace(then);
+        let status = ended.await;
+        assert_eq!((status.code(), status.message()), (code, words));
+    }
+    let soon = SystemTime::now().duration_since(UNIX_EPOCH).unwrap() + Duration::from_millis(50);
+    let ana = ana().until(Some(soon.as_millis() as u64));
+    let status = end(stream(fixed(Access::clone(&knowing(ana)))).await).await;
+    assert_eq!(status.message(), "the credential of `ana` has expired");
+}
+
+#[tokio::test]
+async fn whoever_refuses_a_caller_is_counted() {
+    let telemetry = Telemetry::none();
+    let config = config();
+    let access = fixed(config.access().unwrap());
+    let gate = config.gate(access, rules, &telemetry.meter());
+    let refusing = |_: Request<Body>| async {
+        Ok::<_, Infallible>(ErrorCode::Denied.status("not this model").into_http())
+    };
+    let gate = gate.layer(service_fn(refusing));
+    let shown = format!("Bearer {VIEWER}");
+    for path in [SCORE, STREAM, SET_SLOT] {
+        let Ok(_) = gate.clone().oneshot(with_token(path, &shown)).await;
+    }
+    let Ok(_) = gate.oneshot(request(SCORE)).await;
+    let count = |reason| counted(&telemetry, "decant_auth_refused_total", reason);
+    assert_eq!((count("denied"), count("missing")), (3.0, 1.0));
+}
+
+#[test]
+fn a_token_is_shown_to_other_machines_over_tls_alone_unless_it_is_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let token_file = folder.path().join("token");
+    fs::write(&token_file, "dct_secret").unwrap();
+    let config = Config {
+        token_file,
+        ..Config::default()
+    };
+    let caller = |config: &Config| config.caller(Identity::none()).unwrap();
+    let address = "http://registry:7420";
+    let refused = caller(&config).channel("registry", address).err().unwrap();
+    assert!(
+        refused.to_string().contains("`allow_plaintext`"),
+        "{refused}"
+    );
+    // Channels are made inside a runtime.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap();
+    let _entered = runtime.enter();
+    for here in ["localhost:1", "127.0.0.9:1", "[::1]:1"] {
+        caller(&config)
+            .channel("registry", &format!("http://{here}"))
+            .unwrap();
+    }
+    let allowed = Config {
+        allow_plaintext: true,
+        ..config
+    };
+    caller(&allowed).channel("registry", address).unwrap();
+    Caller::plain().channel("registry", address).unwrap();
 }

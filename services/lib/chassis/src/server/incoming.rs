@@ -1,5 +1,6 @@
 //! Connections as they come in: bounded in number, made secure, and given up when they stay silent.
 
+mod closed;
 mod io;
 
 use std::io::ErrorKind;
@@ -16,6 +17,8 @@ use tokio::time::{Instant, sleep, timeout_at};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
+pub(super) use self::closed::Closed;
+use self::closed::Reason;
 pub use self::io::Peer;
 pub(super) use self::io::{Connection, Link};
 use crate::config::ConfigError;
@@ -83,6 +86,7 @@ pub(super) async fn accept(
     listener: TcpListener,
     tls: Identity,
     limits: Limits,
+    closed: Closed,
     ready: mpsc::Sender<std::io::Result<Connection>>,
     stop: CancellationToken,
 ) {
@@ -107,10 +111,14 @@ pub(super) async fn accept(
         };
         match accepted {
             Ok((stream, _)) => match Arc::clone(&room).try_acquire_owned() {
-                Ok(permit) => handshakes.push(begin(stream, tls.clone(), patience, permit).boxed()),
+                Ok(permit) => {
+                    let begun = begin(stream, tls.clone(), patience, permit, closed.clone());
+                    handshakes.push(begun.boxed());
+                }
                 // Dropped, and so closed.
                 Err(_) => {
-                    tracing::debug!(connections = limits.connections, "no room for a connection")
+                    closed.count(Reason::Full);
+                    tracing::debug!(connections = limits.connections, "no room for a connection");
                 }
             },
             // The client has gone again.
@@ -136,6 +144,7 @@ async fn begin(
     tls: Identity,
     patience: Duration,
     permit: OwnedSemaphorePermit,
+    closed: Closed,
 ) -> Option<Connection> {
     let until = Instant::now() + patience;
     let address = stream.peer_addr().ok();
@@ -150,15 +159,17 @@ async fn begin(
             match timeout_at(until, handshake).await {
                 Ok(Ok(stream)) => Link::Right(Box::new(stream)),
                 Ok(Err(error)) => {
+                    closed.count(Reason::Handshake);
                     tracing::debug!(?address, %error, "a TLS handshake failed");
                     return None;
                 }
                 Err(_) => {
+                    closed.count(Reason::Silent);
                     tracing::debug!(?address, "a TLS handshake took too long");
                     return None;
                 }
             }
         }
     };
-    Some(Connection::new(link, address, until, permit))
+    Some(Connection::new(link, address, until, permit, closed))
 }

@@ -2,6 +2,21 @@ use prometheus::TextEncoder;
 
 use super::*;
 
+/// What a counter counted with a label of this value.
+pub(crate) fn counted(telemetry: &Telemetry, name: &str, value: &str) -> f64 {
+    let families = telemetry.prometheus().gather();
+    let metrics = families
+        .iter()
+        .find(|family| family.name() == name)
+        .map_or(&[][..], |family| family.get_metric());
+    let has = |metric: &&prometheus::proto::Metric| {
+        let mut labels = metric.get_label().iter();
+        labels.any(|label| label.value() == value)
+    };
+    let metric = metrics.iter().find(has);
+    metric.map_or(0.0, |metric| metric.get_counter().get_value())
+}
+
 fn text(telemetry: &Telemetry) -> String {
     let families = telemetry.prometheus().gather();
     TextEncoder::new().encode_to_string(&families).unwrap()

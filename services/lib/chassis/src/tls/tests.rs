@@ -15,6 +15,8 @@ use super::*;
 use crate::client::Caller;
 use crate::server::{self, Limits, Serving};
 use crate::tasks::{Failures, Tasks};
+use crate::telemetry::Telemetry;
+use crate::telemetry::tests::counted;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -31,6 +33,7 @@ fn config(signed: Signed) -> Config {
 
 struct Running {
     port: u16,
+    telemetry: Telemetry,
     tasks: Tasks,
     _failures: Failures,
 }
@@ -39,12 +42,14 @@ async fn start(identity: Identity, limits: Limits) -> Running {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     let (tasks, failures) = Tasks::new();
+    let telemetry = Telemetry::none();
     let serving = Serving {
+        meter: telemetry.meter(),
         tls: identity.clone(),
         limits,
         ..Serving::default()
     };
-    let (reporter, common) = server::common(&crate::telemetry::Telemetry::none()).unwrap();
+    let (reporter, common) = server::common(&telemetry).unwrap();
     server::set_status(&reporter, "", true).await;
     let serve = server::serve(
         listener,
@@ -56,8 +61,16 @@ async fn start(identity: Identity, limits: Limits) -> Running {
     tasks.spawn("certificates", identity.follow(tasks.stop_token()));
     Running {
         port,
+        telemetry,
         tasks,
         _failures: failures,
+    }
+}
+
+impl Running {
+    /// How many connections were closed for a reason.
+    fn closed(&self, reason: &str) -> f64 {
+        counted(&self.telemetry, "decant_connections_closed_total", reason)
     }
 }
 
@@ -116,6 +129,8 @@ async fn both_sides_know_each_other_and_strangers_are_turned_away() {
     assert!(refused.is_err());
 
     ask(&friend, "https", running.port).await.unwrap();
+    // Whoever shows nothing learns it after the handshake; the others are turned away in it.
+    assert!(running.closed("handshake") >= 4.0);
     running.tasks.stop(PATIENCE).await.unwrap();
 }
 
@@ -179,6 +194,9 @@ async fn who_does_not_speak_is_given_up_and_garbage_hurts_nobody() {
     }
     ask(&Caller::plain(), "http", plain.port).await.unwrap();
     ask(&caller(&server), "https", secure.port).await.unwrap();
+    for server in [&plain, &secure] {
+        assert!(server.closed("silent") >= 1.0, "port {}", server.port);
+    }
     plain.tasks.stop(PATIENCE).await.unwrap();
     secure.tasks.stop(PATIENCE).await.unwrap();
 }
@@ -221,6 +239,7 @@ async fn connections_beyond_the_limit_are_closed_until_there_is_room() {
     let mut third = connect().await.unwrap();
     let closed = timeout(PATIENCE, third.read(&mut [0; 1])).await.unwrap();
     assert!(matches!(closed, Ok(0) | Err(_)));
+    assert_eq!(running.closed("full"), 1.0);
     drop(held);
     timeout(PATIENCE, async {
         while ask(&Caller::plain(), "http", running.port).await.is_err() {

@@ -14,6 +14,7 @@ use tokio_rustls::server::TlsStream;
 use tokio_util::either::Either;
 use tonic::transport::server::Connected;
 
+use super::closed::{Closed, Reason};
 use crate::cork::Corked;
 use crate::tls;
 
@@ -38,6 +39,7 @@ pub(crate) struct Connection {
     peer: Peer,
     /// By when its first words must have come, and how many bytes have; nothing once they have.
     awaited: Option<(Pin<Box<Sleep>>, usize)>,
+    closed: Closed,
     _room: OwnedSemaphorePermit,
 }
 
@@ -47,6 +49,7 @@ impl Connection {
         address: Option<SocketAddr>,
         until: Instant,
         room: OwnedSemaphorePermit,
+        closed: Closed,
     ) -> Self {
         let identities = match &link {
             Either::Left(_) => Arc::default(),
@@ -63,6 +66,7 @@ impl Connection {
                 identities,
             },
             awaited: Some((Box::pin(sleep_until(until)), 0)),
+            closed,
             _room: room,
         }
     }
@@ -95,6 +99,7 @@ impl AsyncRead for Connection {
             return read;
         }
         ready!(deadline.as_mut().poll(context));
+        self.closed.count(Reason::Silent);
         Poll::Ready(Err(io::Error::new(
             io::ErrorKind::TimedOut,
             "the client does not begin to speak",
