@@ -14,6 +14,9 @@ const PROTOS: [&str; 8] = [
     "inference/grpc_service.proto",
 ];
 
+/// What both answers are read into.
+const BEST_ITEMS: &str = "crate::scorer::BestItems";
+
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=decant");
     println!("cargo:rerun-if-changed=inference");
@@ -28,6 +31,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         .bytes(".")
         .codec_path("crate::codec::WholeCodec")
         .extern_path(".decant.scorer.v1.ItemIds", "crate::scorer::ItemIds")
+        .extern_path(".decant.scorer.v1.ScoredItem", "crate::scorer::ScoredItem")
+        .extern_path(".decant.scorer.v1.RankResponse", BEST_ITEMS)
+        .extern_path(".decant.scorer.v1.RecommendResponse", BEST_ITEMS)
         .compile_fds(descriptors)?;
     Ok(())
 }

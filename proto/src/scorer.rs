@@ -1,12 +1,16 @@
 //! `decant.scorer.v1`: scores, ranks and recommendations.
 
+mod best_items;
 mod item_ids;
 
+pub use best_items::{Attributes, BestItems, ScoredItem, ScoredItems};
 pub use item_ids::ItemIds;
 
 #[allow(missing_docs, unreachable_pub, clippy::large_enum_variant)]
 pub mod v1 {
-    pub use super::ItemIds;
+    pub use super::{
+        BestItems as RankResponse, BestItems as RecommendResponse, ItemIds, ScoredItem, ScoredItems,
+    };
 
     tonic::include_proto!("decant.scorer.v1");
 }

@@ -166,17 +166,19 @@ async fn check_answers(cluster: &Cluster, digest: &str, generation: u64) {
     assert_eq!(recommended.len(), 10);
     assert!(
         recommended
-            .windows(2)
-            .all(|pair| pair[0].score >= pair[1].score)
+            .iter()
+            .is_sorted_by(|left, right| left.score >= right.score)
     );
     assert!(
         recommended
             .iter()
-            .all(|item| item.id != "50" && !item.attributes["title"].is_empty())
+            .all(|item| item.id != "50" && !item.attributes.unwrap()["title"].is_empty())
     );
 
     // Ranking the recommended items by id gives them back in the same order, with the same scores.
-    let ids = recommended.iter().rev().map(|item| &item.id).collect();
+    let mut ids: Vec<&str> = recommended.iter().map(|item| item.id).collect();
+    ids.reverse();
+    let ids = ids.into_iter().collect();
     let candidates = Some(scorer::rank_request::Candidates::ItemIds(ids));
     let request = scorer::RankRequest {
         model: model(),
@@ -185,11 +187,9 @@ async fn check_answers(cluster: &Cluster, digest: &str, generation: u64) {
         top_k: 0,
     };
     let ranked = client.rank(request).await.unwrap().into_inner().items;
-    let pairs = |items: &[scorer::ScoredItem]| -> Vec<(String, f32)> {
-        items
-            .iter()
-            .map(|item| (item.id.clone(), item.score))
-            .collect()
+    let pairs = |items: &scorer::ScoredItems| -> Vec<(String, f32)> {
+        let pair = |item: scorer::ScoredItem<'_>| (item.id.to_owned(), item.score);
+        items.iter().map(pair).collect()
     };
     assert_eq!(pairs(&ranked), pairs(&recommended));
 }

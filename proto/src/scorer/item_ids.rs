@@ -43,9 +43,50 @@ impl ItemIds {
             .map(move |&end| &self.text[std::mem::replace(&mut start, end)..end])
     }
 
-    fn push(&mut self, id: &str) {
+    /// With room for so many short ones.
+    pub(super) fn with_capacity(count: usize) -> Self {
+        Self {
+            text: String::with_capacity(count * 8),
+            ends: Vec::with_capacity(count),
+        }
+    }
+
+    pub(super) fn push(&mut self, id: &str) {
         self.text.push_str(id);
         self.ends.push(self.text.len());
+    }
+
+    /// Reads the id that takes the place of the last one.
+    pub(super) fn merge_last(
+        &mut self,
+        wire_type: WireType,
+        buffer: &mut impl Buf,
+        context: DecodeContext,
+    ) -> Result<(), DecodeError> {
+        self.ends.pop();
+        self.text.truncate(self.ends.last().copied().unwrap_or(0));
+        self.merge_next(wire_type, buffer, context)
+    }
+
+    /// Reads an id behind the others.
+    fn merge_next(
+        &mut self,
+        wire_type: WireType,
+        buffer: &mut impl Buf,
+        context: DecodeContext,
+    ) -> Result<(), DecodeError> {
+        if wire_type == WireType::LengthDelimited
+            && let Some((id, length)) = whole(buffer.chunk())
+        {
+            self.push(id);
+            buffer.advance(length);
+            return Ok(());
+        }
+        // It lies in several pieces, or something is wrong with it, which is said by whoever knows how.
+        let mut id = String::new();
+        encoding::string::merge(wire_type, &mut id, buffer, context)?;
+        self.push(&id);
+        Ok(())
     }
 }
 
@@ -83,18 +124,7 @@ impl Message for ItemIds {
             self.text.reserve(buffer.remaining());
             self.ends.reserve(buffer.remaining() / 4);
         }
-        if wire_type == WireType::LengthDelimited
-            && let Some((id, length)) = whole(buffer.chunk())
-        {
-            self.push(id);
-            buffer.advance(length);
-            return Ok(());
-        }
-        // It lies in several pieces, or something is wrong with it, which is said by whoever knows how.
-        let mut id = String::new();
-        encoding::string::merge(wire_type, &mut id, buffer, context)?;
-        self.push(&id);
-        Ok(())
+        self.merge_next(wire_type, buffer, context)
     }
 
     fn encoded_len(&self) -> usize {

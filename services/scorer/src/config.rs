@@ -158,6 +158,10 @@ impl Config {
         if let Some((key, _)) = at_least_one.into_iter().find(|(_, value)| *value == 0) {
             return Err(ConfigError::invalid(key, "must be at least 1"));
         }
+        if u32::try_from(self.max_rows).is_err() {
+            let reason = format!("{} is above 4294967295", self.max_rows);
+            return Err(ConfigError::invalid("max_rows", reason));
+        }
         if self.queue_rows < self.max_rows {
             let reason = format!(
                 "{} is below max_rows, which is {}",

@@ -83,10 +83,11 @@ fn told<T>(outcome: Result<Response<T>, Status>) -> Option<T> {
 }
 
 /// Scores are probabilities, and those of rankings descend.
-fn check_ranking(items: &[wire::ScoredItem], top_k: u32) {
+fn check_ranking(items: &wire::ScoredItems, top_k: u32) {
     assert!(top_k == 0 || items.len() <= top_k as usize);
-    assert!(items.iter().all(|item| (0.0..=1.0).contains(&item.score)));
-    assert!(items.is_sorted_by(|left, right| left.score >= right.score));
+    let scores = items.iter().map(|item| item.score);
+    assert!(scores.clone().all(|score| (0.0..=1.0).contains(&score)));
+    assert!(scores.is_sorted_by(|left, right| left >= right));
 }
 
 #[test]

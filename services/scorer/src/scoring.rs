@@ -17,4 +17,3 @@ pub(crate) use job::Answer;
 pub(crate) use job::{Candidates, Scored, Work};
 pub(crate) use pool::{Call, Outline, Pool};
 pub(crate) use queue::{Client, Limits, Priority};
-pub(crate) use top::Ranked;

@@ -44,7 +44,7 @@ pub(crate) async fn execute(context: &Context, arguments: Arguments) -> Result<E
                 let rank = (number + 1).to_string();
                 table.row([
                     Cell::from(rank),
-                    Cell::from(&item.id),
+                    Cell::from(item.id),
                     Cell::from(format!("{:.6}", item.score)),
                 ]);
             }

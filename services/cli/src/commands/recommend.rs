@@ -70,11 +70,14 @@ fn table(response: &RecommendResponse, show: &[String], palette: Palette) -> Str
     for (number, item) in response.items.iter().enumerate() {
         let mut cells = vec![
             Cell::from((number + 1).to_string()),
-            Cell::from(&item.id),
+            Cell::from(item.id),
             Cell::from(format!("{:.6}", item.score)),
         ];
-        let attribute = |column: &String| item.attributes.get(column).map_or("", String::as_str);
-        cells.extend(show.iter().map(|column| Cell::from(attribute(column))));
+        let attribute = |column: &String| item.attributes?.get(column).map(String::as_str);
+        cells.extend(
+            show.iter()
+                .map(|column| Cell::from(attribute(column).unwrap_or_default())),
+        );
         table.row(cells);
     }
     format!(

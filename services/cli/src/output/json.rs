@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 
 use decant_model::Manifest;
 use decant_proto::registry::v1::{Gate, GateResult, LineageNode, Model, Version};
-use decant_proto::scorer::v1::{ScoreResponse, ScoredItem, Servable, ServedBy};
+use decant_proto::scorer::v1::{ScoreResponse, ScoredItem, ScoredItems, Servable, ServedBy};
 use decant_proto::trainer::v1::{Job, JobResult, Progress, PushedVersion, QualityRow};
 use prost_types::Timestamp;
 use serde_json::{Map, Value, json};
@@ -198,13 +198,14 @@ pub(crate) fn scores(response: &ScoreResponse) -> Value {
 }
 
 /// Items in order: what `Rank` and `Recommend` answer.
-pub(crate) fn items(by: Option<&ServedBy>, items: &[ScoredItem]) -> Value {
-    json!({ "served_by": by.map(served_by), "items": list(items, scored_item) })
+pub(crate) fn items(by: Option<&ServedBy>, items: &ScoredItems) -> Value {
+    let items: Vec<Value> = items.iter().map(scored_item).collect();
+    json!({ "served_by": by.map(served_by), "items": items })
 }
 
-fn scored_item(item: &ScoredItem) -> Value {
+fn scored_item(item: ScoredItem<'_>) -> Value {
     // A hash map would print in another order every time.
-    let mut attributes: Vec<_> = item.attributes.iter().collect();
+    let mut attributes: Vec<_> = item.attributes.into_iter().flatten().collect();
     attributes.sort();
     let attributes: Map<String, Value> = attributes
         .into_iter()

@@ -69,7 +69,7 @@ pub(crate) struct Fake {
     /// One element for each time that the scorer is asked; the last is repeated.
     pub(crate) servables: Vec<Vec<Servable>>,
     pub(crate) scores: Vec<f32>,
-    pub(crate) items: Vec<ScoredItem>,
+    pub(crate) items: ScoredItems,
     pub(crate) asked: Mutex<Asked>,
 }
 

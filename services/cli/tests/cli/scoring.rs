@@ -6,27 +6,25 @@ use decant_proto::rollout::v1::Arm;
 use decant_proto::scorer::v1::column::Values;
 use decant_proto::scorer::v1::rank_request::Candidates;
 use decant_proto::scorer::v1::{
-    Int64Values, LoadTimes, ModelRef, ScoredItem, Servable, ServableState, ServedBy, StringValues,
+    Int64Values, LoadTimes, ModelRef, ScoredItems, Servable, ServableState, ServedBy, StringValues,
 };
 use serde_json::json;
 
 use crate::fakes::{Fake, served_by};
 use crate::running::{Server, text};
 
-fn items() -> Vec<ScoredItem> {
-    let item = |id: &str, position, score, title: &str| ScoredItem {
-        id: id.into(),
-        position,
-        score,
-        attributes: HashMap::from([
+fn items() -> ScoredItems {
+    let mut items = ScoredItems::default();
+    let mut push = |id, position, score, title: &str| {
+        let attributes = HashMap::from([
             ("title".to_owned(), title.to_owned()),
             ("year".to_owned(), "1996".to_owned()),
-        ]),
+        ]);
+        items.push(id, position, score, attributes);
     };
-    vec![
-        item("302", 1, 0.91, "L.A. Confidential"),
-        item("242", 0, 0.7, "Kolya\u{1b}[31m"),
-    ]
+    push("302", 1, 0.91, "L.A. Confidential");
+    push("242", 0, 0.7, "Kolya\u{1b}[31m");
+    items
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,7 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use decant_proto::rollout::v1::Arm as WireArm;
-use decant_proto::scorer::v1 as wire;
+use decant_proto::scorer::{BestItems, v1 as wire};
 
 /// Scores of some rows.
 #[derive(Clone, Debug, PartialEq)]
@@ -127,13 +127,7 @@ impl Answer for wire::ScoreResponse {
     }
 }
 
-impl Answer for wire::RankResponse {
-    fn served_by(&self) -> Option<&wire::ServedBy> {
-        self.served_by.as_ref()
-    }
-}
-
-impl Answer for wire::RecommendResponse {
+impl Answer for BestItems {
     fn served_by(&self) -> Option<&wire::ServedBy> {
         self.served_by.as_ref()
     }
@@ -161,13 +155,13 @@ pub(crate) fn scores(response: wire::ScoreResponse, rows: usize) -> Result<Score
 /// What makes no sense about the answer.
 pub(crate) fn ranked(response: wire::RankResponse, candidates: usize) -> Result<Ranked, String> {
     let (served_by, times) = served_by(response.served_by)?;
-    let item = |item: wire::ScoredItem| {
+    let item = |item: wire::ScoredItem<'_>| {
         let position = item.position as usize;
         if position >= candidates {
             return Err(format!("candidate {position} of {candidates}"));
         }
         Ok(RankedItem {
-            id: item.id,
+            id: item.id.to_owned(),
             position,
             score: item.score,
         })
@@ -175,11 +169,7 @@ pub(crate) fn ranked(response: wire::RankResponse, candidates: usize) -> Result<
     Ok(Ranked {
         served_by,
         times,
-        items: response
-            .items
-            .into_iter()
-            .map(item)
-            .collect::<Result<_, _>>()?,
+        items: response.items.iter().map(item).collect::<Result<_, _>>()?,
     })
 }
 
@@ -189,15 +179,15 @@ pub(crate) fn ranked(response: wire::RankResponse, candidates: usize) -> Result<
 /// What makes no sense about the answer.
 pub(crate) fn recommended(response: wire::RecommendResponse) -> Result<Recommended, String> {
     let (served_by, times) = served_by(response.served_by)?;
-    let item = |item: wire::ScoredItem| RecommendedItem {
-        id: item.id,
+    let item = |item: wire::ScoredItem<'_>| RecommendedItem {
+        id: item.id.to_owned(),
         score: item.score,
-        columns: item.attributes,
+        columns: item.attributes.cloned().unwrap_or_default(),
     };
     Ok(Recommended {
         served_by,
         times,
-        items: response.items.into_iter().map(item).collect(),
+        items: response.items.iter().map(item).collect(),
     })
 }
 

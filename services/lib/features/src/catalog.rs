@@ -42,6 +42,9 @@ pub enum CatalogError {
         /// Its second row.
         second: usize,
     },
+    /// Rows are numbers of 32 bits.
+    #[error("catalog: {0} items, but at most 4294967295 are allowed")]
+    TooLarge(usize),
     /// The file's columns contradict each other.
     #[error("catalog: {0}")]
     Columns(String),
@@ -67,13 +70,16 @@ impl Catalog {
     /// Indexes a table by its id column.
     ///
     /// # Errors
-    /// When the id column is missing, has a missing value, or an id stands twice.
+    /// When the id column is missing, has a missing value, or an id stands twice; or when there are too many items.
     pub fn new(id_column: &str, columns: Columns) -> Result<Self, CatalogError> {
         let no_id = || CatalogError::NoId(id_column.to_owned());
         let column = columns
             .get(id_column)
             .filter(|column| column.offsets.is_none())
             .ok_or_else(no_id)?;
+        if u32::try_from(column.rows()).is_err() {
+            return Err(CatalogError::TooLarge(column.rows()));
+        }
         if (0..column.rows()).any(|row| !column.is_present(row)) {
             return Err(no_id());
         }

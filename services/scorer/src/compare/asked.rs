@@ -132,7 +132,7 @@ impl<'a> Asked<'a> {
         let ranked = scored.into_ranked().ok()?;
         let mut scores = vec![0.0; ranked.len()];
         for ranked in ranked {
-            *scores.get_mut(ranked.row)? = ranked.score;
+            *scores.get_mut(ranked.row() as usize)? = ranked.score();
         }
         Some(scores)
     }

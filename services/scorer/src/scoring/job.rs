@@ -68,7 +68,7 @@ impl Scored {
     pub(crate) fn first(&self) -> Option<f32> {
         match &self.answer {
             Answer::Scores(scores) => scores.first().copied(),
-            Answer::Ranked(ranked) => ranked.first().map(|best| best.score),
+            Answer::Ranked(ranked) => ranked.first().map(|best| best.score()),
         }
     }
 
@@ -223,11 +223,17 @@ impl Part {
     /// The best of its rows, if they are to be ranked.
     fn best(&self, scores: &[f32]) -> Option<Vec<Ranked>> {
         let count = self.job.wanted()?;
-        let rows = self.rows.clone().zip(scores);
-        let rows = rows.map(|(row, &score)| Ranked { row, score });
+        // Neither a request nor a catalog has more.
+        let rows = self
+            .rows
+            .clone()
+            .map(|row| u32::try_from(row).unwrap_or(u32::MAX));
+        let rows = rows
+            .zip(scores)
+            .map(|(row, &score)| Ranked::new(row, score));
         let mut ranked: Vec<Ranked> = match &self.job.work {
             Work::Recommend { excluded, .. } if !excluded.is_empty() => rows
-                .filter(|ranked| !excluded.contains(&ranked.row))
+                .filter(|ranked| !excluded.contains(&(ranked.row() as usize)))
                 .collect(),
             _ => rows.collect(),
         };

@@ -1,16 +1,15 @@
 //! What was found, as messages.
 
-use std::collections::HashMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use decant_model::{Arm, Generation, Prepared};
 use decant_proto::rollout::v1::Arm as WireArm;
-use decant_proto::scorer::v1 as wire;
+use decant_proto::scorer::{Attributes, v1 as wire};
 use tonic::Status as GrpcStatus;
 use wire::score_stream_response::Outcome;
 
 use crate::error::CallError;
-use crate::scoring::{Ranked, Scored};
+use crate::scoring::Scored;
 use crate::servable::{Handle, LoadTimes, Place, State, Status};
 
 pub(super) fn score(handle: &Handle, scored: Scored) -> Result<wire::ScoreResponse, CallError> {
@@ -45,14 +44,13 @@ pub(super) fn rank(
     scored: Scored,
     ids: &wire::ItemIds,
 ) -> Result<wire::RankResponse, CallError> {
-    let item = |best: Ranked| wire::ScoredItem {
-        id: ids.get(best.row).unwrap_or_default().to_owned(),
-        position: u32::try_from(best.row).unwrap_or(u32::MAX),
-        score: best.score,
-        attributes: HashMap::new(),
-    };
     let served_by = Some(served_by(handle, &scored));
-    let items = scored.into_ranked()?.into_iter().map(item).collect();
+    let ranked = scored.into_ranked()?;
+    let mut items = wire::ScoredItems::with_capacity(ranked.len());
+    for best in ranked {
+        let id = ids.get(best.row() as usize).unwrap_or_default();
+        items.push(id, best.row(), best.score(), Attributes::new());
+    }
     Ok(wire::RankResponse { served_by, items })
 }
 
@@ -64,18 +62,15 @@ pub(super) fn recommend(
 ) -> Result<wire::RecommendResponse, CallError> {
     let items = handle.servable().items().ok_or(CallError::NoCatalog)?;
     let catalog = items.catalog();
-    let item = |best: Ranked| {
-        let attribute =
-            |column: &String| Some((column.clone(), catalog.display(best.row, column)?));
-        wire::ScoredItem {
-            id: catalog.id(best.row).to_owned(),
-            position: 0,
-            score: best.score,
-            attributes: columns.iter().filter_map(attribute).collect(),
-        }
-    };
     let served_by = Some(served_by(handle, &scored));
-    let items = scored.into_ranked()?.into_iter().map(item).collect();
+    let ranked = scored.into_ranked()?;
+    let mut items = wire::ScoredItems::with_capacity(ranked.len());
+    for best in ranked {
+        let row = best.row() as usize;
+        let attribute = |column: &String| Some((column.clone(), catalog.display(row, column)?));
+        let attributes = columns.iter().filter_map(attribute).collect();
+        items.push(catalog.id(row), 0, best.score(), attributes);
+    }
     Ok(wire::RecommendResponse { served_by, items })
 }
 

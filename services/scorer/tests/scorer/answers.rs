@@ -74,8 +74,12 @@ async fn rank_gives_the_same_by_id_and_by_columns() {
             .into_inner()
             .items;
         assert_eq!(ranked.len(), asked.len());
-        assert!(ranked.windows(2).all(|pair| pair[0].score >= pair[1].score));
-        for item in &ranked {
+        assert!(
+            ranked
+                .iter()
+                .is_sorted_by(|left, right| left.score >= right.score)
+        );
+        for item in ranked.iter() {
             let film = asked[item.position as usize];
             assert!((item.score - expected[(film - 100) as usize]).abs() < 1e-6);
             assert_eq!(
@@ -96,7 +100,7 @@ async fn rank_gives_the_same_by_id_and_by_columns() {
             })
             .await
             .unwrap();
-        assert_eq!(best.into_inner().items, ranked[..2]);
+        assert_eq!(best.into_inner().items, ranked.iter().take(2).collect());
     }
     scorer.stop().await;
 }
@@ -123,7 +127,7 @@ async fn recommend_takes_the_catalogs_best_but_the_excluded() {
         .unwrap()
         .into_inner()
         .items;
-    let ids: Vec<String> = items.iter().map(|item| item.id.clone()).collect();
+    let ids: Vec<String> = items.iter().map(|item| item.id.to_owned()).collect();
     assert_eq!(
         ids,
         best[1..4]
@@ -131,9 +135,10 @@ async fn recommend_takes_the_catalogs_best_but_the_excluded() {
             .map(|film| (100 + film).to_string())
             .collect::<Vec<_>>()
     );
-    assert_eq!(items[0].attributes["title"], format!("Film {}", best[1]));
+    let attributes = items.get(0).unwrap().attributes.unwrap();
+    assert_eq!(attributes["title"], format!("Film {}", best[1]));
     assert_eq!(
-        items[0].attributes["genres"],
+        attributes["genres"],
         ["drama", "comedy", "western"][best[1] % 3]
     );
     let all = wire::RecommendRequest {

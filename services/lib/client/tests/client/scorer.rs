@@ -178,14 +178,15 @@ fn asked<T>(request: &Request<T>, columns: &[Column], items: usize) -> Asked {
 }
 
 /// Each item's score is less than that of the one before.
-fn items(ids: impl IntoIterator<Item = String>) -> Vec<ScoredItem> {
-    let item = |(position, id): (usize, String)| ScoredItem {
-        id,
-        position: position as u32,
-        score: 1.0 / (position + 1) as f32,
-        attributes: HashMap::new(),
-    };
-    ids.into_iter().enumerate().map(item).collect()
+fn items(ids: impl IntoIterator<Item = String>, columns: &[String]) -> ScoredItems {
+    let mut items = ScoredItems::default();
+    for (position, id) in ids.into_iter().enumerate() {
+        let score = 1.0 / (position + 1) as f32;
+        let column = |name: &String| (name.clone(), format!("{name} of {id}"));
+        let attributes = columns.iter().map(column).collect();
+        items.push(&id, position as u32, score, attributes);
+    }
+    items
 }
 
 #[tonic::async_trait]
@@ -211,18 +212,17 @@ impl ScorerService for Fake {
 
     async fn rank(&self, request: Request<RankRequest>) -> Result<Response<RankResponse>, Status> {
         let message = request.get_ref();
-        let (ids, count) = match message.candidates.clone().unwrap() {
-            rank_request::Candidates::ItemIds(items) => {
-                (items.iter().map(str::to_owned).collect(), items.len())
-            }
+        let ids: Vec<String> = match message.candidates.clone().unwrap() {
+            rank_request::Candidates::ItemIds(items) => items.iter().map(str::to_owned).collect(),
             // Tests give two candidates by columns.
-            rank_request::Candidates::ItemColumns(_) => (vec![String::new(); 2], 2),
+            rank_request::Candidates::ItemColumns(_) => vec![String::new(); 2],
         };
+        let count = ids.len();
         let top = message.top_k as usize;
         let asked = asked(&request, &message.query, count);
         let served_by = Some(self.act(asked).await?);
-        let mut items = items(ids);
-        items.truncate(if top == 0 { count } else { top });
+        let top = if top == 0 { count } else { top };
+        let items = items(ids.into_iter().take(top), &[]);
         Ok(Response::new(RankResponse { served_by, items }))
     }
 
@@ -235,11 +235,7 @@ impl ScorerService for Fake {
         let asked = asked(&request, &message.query, message.exclude_item_ids.len());
         let columns = message.return_columns.clone();
         let served_by = Some(self.act(asked).await?);
-        let mut items = items((0..top).map(|item| item.to_string()));
-        for item in &mut items {
-            let column = |name: &String| (name.clone(), format!("{name} of {}", item.id));
-            item.attributes = columns.iter().map(column).collect();
-        }
+        let items = items((0..top).map(|item| item.to_string()), &columns);
         Ok(Response::new(RecommendResponse { served_by, items }))
     }
 

@@ -166,7 +166,7 @@ async fn parts_make_the_same_answer_as_the_whole() {
         let ranked = ranked.unwrap().into_ranked().unwrap();
         let mut order: Vec<usize> = (0..rows).collect();
         order.sort_by(|left, right| found[*right].total_cmp(&found[*left]));
-        let rows: Vec<usize> = ranked.iter().map(|ranked| ranked.row).collect();
+        let rows: Vec<usize> = ranked.iter().map(|ranked| ranked.row() as usize).collect();
         assert_eq!(rows, order[..9], "{batch_rows}");
         pool.close();
         pool.drained().await;
