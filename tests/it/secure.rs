@@ -7,12 +7,12 @@ use std::process::Output;
 use std::time::Duration;
 
 use decant_chassis::auth::Token;
-use decant_chassis::client::Caller;
+use decant_chassis::client::{Caller, Channel};
 use decant_chassis::tls;
 use decant_client::{Columns, Scorers, Tls};
 use decant_coordination::testing::{Authority, Etcd, Signed};
 use decant_model::Digest;
-use decant_proto::registry::push::push_version;
+use decant_proto::registry::push::{messages, push_version};
 use decant_proto::registry::v1::registry_service_client::RegistryServiceClient;
 use decant_proto::rollout::v1::rollout_service_client::RolloutServiceClient;
 use decant_proto::rollout::v1::{WatchSlotRequest, WatchSlotResponse};
@@ -22,7 +22,9 @@ use decant_tests::{
     free_address,
 };
 use tempfile::TempDir;
+use tokio::sync::mpsc;
 use tokio::time::timeout;
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Streaming};
 
 const VIEWER: &str = "dct_of_a_viewer";
@@ -168,7 +170,7 @@ impl Cluster {
         self.decant(&[("DECANT_CA", ca), ("DECANT_TOKEN", token)], arguments)
     }
 
-    async fn push(&self, tiny: &Tiny) {
+    async fn push(&self, tiny: &Tiny) -> u64 {
         let ops = self.ops.clone();
         let config = tls::Config {
             certificate: ops.certificate,
@@ -180,20 +182,34 @@ impl Cluster {
         let channel = caller.channel("registry", &self.registry()).unwrap();
         let mut registry = RegistryServiceClient::new(channel);
         let (manifest, files) = (tiny.manifest.clone(), tiny.files.clone());
-        push_version(&mut registry, &model(), manifest, None, files)
-            .await
-            .unwrap();
+        let pushed = push_version(&mut registry, &model(), manifest, None, files).await;
+        pushed.unwrap().version
     }
 
-    /// Follows the slot with a token.
-    async fn watch(&self, token: &str) -> Streaming<WatchSlotResponse> {
+    /// Adds somebody, whose token this is.
+    fn add(&self, name: &str, role: &str) -> String {
+        let added = self.as_ops(&["access", "add", name, "--role", role, "--token"]);
+        let printed = succeeded(&added);
+        let token = printed
+            .split_whitespace()
+            .find(|word| word.starts_with("dct_"));
+        token.unwrap_or_else(|| panic!("{printed}")).to_owned()
+    }
+
+    /// To the registry, with a token.
+    fn channel(&self, token: &str) -> Channel {
         let config = tls::Config {
             ca: self.ops.ca.clone(),
             ..tls::Config::default()
         };
         let caller = Caller::new(tls::Identity::load(&config).unwrap());
         let caller = caller.with_token(Some(Token::new(token).unwrap()));
-        let channel = caller.channel("registry", &self.registry()).unwrap();
+        caller.channel("registry", &self.registry()).unwrap()
+    }
+
+    /// Follows the slot with a token.
+    async fn watch(&self, token: &str) -> Streaming<WatchSlotResponse> {
+        let channel = self.channel(token);
         let request = WatchSlotRequest {
             model: MODEL.to_owned(),
             slot: String::new(),
@@ -265,13 +281,7 @@ async fn process_a_cluster_serves_those_it_knows_and_nobody_else() {
     assert_eq!(doubtful.status.code(), Some(8), "{}", told(&doubtful));
 
     // Somebody is added while all is running, known everywhere, and no longer known once removed.
-    let added = cluster.as_ops(&["access", "add", "ana", "--role", "viewer", "--token"]);
-    assert!(added.status.success(), "{}", told(&added));
-    let token = String::from_utf8_lossy(&added.stdout);
-    let token = token
-        .split_whitespace()
-        .find(|word| word.starts_with("dct_"))
-        .unwrap_or_else(|| panic!("{token}"));
+    let token = &*cluster.add("ana", "viewer");
     let knows = |asked: &'static [&'static str], code: i32| {
         let cluster = &cluster;
         async move {
@@ -341,6 +351,47 @@ async fn process_a_cluster_serves_those_it_knows_and_nobody_else() {
         assert!(status.success(), "{log:?}");
         assert!(!log.iter().any(|line| line.contains("dct_")), "{log:?}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn process_an_upload_ends_with_its_callers_permission_though_the_client_goes_on() {
+    let cluster = Cluster::start().await;
+    succeeded(&cluster.as_ops(&["model", "create", MODEL]));
+    let token = cluster.add("eve", "publisher");
+    let tiny = Tiny::new(0.25);
+    let (manifest, files) = (tiny.manifest.clone(), tiny.files.clone());
+    let mut messages = messages(&model(), manifest, None, files);
+    let (sender, sent) = mpsc::channel(1);
+    let mut registry = RegistryServiceClient::new(cluster.channel(&token));
+    // Nobody who is not known yet may begin.
+    eventually("eve is known", || async {
+        let seen = cluster.with_token(&token, &["model", "list"]);
+        seen.status
+            .success()
+            .then_some(())
+            .ok_or_else(|| told(&seen))
+    })
+    .await;
+    let uploading = registry.push_version(ReceiverStream::new(sent));
+    let removing = async {
+        let header = messages.next().unwrap();
+        sender.send(header).await.unwrap();
+        // Only what the registry reads makes room for the next.
+        let manifest_is_read = sender.reserve().await.unwrap();
+        drop(manifest_is_read);
+        succeeded(&cluster.as_ops(&["access", "remove", "eve"]));
+    };
+    let (ended, ()) = tokio::join!(timeout(Duration::from_secs(20), uploading), removing);
+    assert_eq!(ended.unwrap().unwrap_err().code(), Code::Unauthenticated);
+    for message in messages {
+        if sender.send(message).await.is_err() {
+            break;
+        }
+    }
+    drop(sender);
+    assert_eq!(cluster.push(&Tiny::new(-0.5)).await, 1);
+    let versions = succeeded(&cluster.as_ops(&["version", "list", MODEL, "--output", "name"]));
+    assert_eq!(versions.trim(), format!("{MODEL}/1"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -33,6 +33,23 @@ where
     T::ResponseBody: http_body::Body<Data = Bytes> + Send + 'static,
     <T::ResponseBody as http_body::Body>::Error: Into<StdError> + Send,
 {
+    let messages = messages(model, manifest, signature, files);
+    let answer = registry
+        .push_version(tokio_stream::iter(messages))
+        .await?
+        .into_inner();
+    answer
+        .version
+        .ok_or_else(|| ErrorCode::Internal.status("the registry answered without a version"))
+}
+
+/// What is sent to push a bundle.
+pub fn messages(
+    model: &decant_model::ModelName,
+    manifest: Bytes,
+    signature: Option<&Signature>,
+    files: BTreeMap<BundlePath, Bytes>,
+) -> impl Iterator<Item = PushVersionRequest> + use<> {
     let digest = Digest::of(&manifest).to_string();
     let header = Part::Header(PushHeader {
         model: model.to_string(),
@@ -48,14 +65,7 @@ where
             .into_iter()
             .flat_map(|(path, bytes)| chunks(path, bytes)),
     );
-    let messages = parts.map(|part| PushVersionRequest { part: Some(part) });
-    let answer = registry
-        .push_version(tokio_stream::iter(messages))
-        .await?
-        .into_inner();
-    answer
-        .version
-        .ok_or_else(|| ErrorCode::Internal.status("the registry answered without a version"))
+    parts.map(|part| PushVersionRequest { part: Some(part) })
 }
 
 /// An empty file is one empty chunk: the registry has to hear of it.

@@ -38,7 +38,7 @@ impl Context {
         settings: &Settings,
         output: Output,
     ) -> Result<Self, Failure> {
-        let caller = caller(settings, global.allow_plaintext)?;
+        let caller = caller(settings)?;
         let timeout = settings.timeout.value;
         let remote = |service, address: &String| Remote::new(&caller, service, address, timeout);
         Ok(Self {
@@ -54,7 +54,7 @@ impl Context {
 }
 
 /// What the user shows to services: a certificate, a token, or nothing.
-fn caller(settings: &Settings, allow_plaintext: bool) -> Result<Caller, Failure> {
+fn caller(settings: &Settings) -> Result<Caller, Failure> {
     let tls = tls::Config {
         ca: settings.ca.value.clone().into(),
         certificate: settings.certificate.value.clone().into(),
@@ -76,5 +76,5 @@ fn caller(settings: &Settings, allow_plaintext: bool) -> Result<Caller, Failure>
     };
     Ok(Caller::new(identity)
         .with_token(token)
-        .allow_plaintext(allow_plaintext))
+        .allow_plaintext(settings.allow_plaintext.value))
 }

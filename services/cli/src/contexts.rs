@@ -61,6 +61,9 @@ pub(crate) struct Stored {
     /// A file with the user's token.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) token_file: Option<String>,
+    /// Whether the token is shown to other machines without TLS too: `true` or `false`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) allow_plaintext: Option<String>,
     /// How results are printed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) output: Option<String>,
@@ -70,7 +73,7 @@ pub(crate) struct Stored {
 }
 
 /// The keys of a context, in the order in which they are shown.
-pub(crate) const KEYS: [&str; 9] = [
+pub(crate) const KEYS: [&str; 10] = [
     "registry",
     "trainer",
     "scorer",
@@ -78,6 +81,7 @@ pub(crate) const KEYS: [&str; 9] = [
     "certificate",
     "key",
     "token_file",
+    "allow_plaintext",
     "output",
     "timeout",
 ];
@@ -93,6 +97,7 @@ impl Stored {
             "certificate" => Some(&mut self.certificate),
             "key" => Some(&mut self.key),
             "token_file" => Some(&mut self.token_file),
+            "allow_plaintext" => Some(&mut self.allow_plaintext),
             "output" => Some(&mut self.output),
             "timeout" => Some(&mut self.timeout),
             _ => None,
@@ -109,6 +114,7 @@ impl Stored {
             &self.certificate,
             &self.key,
             &self.token_file,
+            &self.allow_plaintext,
             &self.output,
             &self.timeout,
         ];
@@ -127,6 +133,10 @@ impl Stored {
                 let names: Vec<String> = names.map(|name| name.get_name().to_owned()).collect();
                 format!("output: `{output}` is none of {}", names.join(", "))
             })?;
+        }
+        if let Some(allowed) = &self.allow_plaintext {
+            let reason = |_| format!("allow_plaintext: `{allowed}` is neither true nor false");
+            allowed.parse::<bool>().map_err(reason)?;
         }
         if let Some(timeout) = &self.timeout {
             duration::deadline(timeout).map_err(|reason| format!("timeout: {reason}"))?;

@@ -68,6 +68,7 @@ pub(crate) struct Settings {
     pub(crate) certificate: Setting<String>,
     pub(crate) key: Setting<String>,
     pub(crate) token_file: Setting<String>,
+    pub(crate) allow_plaintext: Setting<bool>,
     pub(crate) server_name: Setting<String>,
     pub(crate) output: Setting<Format>,
     /// `None`: each command has its own.
@@ -111,6 +112,8 @@ impl Settings {
         // Both were checked when they were read.
         let output = stored.output.as_deref();
         let output = output.and_then(|text| Format::from_str(text, false).ok());
+        let allow_plaintext = stored.allow_plaintext.as_deref();
+        let allow_plaintext = allow_plaintext.and_then(|text| text.parse().ok());
         let timeout = stored.timeout.as_deref();
         let timeout = timeout.and_then(|text| duration::deadline(text).ok());
         Self {
@@ -122,6 +125,11 @@ impl Settings {
             certificate: text(&global.certificate, &stored.certificate, ""),
             key: text(&global.key, &stored.key, ""),
             token_file: text(&global.token_file, &stored.token_file, ""),
+            allow_plaintext: Setting::of(
+                global.allow_plaintext.then_some(true),
+                allow_plaintext,
+                false,
+            ),
             server_name: text(&global.server_name, &None, ""),
             output: Setting::of(global.output, output, Format::Table),
             timeout: Setting::of(global.timeout.map(Some), timeout.map(Some), None),

@@ -32,7 +32,7 @@ pub(crate) enum Command {
         /// Its name.
         #[arg(value_parser = contexts::check_name)]
         name: String,
-        /// registry=URL[,URL...], trainer=URL, scorer=URL, ca=FILE, certificate=FILE, key=FILE, token_file=FILE, output=FORMAT or
+        /// registry=URL[,URL...], trainer=URL, scorer=URL, ca=FILE, certificate=FILE, key=FILE, token_file=FILE, allow_plaintext=true, output=FORMAT or
         /// timeout=DURATION; nothing after the = takes the key away.
         #[arg(value_name = "KEY=VALUE", required = true, value_parser = change)]
         changes: Vec<(String, String)>,
@@ -144,6 +144,7 @@ fn list(context: &Context, contexts: &Contexts) -> Result<(), Failure> {
                 "+CERTIFICATE",
                 "+KEY",
                 "+TOKEN FILE",
+                "+ALLOW PLAINTEXT",
                 "+OUTPUT",
                 "+TIMEOUT",
             ]);
@@ -159,6 +160,7 @@ fn list(context: &Context, contexts: &Contexts) -> Result<(), Failure> {
                     cell(&stored.certificate),
                     cell(&stored.key),
                     cell(&stored.token_file),
+                    cell(&stored.allow_plaintext),
                     cell(&stored.output),
                     cell(&stored.timeout),
                 ]);
@@ -243,6 +245,10 @@ fn rows(settings: &Settings) -> Vec<(&'static str, String, &'static str)> {
         text(&settings.certificate),
         text(&settings.key),
         text(&settings.token_file),
+        (
+            settings.allow_plaintext.value.to_string(),
+            settings.allow_plaintext.source.name(),
+        ),
         (output, settings.output.source.name()),
         (timeout, settings.timeout.source.name()),
     ];

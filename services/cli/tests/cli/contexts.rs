@@ -96,7 +96,8 @@ async fn what_holds_is_shown_with_who_said_so() {
     let file = folder.path().join("config.toml");
     fs::write(
         &file,
-        "current = \"prod\"\n[contexts.prod]\nregistry = \"http://r1:7420\"\ntimeout = \"30s\"\n",
+        "current = \"prod\"\n[contexts.prod]\nregistry = \"http://r1:7420\"\ntimeout = \"30s\"\n\
+         allow_plaintext = \"true\"\n",
     )
     .unwrap();
     let mut command = with_file(&file, &["context", "show", "--scorer", "http://s:1"]);
@@ -104,17 +105,18 @@ async fn what_holds_is_shown_with_who_said_so() {
     command.env("DECANT_TOKEN_FILE", "/prod.token");
     let shown = run(command).await;
     let expected = "\
-KEY          VALUE                  FROM
-context      prod                   -
-registry     http://r1:7420         context
-trainer      http://127.0.0.1:7410  built in
-scorer       http://s:1             given
-ca           -                      built in
-certificate  -                      built in
-key          -                      built in
-token_file   /prod.token            given
-output       table                  built in
-timeout      30 s                   context
+KEY              VALUE                  FROM
+context          prod                   -
+registry         http://r1:7420         context
+trainer          http://127.0.0.1:7410  built in
+scorer           http://s:1             given
+ca               -                      built in
+certificate      -                      built in
+key              -                      built in
+token_file       /prod.token            given
+allow_plaintext  true                   context
+output           table                  built in
+timeout          30 s                   context
 ";
     assert_eq!(shown.stdout, expected, "{}", shown.stderr);
 }

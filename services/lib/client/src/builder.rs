@@ -62,7 +62,10 @@ pub enum BuildError {
     #[error("the token must be visible ASCII")]
     Token,
     /// Whoever listens on the way to this address would read the token.
-    #[error("`{0}` is not over TLS: whoever listens on the way would read the token")]
+    #[error(
+        "`{0}` is not over TLS, and whoever listens on the way would read the token: give certificates, or say that nobody \
+         does by `allow_plaintext`"
+    )]
     Plaintext(String),
     /// The name of the client fits into no header.
     #[error("the client's name `{0}` must be visible ASCII")]
@@ -228,8 +231,9 @@ impl Builder {
             }
             (Some((name, resolver)), true) => {
                 let shared_name = parse(&name, &format!("{scheme}://{name}"))?;
+                // Nobody knows yet which addresses it will have.
                 if must_stay_here {
-                    stays_here(&shared_name)?;
+                    return Err(BuildError::Plaintext(shared_name.name.to_string()));
                 }
                 let connector = Connector::going_by(shared_name, self.tls);
                 let pool = Arc::new(Pool::new(connector, self.retry_share));

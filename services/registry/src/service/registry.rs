@@ -9,6 +9,7 @@ use decant_proto::registry::v1::{self as proto, fetch_bundle_response as fetch};
 use futures::stream::BoxStream;
 use futures::{Stream, StreamExt, TryStreamExt, stream};
 use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming, async_trait};
 use tracing::Instrument;
 
@@ -131,7 +132,10 @@ impl RegistryService for RegistryApi {
         let (caller, messages) = Caller::of(request);
         let place = self.admission.enter()?;
         let admission = self.admission.clone();
-        let parts = messages.map(move |message| wire::part(&caller, message.map_err(wire::cut)?));
+        let gone = CancellationToken::new();
+        let _waits = gone.clone().drop_guard();
+        let parts = until_gone(messages, gone);
+        let parts = parts.map(move |message| wire::part(&caller, message.map_err(wire::cut)?));
         let (answer, answered) = oneshot::channel();
         // A task of its own, because this call is dropped when its client goes away: the upload is then to be taken back
         // in order, and a version that is being added is to be added.
@@ -235,6 +239,22 @@ impl RegistryService for RegistryApi {
             bundle_parts(bundle).map_ok(|part| proto::FetchBundleResponse { part: Some(part) });
         Ok(Response::new(parts.map_err(Status::from).boxed()))
     }
+}
+
+/// The messages of a call, which end with an error once nobody waits for its answer: its client may go on to send, as one
+/// that may not call any more.
+fn until_gone<M: Send + 'static>(
+    messages: Streaming<M>,
+    gone: CancellationToken,
+) -> impl Stream<Item = Result<M, Status>> + Send + 'static {
+    stream::unfold((messages, gone), |(mut messages, gone)| async {
+        let next = tokio::select! {
+            biased;
+            () = gone.cancelled() => Some(Err(Status::cancelled("nobody waits for the answer"))),
+            next = messages.next() => next,
+        };
+        next.map(|message| (message, (messages, gone)))
+    })
 }
 
 /// A bundle as it is downloaded: the manifest, then the files in chunks, in the order of their paths.

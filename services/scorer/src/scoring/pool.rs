@@ -2,8 +2,9 @@
 //!
 //! A runner is a task of the serving runtime, not a thread beside it: a small batch takes less time than a thread takes to
 //! wake up, and two threads on one core would only take it from each other. Before a runner takes a batch it lets the
-//! other tasks go first, so that what has arrived is read, and is part of the batch. Batches are kept short, and one that
-//! cannot be short is announced to the runtime, which goes on with the other tasks elsewhere.
+//! other tasks go first, so that what has arrived is read, and is part of the batch; unless more waits than can be answered
+//! soon. Batches are kept short, and one that cannot be short is announced to the runtime, which goes on with the other tasks
+//! elsewhere.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
@@ -257,7 +258,7 @@ impl Shared {
 
     /// Lets answers be sent, and takes in or refuses all calls that have arrived: those that stay in the network are not
     /// told how long they wait. Not for longer than a batch takes, as from those who ask for more than can be refused there
-    /// is always another.
+    /// is always another; so however many ask, a third of the time goes to answers.
     async fn let_calls_in(&self) {
         // The network is looked at when no task is ready, or after some dozens of them.
         tokio::task::yield_now().await;

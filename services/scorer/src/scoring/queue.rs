@@ -98,6 +98,8 @@ struct Flow<J> {
     lanes: [BTreeMap<u64, Entry<J>>; Priority::COUNT],
     /// Microseconds of what waits, for each priority.
     backlog: [f64; Priority::COUNT],
+    /// Since when something of each priority has waited without a break.
+    busy_since: [Instant; Priority::COUNT],
 }
 
 /// Work that a runner is to do at once.
@@ -134,17 +136,16 @@ pub(super) struct Queue<J> {
     load: Load,
     /// Parts that wait.
     waiting: usize,
-    /// Since when something has waited without a break.
-    busy_since: Instant,
     closed: bool,
 }
 
 impl<J> Flow<J> {
-    fn new(due: f64) -> Self {
+    fn new(due: f64, now: Instant) -> Self {
         Self {
             due,
             lanes: [const { BTreeMap::new() }; Priority::COUNT],
             backlog: [0.0; Priority::COUNT],
+            busy_since: [now; Priority::COUNT],
         }
     }
 
@@ -171,7 +172,6 @@ impl<J> Queue<J> {
             clock: 0.0,
             calibration: Calibration::new(now),
             waiting: 0,
-            busy_since: now,
             closed: false,
         }
     }
@@ -185,19 +185,19 @@ impl<J> Queue<J> {
         parts: impl FnOnce() -> P,
     ) -> Result<Ticket, Refused> {
         let foreseen = self.admit(now, offer)?;
-        if self.waiting == 0 {
-            self.busy_since = now;
-        }
         let (first, clock) = (self.next, self.clock);
         let flow = self
             .flows
             .entry(offer.flow)
-            .or_insert_with(|| Flow::new(clock));
+            .or_insert_with(|| Flow::new(clock, now));
         if flow.is_empty() {
             // Idle time is no credit: it would let a flow that comes back hold up all others.
             flow.due = flow.due.max(clock);
         }
         let lane = offer.priority.index();
+        if flow.lanes[lane].is_empty() {
+            flow.busy_since[lane] = now;
+        }
         for (number, job) in parts().into_iter().enumerate() {
             let rows = offer.part(number).len();
             let entry = Entry {
@@ -292,8 +292,9 @@ impl<J> Queue<J> {
     /// How busy the runners are, plus what waits in units of the longest wait allowed; and whether so much waits that some
     /// of what may come now is refused.
     pub(super) fn load(&mut self, now: Instant) -> (f32, bool) {
-        let fullness = self.fullness(now);
-        let is_pressed = fullness >= PRESSED || self.rows >= self.limits.rows / 2;
+        let fullness = self.fullness();
+        let is_pressed =
+            fullness >= PRESSED || self.rows >= self.limits.rows / 2 || self.stands(now);
         ((self.load.share(now) + fullness) as f32, is_pressed)
     }
 
@@ -303,14 +304,14 @@ impl<J> Queue<J> {
     }
 
     /// The time that all of what waits will take, in units of the longest wait allowed.
-    fn fullness(&self, now: Instant) -> f64 {
+    fn fullness(&self) -> f64 {
         let waits: f64 = self
             .flows
             .values()
             .map(|flow| flow.ahead_of(Priority::Sheddable))
             .sum();
         let waits = self.calibration.apply(waits / self.limits.runners as f64);
-        waits / micros(self.longest_wait(now))
+        waits / micros(self.limits.wait)
     }
 
     /// Of the highest priority at which something may run: the flow that has had the least service.

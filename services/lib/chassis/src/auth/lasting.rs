@@ -43,14 +43,18 @@ pub(super) async fn revoked(guard: Arc<Guard>, shown: Shown, caller: Arc<Princip
     }
 }
 
-/// Waits until somebody's credentials end.
+/// How often the time is looked at: a clock may be set, and a machine may sleep.
+const LOOK: Duration = Duration::from_secs(30);
+
+/// Waits until somebody's credentials may have ended.
 async fn ended(caller: &Principal) {
     let Some(end) = caller.expires_at_millis else {
         return pending().await;
     };
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     let end = Duration::from_millis(end);
-    sleep(end.saturating_sub(now.unwrap_or_default())).await;
+    let left = end.saturating_sub(now.unwrap_or_default());
+    sleep(left.min(LOOK)).await;
 }
 
 /// The answer's messages, until the caller may not have more.

@@ -159,7 +159,10 @@ async fn begin(
             match timeout_at(until, handshake).await {
                 Ok(Ok(stream)) => Link::Right(Box::new(stream)),
                 Ok(Err(error)) => {
-                    closed.count(Reason::Handshake);
+                    // A client that went away again, such as one that only looks whether somebody listens, is none.
+                    if error.kind() == ErrorKind::InvalidData {
+                        closed.count(Reason::Handshake);
+                    }
                     tracing::debug!(?address, %error, "a TLS handshake failed");
                     return None;
                 }

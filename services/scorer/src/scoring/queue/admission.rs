@@ -3,9 +3,9 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::{Duration, Instant};
 
-use super::{Flow, FlowKey, Offer, Queue};
+use super::{Flow, FlowKey, Offer, PRESSED, Queue, micros};
 
-/// What may wait in a queue that stands, beside what may wait in a burst: one part of so many.
+/// How long work may wait in a flow that stands, beside what it may in a burst: one part of so many.
 const STANDING: u32 = 4;
 
 /// What comes first. Under overload the lower ones are refused first.
@@ -81,7 +81,7 @@ pub(crate) struct Limits {
     pub(crate) rows: usize,
     /// Rows that one client may have waiting; 0 means all.
     pub(crate) client_rows: usize,
-    /// The longest wait that is foreseen for what is taken in, in a burst; a queue that stands is to be shorter.
+    /// The longest wait that is foreseen for what is taken in, in a burst; in a flow that stands it is shorter.
     pub(crate) wait: Duration,
     /// Rows of a batch, at most.
     pub(crate) batch_rows: usize,
@@ -163,6 +163,15 @@ impl Calibration {
     }
 }
 
+impl<J> Flow<J> {
+    /// A burst may wait. What does not empty for as long as that is no burst: more comes than can be done, and waiting helps
+    /// nobody, so what is taken in is to wait less (as in Maurer, Fail at Scale, ACM Queue 2015).
+    fn stands(&self, now: Instant, lane: usize, longest: Duration) -> bool {
+        !self.lanes[lane].is_empty()
+            && now.saturating_duration_since(self.busy_since[lane]) > longest
+    }
+}
+
 impl<J> Queue<J> {
     /// Microseconds that the offer is foreseen to wait, before experience corrects them.
     pub(super) fn admit(&self, now: Instant, offer: &Offer) -> Result<f64, Refused> {
@@ -189,7 +198,7 @@ impl<J> Queue<J> {
                 retry_after,
             });
         }
-        if wait > offer.priority.wait(self.longest_wait(now)) {
+        if wait > self.longest_wait(now, &offer.flow, offer.priority) {
             return Err(Refused::Slow {
                 wait,
                 retry_after,
@@ -213,15 +222,28 @@ impl<J> Queue<J> {
         Ok(foreseen)
     }
 
-    /// A burst may wait. A queue that does not empty for as long as that is no burst: more comes than can be done, and
-    /// waiting helps nobody, so what is taken in is to wait less (as in Maurer, Fail at Scale, ACM Queue 2015).
-    pub(super) fn longest_wait(&self, now: Instant) -> Duration {
+    /// How long work of a flow may wait.
+    fn longest_wait(&self, now: Instant, key: &FlowKey, priority: Priority) -> Duration {
         let longest = self.limits.wait;
-        if self.waiting > 0 && now.saturating_duration_since(self.busy_since) > longest {
-            longest / STANDING
-        } else {
-            longest
-        }
+        let flow = self.flows.get(key);
+        let longest = match flow.is_some_and(|flow| flow.stands(now, priority.index(), longest)) {
+            true => longest / STANDING,
+            false => longest,
+        };
+        priority.wait(longest)
+    }
+
+    /// Whether so much waits in a flow that stands that some of what may come for it now is refused.
+    pub(super) fn stands(&self, now: Instant) -> bool {
+        let longest = self.limits.wait;
+        let enough = micros(longest / STANDING) * PRESSED;
+        self.flows.values().any(|flow| {
+            let waits = |lane: usize| {
+                self.calibration.apply(flow.backlog[lane]) / self.limits.runners as f64
+            };
+            (0..Priority::COUNT)
+                .any(|lane| flow.stands(now, lane, longest) && waits(lane) >= enough)
+        })
     }
 
     /// While a flow works off what waits in it, each of the others is served as much, at most.

@@ -206,7 +206,7 @@ fn what_cannot_be_done_in_time_is_refused_before_anything_is_done() {
 }
 
 #[test]
-fn a_burst_may_wait_longer_than_what_comes_to_a_queue_that_stands() {
+fn a_burst_may_wait_longer_than_what_comes_to_a_flow_that_stands() {
     let wait = Duration::from_micros(400);
     let mut world = World::new(Limits { wait, ..limits() });
     world.put("burst", &paired(1, 100));
@@ -220,6 +220,17 @@ fn a_burst_may_wait_longer_than_what_comes_to_a_queue_that_stands() {
     let refused = world.offer("too many", &paired(1, 1));
     assert!(matches!(refused, Err(Refused::Slow { .. })), "{refused:?}");
     assert!(world.queue.load(world.now).1, "it is pressed");
+    // That others stand, or what matters less, is no reason to refuse a burst.
+    let critical = Offer {
+        priority: Priority::Critical,
+        ..paired(1, 120)
+    };
+    for offer in [paired(2, 120), critical] {
+        let first = world.put("another burst", &offer);
+        let second = world.put("another burst", &offer);
+        world.queue.cancel(first);
+        world.queue.cancel(second);
+    }
 
     assert_eq!(world.take(), ["burst"]);
     world.put("little waits", &paired(1, 1));
