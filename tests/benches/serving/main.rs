@@ -380,6 +380,7 @@ async fn overload(address: SocketAddr, name: &str, path: &str, request: &impl Me
     let load = |factor: f64| Load::new(capacity * factor, seconds, 3);
     let full = open::calls(address, path, request, load(1.0)).await;
     let over = open::calls(address, path, request, load(3.0)).await;
+    let far_over = open::calls(address, path, request, load(5.0)).await;
     let goodput = |seen: &Seen| seen.answered() as f64 / seconds.as_secs_f64();
     row(
         &format!("{name}, overload at 3 times capacity ({capacity:.0}/s): goodput"),
@@ -390,6 +391,11 @@ async fn overload(address: SocketAddr, name: &str, path: &str, request: &impl Me
             micros(over.late(0.99))
         ),
         ">= 0.9",
+    );
+    row(
+        "the same at 5 times capacity",
+        format!("{:.2} of capacity", goodput(&far_over) / capacity),
+        "",
     );
     let [at_capacity, beyond] = [&full, &over].map(|seen| seen.quantile(0.99));
     row(

@@ -27,6 +27,9 @@ use crate::servable::{Handle, Servable};
 /// A batch that is expected to take so many times its limit holds up other tasks too long.
 const LONG: f64 = 4.0;
 
+/// A runner that has not had its turn for so many batches' time is late.
+const LATE: u32 = 4;
+
 /// A request, as the runners are asked for it.
 pub(crate) struct Call {
     /// The version that is to answer.
@@ -82,6 +85,11 @@ struct Shared {
     pressed: AtomicBool,
     /// Calls that asked for room.
     came: AtomicU64,
+    /// What each runner computes with.
+    workbenches: Vec<Mutex<Workbench>>,
+    started: Instant,
+    /// When a batch ended last, in microseconds since the start.
+    computed: AtomicU64,
 }
 
 /// A queued request. Dropping it takes the request back.
@@ -103,6 +111,9 @@ impl Pool {
                 load: AtomicU32::new(0),
                 pressed: AtomicBool::new(false),
                 came: AtomicU64::new(0),
+                workbenches: (0..runners).map(|_| Mutex::default()).collect(),
+                started: Instant::now(),
+                computed: AtomicU64::new(0),
             }),
             runners: TaskTracker::new(),
         };
@@ -162,7 +173,10 @@ impl Pool {
     pub(crate) fn would_admit(&self, outline: &Outline<'_>) -> Result<(), CallError> {
         let offer = self.offer(outline);
         let admitted = self.shared.lock().would_admit(Instant::now(), &offer);
-        admitted.map_err(|refused| refusal(refused, outline.rows))
+        admitted.map_err(|refused| {
+            self.shared.catch_up();
+            refusal(refused, outline.rows)
+        })
     }
 
     /// Rows of a version that may be computed at once.
@@ -258,7 +272,7 @@ impl Shared {
 
     /// Lets answers be sent, and takes in or refuses all calls that have arrived: those that stay in the network are not
     /// told how long they wait. Not for longer than a batch takes, as from those who ask for more than can be refused there
-    /// is always another; so however many ask, a third of the time goes to answers.
+    /// is always another.
     async fn let_calls_in(&self) {
         // The network is looked at when no task is ready, or after some dozens of them.
         tokio::task::yield_now().await;
@@ -275,6 +289,32 @@ impl Shared {
         }
     }
 
+    /// Computes what waits when no runner has had its turn for long: it is behind all calls that have been read, and those may
+    /// be thousands. So answers have a third of the time, however many calls there are to refuse.
+    fn catch_up(&self) {
+        let idle = self.idle();
+        if idle < self.limits.batch * LATE {
+            return;
+        }
+        let mut benches = self.workbenches.iter().enumerate();
+        let free = benches.find_map(|(runner, bench)| Some((runner, bench.try_lock().ok()?)));
+        let Some((runner, mut workbench)) = free else {
+            return;
+        };
+        let began = Instant::now();
+        while began.elapsed() < (idle / 2).min(self.limits.batch * LATE)
+            && let Some(batch) = self.take()
+        {
+            compute(runner, self, &mut workbench, batch);
+        }
+    }
+
+    /// For how long no batch has ended.
+    fn idle(&self) -> Duration {
+        let computed = Duration::from_micros(self.computed.load(Ordering::Relaxed));
+        self.started.elapsed().saturating_sub(computed)
+    }
+
     fn is_pressed(&self) -> bool {
         self.pressed.load(Ordering::Relaxed)
     }
@@ -286,7 +326,6 @@ impl Shared {
 }
 
 async fn run(runner: usize, shared: Arc<Shared>) -> Result<(), String> {
-    let mut workbench = Workbench::default();
     loop {
         let wake = shared.wake.notified();
         tokio::pin!(wake);
@@ -296,7 +335,12 @@ async fn run(runner: usize, shared: Arc<Shared>) -> Result<(), String> {
         yield_turn().await;
         let mut since = Instant::now();
         while let Some(batch) = shared.take() {
-            if !compute(runner, &shared, &mut workbench, batch) {
+            let has_more = {
+                let workbench = shared.workbenches[runner].lock();
+                let mut workbench = workbench.unwrap_or_else(PoisonError::into_inner);
+                compute(runner, &shared, &mut workbench, batch)
+            };
+            if !has_more {
                 break;
             }
             // Where more waits than can be answered soon, several small batches go before the next look at the network: the
@@ -332,8 +376,11 @@ fn compute(runner: usize, shared: &Shared, workbench: &mut Workbench, batch: Bat
     } else {
         work();
     }
+    let now = Instant::now();
+    let computed = now.saturating_duration_since(shared.started).as_micros();
+    shared.computed.store(computed as u64, Ordering::Relaxed);
     let mut queue = shared.lock();
-    queue.done(Instant::now(), flow);
+    queue.done(now, flow);
     queue.has_waiting()
 }
 

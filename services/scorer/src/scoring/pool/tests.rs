@@ -2,6 +2,7 @@ use std::future::poll_fn;
 use std::task::Poll;
 
 use decant_features::{Column, Columns, Values};
+use futures::FutureExt as _;
 
 use super::*;
 use crate::fixture;
@@ -102,6 +103,37 @@ async fn requests_are_answered_and_the_queued_ones_finished_at_the_end() {
             assert!((got - wanted).abs() < 1e-6, "{got} {wanted}");
         }
     }
+    pool.drained().await;
+    tasks.stop(Duration::from_secs(5)).await.unwrap();
+}
+
+#[tokio::test]
+async fn whoever_is_refused_computes_what_a_late_runner_does_not() {
+    let batch = Duration::from_millis(5);
+    let limits = Limits {
+        rows: 100,
+        batch,
+        ..limits()
+    };
+    let (tasks, _failures) = Tasks::new();
+    let (pool, handle) = (Pool::start(&tasks, limits), Handle::for_tests());
+    // On the one thread of this test, the runner has no turn while nothing is waited for.
+    let waiting = pool.submit(score(&handle, 3)).unwrap().answered();
+    let mut waiting = Box::pin(waiting);
+    let another = score(&handle, 1);
+    let too_many = score(&handle, 99);
+    let refused = |call: &Call| pool.would_admit(&call.outline()).is_err();
+    std::thread::sleep(batch * LATE);
+    assert!(!refused(&another));
+    assert!(
+        (&mut waiting).now_or_never().is_none(),
+        "who is not refused does not compute"
+    );
+    assert!(refused(&too_many));
+    let scored = waiting.now_or_never().unwrap().unwrap();
+    assert_eq!(scored.into_scores().unwrap().len(), 3);
+    assert_eq!(batches(&handle), [(3, 1)]);
+    pool.close();
     pool.drained().await;
     tasks.stop(Duration::from_secs(5)).await.unwrap();
 }
