@@ -178,9 +178,7 @@ impl Cluster {
             ca: ops.ca,
             ..tls::Config::default()
         };
-        let caller = Caller::new(tls::Identity::load(&config).unwrap());
-        let channel = caller.channel("registry", &self.registry()).unwrap();
-        let mut registry = RegistryServiceClient::new(channel);
+        let mut registry = RegistryServiceClient::new(self.channel(&config, None));
         let (manifest, files) = (tiny.manifest.clone(), tiny.files.clone());
         let pushed = push_version(&mut registry, &model(), manifest, None, files).await;
         pushed.unwrap().version
@@ -196,20 +194,23 @@ impl Cluster {
         token.unwrap_or_else(|| panic!("{printed}")).to_owned()
     }
 
-    /// To the registry, with a token.
-    fn channel(&self, token: &str) -> Channel {
+    /// To the registry, as somebody who shows a certificate or a token.
+    fn channel(&self, config: &tls::Config, token: Option<Token>) -> Channel {
+        let caller = Caller::new(tls::Identity::load(config).unwrap()).with_token(token);
+        caller.channel("registry", &self.registry()).unwrap()
+    }
+
+    fn channel_with(&self, token: &str) -> Channel {
         let config = tls::Config {
             ca: self.ops.ca.clone(),
             ..tls::Config::default()
         };
-        let caller = Caller::new(tls::Identity::load(&config).unwrap());
-        let caller = caller.with_token(Some(Token::new(token).unwrap()));
-        caller.channel("registry", &self.registry()).unwrap()
+        self.channel(&config, Some(Token::new(token).unwrap()))
     }
 
     /// Follows the slot with a token.
     async fn watch(&self, token: &str) -> Streaming<WatchSlotResponse> {
-        let channel = self.channel(token);
+        let channel = self.channel_with(token);
         let request = WatchSlotRequest {
             model: MODEL.to_owned(),
             slot: String::new(),
@@ -362,7 +363,7 @@ async fn process_an_upload_ends_with_its_callers_permission_though_the_client_go
     let (manifest, files) = (tiny.manifest.clone(), tiny.files.clone());
     let mut messages = messages(&model(), manifest, None, files);
     let (sender, sent) = mpsc::channel(1);
-    let mut registry = RegistryServiceClient::new(cluster.channel(&token));
+    let mut registry = RegistryServiceClient::new(cluster.channel_with(&token));
     // Nobody who is not known yet may begin.
     eventually("eve is known", || async {
         let seen = cluster.with_token(&token, &["model", "list"]);
