@@ -20,6 +20,7 @@ WRITTEN = {
     "store.endpoints", "store.user", "store.password_file", "bundles.url",
     "registry.cluster", "registry.advertise",
     "scorer.cluster", "scorer.name", "scorer.advertise", "scorer.cache.folder",
+    "scorer.request_log.user_key_file",
     "trainer.datasets", "trainer.jobs", "trainer.registry", "trainer.signing_key",
 }  # fmt: skip
 

@@ -27,6 +27,11 @@ pub const CODE_NAMES: [&str; 17] = [
     "UNAUTHENTICATED",
 ];
 
+/// A code as it is written in protocols.
+pub fn code_name(code: Code) -> &'static str {
+    CODE_NAMES[code as usize]
+}
+
 /// What a caller is told, apart from the words. Whether to retry follows from the code: only
 /// [`Busy`](ErrorCode::Busy) and [`NotReady`](ErrorCode::NotReady) are worth another try as they are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -249,6 +254,16 @@ pub fn busy(message: impl Into<String>, retry_after: Duration) -> Status {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn codes_have_their_numbers_names() {
+        for (number, name) in CODE_NAMES.iter().enumerate() {
+            let code = Code::from_i32(i32::try_from(number).unwrap());
+            assert_eq!(code_name(code), *name);
+            let words = format!("{code:?}").to_uppercase();
+            assert_eq!(words, name.replace('_', ""));
+        }
+    }
 
     /// What a transport would send besides the code.
     fn headers(status: &Status) -> usize {

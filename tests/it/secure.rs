@@ -427,12 +427,29 @@ async fn process_a_trainer_pushes_what_it_trained_as_who_it_is() {
     assert!(status.success(), "{log:?}");
 }
 
-/// Who a request is about is nobody's business but the model's.
+/// Who a request is about is nobody's business but the model's: what is logged of requests has a name for users that is
+/// nobody's.
 #[tokio::test(flavor = "multi_thread")]
 async fn process_no_log_holds_what_a_request_says_of_a_user() {
     const USER: i64 = 4_711_471_147;
     const KEY: &str = "reader-of-the-secret-diary";
-    let everything = |_: &str| vec![("DECANT_LOG__FILTER", "debug".to_owned())];
+    // `printf %s "$KEY" | openssl dgst -sha256 -hmac "$HASHED_UNDER"`, the first half.
+    const PSEUDONYM: &str = "7c69825e6002a3746bcb19e0630fa8c5";
+    const HASHED_UNDER: &str = "0123456789abcdef0123456789abcdef";
+    let secrets = TempDir::new().unwrap();
+    let file = secrets.path().join("user-key");
+    fs::write(&file, HASHED_UNDER).unwrap();
+    let everything = |name: &str| {
+        let mut variables = vec![("DECANT_LOG__FILTER", "debug".to_owned())];
+        if name == "scorer-0" {
+            let file = file.display().to_string();
+            variables.extend([
+                ("DECANT_SCORER__REQUEST_LOG__RATIO", "1".to_owned()),
+                ("DECANT_SCORER__REQUEST_LOG__USER_KEY_FILE", file),
+            ]);
+        }
+        variables
+    };
     let shape = Shape {
         etcd: 1,
         registries: 1,
@@ -460,5 +477,25 @@ async fn process_no_log_holds_what_a_request_says_of_a_user() {
     let user = USER.to_string();
     for line in &log {
         assert!(!line.contains(&user) && !line.contains(KEY), "{line}");
+        assert!(!line.contains(HASHED_UNDER), "{line}");
     }
+    let lines = log
+        .iter()
+        .filter_map(|line| serde_json::from_str(line).ok());
+    let requests: Vec<serde_json::Value> = lines
+        .filter(|line: &serde_json::Value| line["message"] == "request")
+        .collect();
+    // The one that a version was asked to answer.
+    let [request] = &requests[..] else {
+        panic!("{requests:#?}")
+    };
+    assert_eq!(request["user"], PSEUDONYM);
+    assert_eq!(request["model"], MODEL);
+    let said = ["rpc", "arm", "code"].map(|field| request[field].as_str().unwrap());
+    assert_eq!(said, ["score", "stable", "OK"]);
+    assert_eq!(
+        (&request["version"], &request["rows"]),
+        (&1.into(), &1.into())
+    );
+    assert!(request["total_micros"].as_u64() >= request["compute_micros"].as_u64());
 }

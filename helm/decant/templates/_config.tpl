@@ -62,6 +62,9 @@
 {{- if eq .component "scorer" -}}
 {{- $cache := dict "folder" "/var/lib/decant/cache" "max_bytes" (include "decant.cacheBytes" .root | int64) -}}
 {{- $_ := set $computed.scorer "cache" $cache -}}
+{{- with $own.userKey }}{{ if .existingSecret -}}
+{{- $_ := set $computed.scorer "request_log" (dict "user_key_file" (printf "/etc/decant/user-key/%s" .key)) -}}
+{{- end }}{{ end -}}
 {{- end -}}
 {{- mergeOverwrite (deepCopy $computed) (deepCopy $own.config) | toJson }}
 {{- end }}

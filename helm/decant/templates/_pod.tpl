@@ -181,6 +181,9 @@ readinessProbe:
 {{- with $values.etcd.tls.existingSecret }}{{ $volumes = append $volumes (dict "name" "etcd-tls" "secret" .) }}{{ end -}}
 {{- with $values.etcd.auth }}{{ if .user }}{{ $volumes = append $volumes (dict "name" "etcd-auth" "secret" .existingSecret "key" .passwordKey) }}{{ end }}{{ end -}}
 {{- end -}}
+{{- if eq .component "scorer" -}}
+{{- with $values.scorer.userKey }}{{ if .existingSecret }}{{ $volumes = append $volumes (dict "name" "user-key" "secret" .existingSecret "key" .key) }}{{ end }}{{ end -}}
+{{- end -}}
 {{- if eq .component "trainer" -}}
 {{- with include "decant.signingKey.secretName" .root }}{{ $volumes = append $volumes (dict "name" "signing-key" "secret" . "key" $values.trainer.signingKey.key) }}{{ end -}}
 {{- end -}}

@@ -6,7 +6,7 @@ use std::error::Error;
 use std::io;
 use std::time::Duration;
 
-use decant_proto::status::Reason;
+use decant_proto::status::{Reason, code_name};
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
@@ -79,7 +79,7 @@ impl Failure {
     pub(crate) fn timed_out(service: Service, address: &str, timeout: Duration) -> Self {
         let seconds = timeout.as_millis() as f64 / 1e3;
         Self {
-            code: Some(name(Code::DeadlineExceeded)),
+            code: Some(code_name(Code::DeadlineExceeded)),
             exit: Exit::TimedOut,
             ..Self::new(format!(
                 "the {} at {address} did not answer within {seconds} s",
@@ -96,7 +96,7 @@ impl Failure {
             return Self::answered(status);
         };
         Self {
-            code: Some(name(Code::Unavailable)),
+            code: Some(code_name(Code::Unavailable)),
             exit: Exit::Unavailable,
             ..Self::new(format!("the {} at {address} cannot be reached: {cause}", service.name()))
         }
@@ -128,7 +128,7 @@ impl Failure {
             message => message,
         };
         let mut failure = Self {
-            code: Some(name(status.code())),
+            code: Some(code_name(status.code())),
             exit: Exit::of(status.code(), Reason::of(status)),
             details: violations,
             ..Self::new(what)
@@ -187,18 +187,18 @@ impl Failure {
 
     /// Whether the service answered that what was asked for is not there.
     pub(crate) fn is_not_found(&self) -> bool {
-        self.code == Some(name(Code::NotFound))
+        self.code == Some(code_name(Code::NotFound))
     }
 
     /// Whether the service does not know the call: it is older than this command.
     pub(crate) fn is_unimplemented(&self) -> bool {
-        self.code == Some(name(Code::Unimplemented))
+        self.code == Some(code_name(Code::Unimplemented))
     }
 
     /// Whether there was no answer, or one that says to come again.
     pub(crate) fn is_unanswered(&self) -> bool {
         [Code::Unavailable, Code::DeadlineExceeded]
-            .map(|code| Some(name(code)))
+            .map(|code| Some(code_name(code)))
             .contains(&self.code)
     }
 
@@ -236,29 +236,6 @@ fn innermost<'a>(error: &'a (dyn Error + 'static)) -> &'a (dyn Error + 'static) 
         innermost = source;
     }
     innermost
-}
-
-/// A code as the gRPC documentation spells it.
-fn name(code: Code) -> &'static str {
-    match code {
-        Code::Ok => "OK",
-        Code::Cancelled => "CANCELLED",
-        Code::Unknown => "UNKNOWN",
-        Code::InvalidArgument => "INVALID_ARGUMENT",
-        Code::DeadlineExceeded => "DEADLINE_EXCEEDED",
-        Code::NotFound => "NOT_FOUND",
-        Code::AlreadyExists => "ALREADY_EXISTS",
-        Code::PermissionDenied => "PERMISSION_DENIED",
-        Code::ResourceExhausted => "RESOURCE_EXHAUSTED",
-        Code::FailedPrecondition => "FAILED_PRECONDITION",
-        Code::Aborted => "ABORTED",
-        Code::OutOfRange => "OUT_OF_RANGE",
-        Code::Unimplemented => "UNIMPLEMENTED",
-        Code::Internal => "INTERNAL",
-        Code::Unavailable => "UNAVAILABLE",
-        Code::DataLoss => "DATA_LOSS",
-        Code::Unauthenticated => "UNAUTHENTICATED",
-    }
 }
 
 #[cfg(test)]

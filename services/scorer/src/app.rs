@@ -22,6 +22,7 @@ use crate::health::Health;
 use crate::membership::{Identity, Membership, keep_lease};
 use crate::metrics::{self, Meters};
 use crate::oip::Protocol;
+use crate::request_log::RequestLog;
 use crate::scoring::Pool;
 use crate::servable::bundles::Bundles;
 use crate::servable::loader::{self, Loading};
@@ -77,6 +78,7 @@ impl App {
         config.check()?;
         let meters = Meters::new(meter);
         let identity = Identity::new(&config)?;
+        let request_log = RequestLog::open(&config.request_log)?;
         let keyspace = Keyspace::new(&config.cluster);
         let workers = config.workers();
         let (manager, health) = (
@@ -125,6 +127,7 @@ impl App {
                 boot_id: identity.boot_id().to_owned(),
                 watched: source.watched(),
             },
+            request_log,
             config,
         );
         metrics::observe(meter, &service, cache);

@@ -9,6 +9,7 @@ use decant_model::{ClusterName, ScorerName};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::request_log::RequestLogConfig;
 use crate::scoring::Limits;
 use crate::servable::memory::default_budget;
 
@@ -72,6 +73,8 @@ pub struct Config {
     /// How far a version's scores may be here from the golden ones in its bundle, whatever the bundle itself allows;
     /// infinite leaves that to the bundle.
     pub max_golden_tolerance: f64,
+    /// What is logged of requests.
+    pub request_log: RequestLogConfig,
 }
 
 /// The cache of bundles. The last state that was fully in service lies beside them, in `desired.json`, and who may do what,
@@ -136,6 +139,7 @@ impl Default for Config {
             retry_lasting_millis: 600_000,
             compare_cpu_percent: 10,
             max_golden_tolerance: f64::INFINITY,
+            request_log: RequestLogConfig::default(),
         }
     }
 }
@@ -207,7 +211,7 @@ impl Config {
                 "must be at least 1",
             ));
         }
-        Ok(())
+        self.request_log.check()
     }
 
     /// The port of `advertise`; none when it is not `host:port`.
@@ -374,6 +378,16 @@ mod tests {
                 "cache.max_bytes",
                 Config {
                     cache: cache(0),
+                    ..defaults()
+                },
+            ),
+            (
+                "request_log.ratio",
+                Config {
+                    request_log: RequestLogConfig {
+                        ratio: 1.1,
+                        ..RequestLogConfig::default()
+                    },
                     ..defaults()
                 },
             ),

@@ -4,7 +4,7 @@
 //! call, and `rules` what that takes; `service` reads the request, `oip` those of the Open Inference Protocol; `servable` is
 //! where versions come from, and hands it one; `scoring` does the work; `evidence` is what is counted while a version is
 //! released, and `compare` has other versions score the same; `membership` tells the registry what is there; `metrics` is
-//! what is measured of all that.
+//! what is measured of all that, and `request_log` what is logged.
 
 mod config;
 mod settings;
@@ -21,6 +21,7 @@ mod evidence;
 mod compare;
 mod membership;
 mod metrics;
+mod request_log;
 mod error;
 
 #[cfg(test)]
@@ -32,5 +33,6 @@ mod fuzz;
 pub use access::follow_access;
 pub use app::{App, BuildError};
 pub use config::{CacheConfig, Config};
+pub use request_log::RequestLogConfig;
 pub use rules::rules;
 pub use settings::Settings;

@@ -167,16 +167,6 @@ fn seconds(time: Duration) -> f64 {
     time.as_secs_f64()
 }
 
-/// A part, as labels name it.
-fn arm_name(arm: Arm) -> &'static str {
-    match arm {
-        Arm::Stable => "stable",
-        Arm::Canary => "canary",
-        Arm::Shadow => "shadow",
-        Arm::Teacher => "teacher",
-    }
-}
-
 #[cfg(test)]
 impl Meters {
     /// Of whom nobody reads.

@@ -38,6 +38,7 @@ use crate::compare::Comparer;
 use crate::config::Config;
 use crate::error::CallError;
 use crate::metrics::Refusals;
+use crate::request_log::RequestLog;
 use crate::scoring::{Call, Pool, Scored, Work};
 use crate::servable::{Handle, Manager, Place};
 
@@ -55,6 +56,7 @@ struct Shared {
     refusals: Refusals,
     in_flight: AtomicUsize,
     process: Process,
+    request_log: RequestLog,
     config: Config,
 }
 
@@ -88,6 +90,7 @@ impl Service {
         manager: Arc<Manager>,
         pool: Pool,
         process: Process,
+        request_log: RequestLog,
         config: Config,
     ) -> Self {
         let share = config.compare_cpu_percent;
@@ -100,6 +103,7 @@ impl Service {
             refusals: Refusals::default(),
             in_flight: AtomicUsize::new(0),
             process,
+            request_log,
             config,
         };
         Self {
@@ -212,9 +216,11 @@ impl Service {
         handle: &Handle,
         work: Work,
         rows: usize,
+        routing: Routing<'_>,
         caller: Caller,
     ) -> Result<Scored, CallError> {
         let began = Instant::now();
+        let logged = self.shared.request_log.pick(routing, &work, rows);
         let _in_flight = InFlight::enter(&self.shared.in_flight);
         let comparer = &self.shared.comparer;
         let sample = comparer.pick(handle, &work, began);
@@ -233,6 +239,9 @@ impl Service {
                 handle.count_failure(error);
                 self.shared.refusals.note(error);
             }
+        }
+        if let Some(logged) = logged {
+            logged.write(handle, &outcome, total);
         }
         outcome
     }
@@ -272,7 +281,9 @@ impl Service {
         let schema = handle.servable().schema();
         let columns = request::score(request.columns, schema, self.config().max_rows);
         let columns = columns.inspect_err(|error| handle.count_failure(error))?;
-        let scored = self.score_columns(&handle, columns, caller).await?;
+        let scored = self
+            .score_columns(&handle, columns, routing, caller)
+            .await?;
         answer::score(&handle, scored)
     }
 
@@ -281,10 +292,11 @@ impl Service {
         &self,
         handle: &Handle,
         columns: Columns,
+        routing: Routing<'_>,
         caller: Caller,
     ) -> Result<Scored, CallError> {
         let rows = columns.rows();
-        self.run(handle, Work::Score { columns }, rows, caller)
+        self.run(handle, Work::Score { columns }, rows, routing, caller)
             .await
     }
 
@@ -298,8 +310,8 @@ impl Service {
         let handle = self.pin(request.model.take(), routing, who)?;
         let rank = request::rank(request, handle.servable(), self.config().max_rows);
         let rank = rank.inspect_err(|error| handle.count_failure(error))?;
-        let scored = self.run(&handle, rank.work, rank.rows, caller).await?;
-        answer::rank(&handle, scored, &rank.ids)
+        let scored = self.run(&handle, rank.work, rank.rows, routing, caller);
+        answer::rank(&handle, scored.await?, &rank.ids)
     }
 
     async fn answer_recommend(
@@ -312,7 +324,7 @@ impl Service {
         let handle = self.pin(request.model.take(), routing, who)?;
         let recommend = request::recommend(request, handle.servable(), self.config().max_rows);
         let recommend = recommend.inspect_err(|error| handle.count_failure(error))?;
-        let scored = self.run(&handle, recommend.work, recommend.rows, caller);
+        let scored = self.run(&handle, recommend.work, recommend.rows, routing, caller);
         answer::recommend(&handle, scored.await?, &recommend.return_columns)
     }
 }

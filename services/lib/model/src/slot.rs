@@ -37,6 +37,18 @@ pub enum Arm {
     Teacher,
 }
 
+impl Arm {
+    /// As it is written in labels and in the log.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Stable => "stable",
+            Self::Canary => "canary",
+            Self::Shadow => "shadow",
+            Self::Teacher => "teacher",
+        }
+    }
+}
+
 /// One version in a slot.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Active {

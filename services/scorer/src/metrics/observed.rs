@@ -9,7 +9,7 @@ use decant_model::rollout::evidence::Evidence;
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::{AsyncInstrument, Meter};
 
-use super::{Inner, Refusal, arm_name, model, slot};
+use super::{Inner, Refusal, model, slot};
 use crate::servable::bundles::CacheWatch;
 use crate::servable::{Place, State};
 use crate::service::{Service, WeakService};
@@ -118,7 +118,7 @@ fn versions(meter: &Meter, service: &WeakService) {
             for status in service.manager().statuses() {
                 let version = status.prepared.version.get().to_string();
                 // A version that was only prepared plays no part.
-                let arm = status.arm.map_or("none", arm_name);
+                let arm = status.arm.map_or("none", Arm::name);
                 let labels = [
                     model(&status.place),
                     slot(&status.place),

@@ -9,7 +9,7 @@ use opentelemetry::KeyValue;
 use opentelemetry::metrics::BoundHistogram;
 use tonic::Code;
 
-use super::{ArmKey, Inner, Meters, arm_name, model, seconds, slot};
+use super::{ArmKey, Inner, Meters, model, seconds, slot};
 use crate::scoring::Scored;
 use crate::servable::Place;
 
@@ -68,7 +68,7 @@ impl ArmMeter {
             model(place),
             slot(place),
             number(*version),
-            KeyValue::new("arm", arm_name(*arm)),
+            KeyValue::new("arm", arm.name()),
         ];
         Self {
             codes: [const { AtomicU64::new(0) }; CODE_NAMES.len()],

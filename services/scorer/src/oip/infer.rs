@@ -6,7 +6,6 @@ mod tensor;
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use decant_model::Arm;
 use decant_model::access::Permission;
 use decant_proto::inference as wire;
 use tonic::Status;
@@ -62,7 +61,9 @@ pub(super) async fn infer(
         priority: priority.unwrap_or(caller.priority),
         ..caller
     };
-    let scored = service.score_columns(&handle, columns, caller).await?;
+    let scored = service
+        .score_columns(&handle, columns, routing, caller)
+        .await?;
     let parameters = served_by(&handle, &scored);
     let version = handle.part().active.version;
     Ok(wire::ModelInferResponse {
@@ -196,19 +197,13 @@ fn answer(scores: Vec<f32>, is_raw: bool) -> wire::ModelInferResponse {
 /// Who answered and at what price, as parameters.
 fn served_by(handle: &Handle, scored: &Scored) -> HashMap<String, wire::InferParameter> {
     let part = handle.part();
-    let arm = match part.active.arm {
-        Arm::Stable => "stable",
-        Arm::Canary => "canary",
-        Arm::Shadow => "shadow",
-        Arm::Teacher => "teacher",
-    };
     let text = |value: String| ParameterChoice::StringParam(value);
     let count = |value: u64| ParameterChoice::Int64Param(i64::try_from(value).unwrap_or(i64::MAX));
     let micros = |time: Duration| count(u64::try_from(time.as_micros()).unwrap_or(u64::MAX));
     let parameters = [
         ("decant_slot", text(part.place.slot.to_string())),
         ("decant_digest", text(part.active.digest.to_string())),
-        ("decant_arm", text(arm.to_owned())),
+        ("decant_arm", text(part.active.arm.name().to_owned())),
         ("decant_generation", count(part.generation.0)),
         ("decant_queue_micros", micros(scored.queue)),
         (

@@ -1,5 +1,6 @@
 //! By what a request is routed while its slot's traffic is split.
 
+use std::borrow::Cow;
 use std::cell::Cell;
 use std::hash::{BuildHasher, Hasher, RandomState};
 
@@ -73,27 +74,28 @@ impl<'a> Routing<'a> {
         Ok(drawn.map_or(Self::Random, |Drawn(number)| Self::Number(*number)))
     }
 
+    /// Its key, if it has one.
+    pub(crate) fn key(self) -> Option<Cow<'a, [u8]>> {
+        match self {
+            Self::Key(key) => Some(Cow::Borrowed(key)),
+            // One that cannot be decoded was refused when it was read.
+            Self::Encoded(key) => Some(Cow::Owned(key.to_bytes().ok()?.into())),
+            Self::Number(_) | Self::Random => None,
+        }
+    }
+
     /// The request's bucket under a salt.
     pub(crate) fn bucket(self, salt: &str) -> u32 {
-        match self {
-            Self::Key(key) => split::bucket(salt, key),
-            Self::Encoded(key) => match key.to_bytes() {
-                Ok(key) => split::bucket(salt, &key),
-                // Refused when it was read.
-                Err(_) => split::scaled(random()),
-            },
-            Self::Number(number) => split::scaled(number),
-            Self::Random => split::scaled(random()),
+        match (self.key(), self) {
+            (Some(key), _) => split::bucket(salt, &key),
+            (None, Self::Number(number)) => split::scaled(number),
+            (None, _) => split::scaled(random()),
         }
     }
 
     /// The same for each message of a stream; without a key each is routed by a number of its own.
     pub(crate) fn keep(self) -> Kept {
-        Kept(match self {
-            Self::Key(key) => Some(Bytes::copy_from_slice(key)),
-            Self::Encoded(key) => key.to_bytes().ok(),
-            Self::Number(_) | Self::Random => None,
-        })
+        Kept(self.key().map(|key| Bytes::copy_from_slice(&key)))
     }
 }
 

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
+use decant_proto::status::code_name;
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use opentelemetry::metrics::Meter;
@@ -238,7 +239,7 @@ impl Drop for Call {
             .record(self.method, self.code, self.started.elapsed());
         if !self.span.is_none() {
             self.span
-                .record("rpc.response.status_code", methods::code_name(self.code));
+                .record("rpc.response.status_code", code_name(self.code));
             if is_fault(self.code) {
                 self.span.record("otel.status_code", "error");
             }

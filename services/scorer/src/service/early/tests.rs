@@ -10,6 +10,7 @@ use wire::scorer_service_server::ScorerService;
 
 use super::*;
 use crate::config::Config;
+use crate::request_log::RequestLog;
 use crate::scoring::Pool;
 use crate::servable::{Manager, Place};
 use crate::service::Process;
@@ -92,7 +93,14 @@ async fn under_pressure_a_call_is_refused_before_it_is_read() {
     let (tasks, _failures) = Tasks::new();
     let pool = Pool::start(&tasks, config.limits());
     let (manager, process) = (Arc::new(Manager::for_tests()), Process::default());
-    let service = Service::new(&tasks, manager, pool, process, config);
+    let service = Service::new(
+        &tasks,
+        manager,
+        pool,
+        process,
+        RequestLog::default(),
+        config,
+    );
     let mut early = Early::new(service.clone(), 1 << 20);
     assert_eq!(code(&mut early).await, Code::Internal, "it is read");
 

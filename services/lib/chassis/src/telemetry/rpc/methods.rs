@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use decant_proto::status::CODE_NAMES;
+use decant_proto::status::{CODE_NAMES, code_name};
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::{BoundHistogram, Histogram, Meter};
 use tonic::Code;
@@ -19,11 +19,6 @@ const COMMON: [&str; 3] = [
 /// The name of what is unknown.
 const OTHER: &str = "_OTHER";
 const OTHER_PLACE: usize = 0;
-
-/// A code as it is written in protocols.
-pub(super) fn code_name(code: Code) -> &'static str {
-    CODE_NAMES[code as usize]
-}
 
 /// All methods of a server.
 #[derive(Debug)]
@@ -93,20 +88,5 @@ impl Methods {
             ])
         });
         bound.record(took.as_secs_f64());
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn codes_have_their_numbers_names() {
-        for (number, name) in CODE_NAMES.iter().enumerate() {
-            let code = Code::from_i32(i32::try_from(number).unwrap());
-            assert_eq!(code_name(code), *name);
-            let words = format!("{code:?}").to_uppercase();
-            assert_eq!(words, name.replace('_', ""));
-        }
     }
 }
