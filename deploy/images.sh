@@ -14,6 +14,7 @@ options:
   --binaries FOLDER   take the programs from here, such as target/release, instead of compiling them in a container; they
                       must be for the architecture and the glibc of the base
   --engine PROGRAM    docker, podman or buildah (default: the first that is installed)
+  --compiler IMAGE    what compiles, instead of the one that deploy/Dockerfile names: cargo, and apt for what else it takes
   --base IMAGE        what the programs stand on, instead of the one that deploy/Dockerfile names
   --prefix NAME       what comes before the images' names, such as registry.example.com/decant/ (default: decant-)
   --tag TAG           default: the version in Cargo.toml
@@ -64,7 +65,7 @@ find_engine() {
 }
 
 main() {
-  local engine='' binaries='' base='' prefix=decant- tag='' source='' folder='' images=()
+  local engine='' binaries='' compiler='' base='' prefix=decant- tag='' source='' folder='' images=()
   local version revision context image arguments
   while (($# > 0)); do
     case $1 in
@@ -72,11 +73,12 @@ main() {
         usage
         return
         ;;
-      --engine | --binaries | --base | --prefix | --tag | --source | --lay-out)
+      --engine | --binaries | --compiler | --base | --prefix | --tag | --source | --lay-out)
         (($# > 1)) || die "$1 needs a value" 'deploy/images.sh --help'
         case $1 in
           --engine) engine=$2 ;;
           --binaries) binaries=$(realpath -- "$2") ;;
+          --compiler) compiler=$2 ;;
           --base) base=$2 ;;
           --prefix) prefix=$2 ;;
           --tag) tag=$2 ;;
@@ -107,6 +109,7 @@ main() {
   revision=$(git describe --always --abbrev=40 --dirty --exclude='*' 2>/dev/null) || revision=unknown
   arguments=(--build-arg "VERSION=$version" --build-arg "REVISION=$revision")
   if [[ -n $source ]]; then arguments+=(--build-arg "SOURCE=$source"); fi
+  if [[ -n $compiler ]]; then arguments+=(--build-arg "RUST=$compiler"); fi
   if [[ -n $base ]]; then arguments+=(--build-arg "BASE=$base"); fi
   context=.
   if [[ -n $binaries ]]; then
@@ -115,6 +118,11 @@ main() {
     trap "rm -rf '$context'" EXIT
     lay_out "$context" "$binaries" "${images[@]}"
     arguments+=(--build-arg BINARIES=prebuilt)
+  else
+    # Said again, as buildah does not look for stages in the default of an argument.
+    arguments+=(--build-arg BINARIES=build)
+    # Of itself it would compile for each image anew.
+    if [[ ${engine##*/} == buildah ]]; then arguments+=(--layers); fi
   fi
   for image in "${images[@]}"; do
     "$engine" build --file deploy/Dockerfile --target "$image" --tag "$prefix$image:${tag:-$version}" \
