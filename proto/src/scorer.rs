@@ -4,7 +4,7 @@ mod best_items;
 mod item_ids;
 
 pub use best_items::{Attributes, BestItems, ScoredItem, ScoredItems};
-pub use item_ids::ItemIds;
+pub use item_ids::{ItemId, ItemIds};
 
 #[allow(missing_docs, unreachable_pub, clippy::large_enum_variant)]
 pub mod v1 {

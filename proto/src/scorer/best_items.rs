@@ -7,8 +7,8 @@ use prost::bytes::{Buf, BufMut};
 use prost::encoding::{self, DecodeContext, WireType};
 use prost::{DecodeError, Message};
 
-use super::ItemIds;
 use super::v1::ServedBy;
+use super::{ItemId, ItemIds};
 
 /// The fields of `ScoredItem`.
 const ID: u32 = 1;
@@ -68,7 +68,7 @@ impl ScoredItems {
 
     /// The one in a place.
     pub fn get(&self, place: usize) -> Option<ScoredItem<'_>> {
-        Some(self.item(place, self.ids.get(place)?))
+        self.iter().nth(place)
     }
 
     /// All of them.
@@ -78,8 +78,14 @@ impl ScoredItems {
     }
 
     /// Adds one behind the others.
-    pub fn push(&mut self, id: &str, position: u32, score: f32, attributes: Attributes) {
-        self.ids.push(id);
+    pub fn push<'a>(
+        &mut self,
+        id: impl Into<ItemId<'a>>,
+        position: u32,
+        score: f32,
+        attributes: Attributes,
+    ) {
+        self.ids.push(id.into());
         self.positions.push(position);
         self.scores.push(score);
         if !attributes.is_empty() {
@@ -88,13 +94,28 @@ impl ScoredItems {
     }
 
     fn item<'a>(&'a self, place: usize, id: &'a str) -> ScoredItem<'a> {
-        let attributes = self.attributes.get(place);
         ScoredItem {
             id,
             position: self.positions[place],
             score: self.scores[place],
-            attributes: attributes.filter(|attributes| !attributes.is_empty()),
+            attributes: self.attributes(place),
         }
+    }
+
+    fn attributes(&self, place: usize) -> Option<&Attributes> {
+        let attributes = self.attributes.get(place);
+        attributes.filter(|attributes| !attributes.is_empty())
+    }
+
+    /// All of them, as they are written.
+    fn written(&self) -> impl Iterator<Item = Written<'_>> {
+        let ids = self.ids.bytes().enumerate();
+        ids.map(|(place, id)| Written {
+            id,
+            position: self.positions[place],
+            score: self.scores[place],
+            attributes: self.attributes(place),
+        })
     }
 
     /// Those of the last item.
@@ -143,7 +164,15 @@ impl<'a> FromIterator<ScoredItem<'a>> for ScoredItems {
     }
 }
 
-impl ScoredItem<'_> {
+/// An item that is written: its id's bytes are known to be text.
+struct Written<'a> {
+    id: &'a [u8],
+    position: u32,
+    score: f32,
+    attributes: Option<&'a Attributes>,
+}
+
+impl Written<'_> {
     /// Without its key and length.
     fn encoded_len(&self) -> usize {
         let text = |length: usize| 1 + encoding::encoded_len_varint(length as u64) + length;
@@ -177,7 +206,7 @@ impl ScoredItem<'_> {
         }
         let used = AROUND - rest.len();
         buffer.put_slice(&around[..used]);
-        buffer.put_slice(self.id.as_bytes());
+        buffer.put_slice(self.id);
         let mut rest = &mut around[..];
         if self.position != 0 {
             encoding::uint32::encode(POSITION, &self.position, &mut rest);
@@ -215,7 +244,7 @@ impl Message for BestItems {
         if let Some(served_by) = &self.served_by {
             encoding::message::encode(SERVED_BY, served_by, buffer);
         }
-        for item in self.items.iter() {
+        for item in self.items.written() {
             item.encode(ITEMS, buffer);
         }
     }
@@ -252,11 +281,11 @@ impl Message for BestItems {
     fn encoded_len(&self) -> usize {
         let served_by = self.served_by.as_ref();
         let served_by = served_by.map_or(0, |one| encoding::message::encoded_len(SERVED_BY, one));
-        let item = |item: ScoredItem<'_>| {
+        let item = |item: Written<'_>| {
             let length = item.encoded_len();
             encoding::key_len(ITEMS) + encoding::encoded_len_varint(length as u64) + length
         };
-        served_by + self.items.iter().map(item).sum::<usize>()
+        served_by + self.items.written().map(item).sum::<usize>()
     }
 
     fn clear(&mut self) {

@@ -1,6 +1,6 @@
-//! Ids of items, in one piece of memory. A ranking names hundreds of candidates, and a string for each would cost more
-//! than looking them up.
+//! Ids of items. A ranking names hundreds of candidates, and a string for each would cost more than scoring them.
 
+use decant_model::ShortText;
 use prost::bytes::{Buf, BufMut};
 use prost::encoding::{self, DecodeContext, WireType};
 use prost::{DecodeError, Message};
@@ -11,49 +11,92 @@ const IDS: u32 = 1;
 /// Ids of items, in their order. On the wire it is `decant.scorer.v1.ItemIds`; it is made from an iterator.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct ItemIds {
-    /// All ids, end to end.
-    text: String,
-    /// Where each of them ends.
-    ends: Vec<usize>,
+    ids: Vec<Kept>,
+    /// Those that are not short.
+    long: Vec<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Kept {
+    Short(ShortText),
+    /// Its place among the long ones.
+    Long(usize),
+}
+
+/// An id, as it is looked up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ItemId<'a> {
+    /// One that is short.
+    Short(ShortText),
+    /// One that is not.
+    Long(&'a str),
+}
+
+impl<'a> From<&'a str> for ItemId<'a> {
+    fn from(id: &'a str) -> Self {
+        ShortText::new(id).map_or(Self::Long(id), Self::Short)
+    }
 }
 
 impl ItemIds {
     /// How many there are.
     pub fn len(&self) -> usize {
-        self.ends.len()
+        self.ids.len()
     }
 
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
-        self.ends.is_empty()
+        self.ids.is_empty()
     }
 
     /// The id in a place.
-    pub fn get(&self, place: usize) -> Option<&str> {
-        let end = *self.ends.get(place)?;
-        let start = place.checked_sub(1).map_or(0, |before| self.ends[before]);
-        self.text.get(start..end)
+    pub fn get(&self, place: usize) -> Option<ItemId<'_>> {
+        Some(match self.ids.get(place)? {
+            Kept::Short(id) => ItemId::Short(*id),
+            Kept::Long(place) => ItemId::Long(&self.long[*place]),
+        })
     }
 
-    /// All of them.
+    /// All of them, as text.
     pub fn iter(&self) -> impl Iterator<Item = &str> + Clone {
-        let mut start = 0;
-        self.ends
-            .iter()
-            .map(move |&end| &self.text[std::mem::replace(&mut start, end)..end])
+        self.ids.iter().map(|kept| match kept {
+            Kept::Short(id) => id.as_str(),
+            Kept::Long(place) => &self.long[*place],
+        })
+    }
+
+    /// All of them, to be looked up.
+    pub fn keys(&self) -> impl Iterator<Item = ItemId<'_>> {
+        self.ids.iter().map(|kept| match kept {
+            Kept::Short(id) => ItemId::Short(*id),
+            Kept::Long(place) => ItemId::Long(&self.long[*place]),
+        })
+    }
+
+    /// All of them, as they are written.
+    pub(super) fn bytes(&self) -> impl Iterator<Item = &[u8]> {
+        self.ids.iter().map(|kept| match kept {
+            Kept::Short(id) => id.as_bytes(),
+            Kept::Long(place) => self.long[*place].as_bytes(),
+        })
     }
 
     /// With room for so many short ones.
     pub(super) fn with_capacity(count: usize) -> Self {
         Self {
-            text: String::with_capacity(count * 8),
-            ends: Vec::with_capacity(count),
+            ids: Vec::with_capacity(count),
+            long: Vec::new(),
         }
     }
 
-    pub(super) fn push(&mut self, id: &str) {
-        self.text.push_str(id);
-        self.ends.push(self.text.len());
+    pub(super) fn push(&mut self, id: ItemId<'_>) {
+        self.ids.push(match id {
+            ItemId::Short(id) => Kept::Short(id),
+            ItemId::Long(id) => {
+                self.long.push(id.to_owned());
+                Kept::Long(self.long.len() - 1)
+            }
+        });
     }
 
     /// Reads the id that takes the place of the last one.
@@ -63,8 +106,9 @@ impl ItemIds {
         buffer: &mut impl Buf,
         context: DecodeContext,
     ) -> Result<(), DecodeError> {
-        self.ends.pop();
-        self.text.truncate(self.ends.last().copied().unwrap_or(0));
+        if let Some(Kept::Long(place)) = self.ids.pop() {
+            self.long.truncate(place);
+        }
         self.merge_next(wire_type, buffer, context)
     }
 
@@ -85,7 +129,7 @@ impl ItemIds {
         // It lies in several pieces, or something is wrong with it, which is said by whoever knows how.
         let mut id = String::new();
         encoding::string::merge(wire_type, &mut id, buffer, context)?;
-        self.push(&id);
+        self.push(id.as_str().into());
         Ok(())
     }
 }
@@ -94,7 +138,7 @@ impl<T: AsRef<str>> FromIterator<T> for ItemIds {
     fn from_iter<I: IntoIterator<Item = T>>(ids: I) -> Self {
         let mut made = Self::default();
         for id in ids {
-            made.push(id.as_ref());
+            made.push(id.as_ref().into());
         }
         made
     }
@@ -102,10 +146,10 @@ impl<T: AsRef<str>> FromIterator<T> for ItemIds {
 
 impl Message for ItemIds {
     fn encode_raw(&self, buffer: &mut impl BufMut) {
-        for id in self.iter() {
+        for id in self.bytes() {
             encoding::encode_key(IDS, WireType::LengthDelimited, buffer);
             encoding::encode_varint(id.len() as u64, buffer);
-            buffer.put_slice(id.as_bytes());
+            buffer.put_slice(id);
         }
     }
 
@@ -121,8 +165,7 @@ impl Message for ItemIds {
         }
         if self.is_empty() {
             // Most of what is left is ids; each takes a byte for its key, one for its length, and some for itself.
-            self.text.reserve(buffer.remaining());
-            self.ends.reserve(buffer.remaining() / 4);
+            self.ids.reserve(buffer.remaining() / 4);
         }
         self.merge_next(wire_type, buffer, context)
     }
@@ -130,23 +173,30 @@ impl Message for ItemIds {
     fn encoded_len(&self) -> usize {
         let key = encoding::key_len(IDS);
         let lengths = self
-            .iter()
-            .map(|id| key + encoding::encoded_len_varint(id.len() as u64));
-        lengths.sum::<usize>() + self.text.len()
+            .bytes()
+            .map(|id| key + encoding::encoded_len_varint(id.len() as u64) + id.len());
+        lengths.sum()
     }
 
     fn clear(&mut self) {
-        self.text.clear();
-        self.ends.clear();
+        self.ids.clear();
+        self.long.clear();
     }
 }
 
 /// The string at the beginning of some bytes, and how many of them it takes with its length, if it is whole and sound.
-fn whole(bytes: &[u8]) -> Option<(&str, usize)> {
+fn whole(bytes: &[u8]) -> Option<(ItemId<'_>, usize)> {
+    // One that is short is read together with what stands behind it: its length decides on no branch.
+    if let Some((&length, rest)) = bytes.split_first()
+        && let Some(&first) = rest.first_chunk()
+        && let Some(id) = ShortText::first(first, length.into())
+    {
+        return Some((ItemId::Short(id), 1 + usize::from(length)));
+    }
     let mut rest = bytes;
     let length = usize::try_from(encoding::decode_varint(&mut rest).ok()?).ok()?;
     let id = std::str::from_utf8(rest.get(..length)?).ok()?;
-    Some((id, bytes.len() - rest.len() + length))
+    Some((id.into(), bytes.len() - rest.len() + length))
 }
 
 #[cfg(test)]
@@ -181,7 +231,7 @@ mod tests {
             assert!(read.iter().eq(&ids));
             assert_eq!((read.len(), read.is_empty()), (ids.len(), ids.is_empty()));
             for (place, id) in ids.iter().enumerate() {
-                assert_eq!(read.get(place), Some(id.as_str()));
+                assert_eq!(read.get(place), Some(id.as_str().into()));
             }
             assert_eq!(read.get(ids.len()), None);
         }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use decant_artifact::BundleStore;
 use decant_chassis::client::Caller;
 use decant_chassis::config::ConfigError;
+use decant_chassis::server::Routes;
 use decant_chassis::tasks::Tasks;
 use decant_coordination::keys::LeaderRecord;
 use decant_coordination::{Keyspace, MetaStore};
@@ -17,7 +18,6 @@ use decant_proto::rollout::v1::rollout_service_server::RolloutServiceServer;
 use opentelemetry::metrics::Meter;
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
-use tonic::service::Routes;
 use ulid::Ulid;
 
 use crate::access::Access;

@@ -7,6 +7,7 @@ use std::thread::JoinHandle;
 
 use decant_artifact::BundleStore;
 use decant_chassis::config::ConfigError;
+use decant_chassis::server::Routes;
 use decant_chassis::tasks::Tasks;
 use decant_coordination::{Keyspace, LeaseKeeper, MetaStore};
 use decant_inference::Runtime;
@@ -14,7 +15,6 @@ use decant_proto::inference::grpc_inference_service_server::GrpcInferenceService
 use opentelemetry::metrics::Meter;
 use thiserror::Error;
 use tokio_util::sync::{CancellationToken, DropGuard};
-use tonic::service::Routes;
 use tonic_health::server::HealthReporter;
 
 use crate::config::Config;

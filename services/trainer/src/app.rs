@@ -4,13 +4,13 @@ use std::sync::atomic::Ordering;
 
 use decant_artifact::{KeyError, SigningKey};
 use decant_chassis::client::{AddressError, Caller};
+use decant_chassis::server::Routes;
 use decant_chassis::tasks::Tasks;
 use decant_inference::Runtime;
 use decant_proto::trainer::v1::trainer_service_server::TrainerServiceServer;
 use opentelemetry::metrics::Meter;
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
-use tonic::service::Routes;
 
 use crate::config::Config;
 use crate::jobs::{Folder, FolderError, Jobs, Turns};

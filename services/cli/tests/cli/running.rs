@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::Arc;
 
+use decant_chassis::server::Routes;
 use decant_chassis::server::{self, Serving};
 use decant_chassis::tasks::{Failures, Tasks};
 use decant_chassis::telemetry::Telemetry;
@@ -17,7 +18,6 @@ use decant_proto::scorer::v1::scorer_service_server::ScorerServiceServer;
 use decant_proto::trainer::v1::trainer_service_server::TrainerServiceServer;
 use serde_json::Value;
 use tokio::net::TcpListener;
-use tonic::service::Routes;
 
 use crate::fakes::Fake;
 

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use crate::server::Routes;
 use decant_fuzz::{Format, Target};
 use decant_model::access::Permission;
 use http::{HeaderValue, Request, header};
@@ -10,7 +11,6 @@ use serde::{Deserialize, Serialize};
 use tokio::runtime::Builder;
 use tonic::Code;
 use tonic::body::Body;
-use tonic::service::Routes;
 use tower::{Layer as _, Service as _};
 
 use crate::auth::{self, fixed};

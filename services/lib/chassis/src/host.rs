@@ -3,12 +3,12 @@
 use std::future::Future;
 use std::time::Duration;
 
+use crate::server::Routes;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::time::timeout;
-use tonic::service::Routes;
 use tonic_health::server::HealthReporter;
 
 use crate::config::ConfigError;

@@ -1,10 +1,12 @@
 //! A gRPC server on a given listener: health, reflection, limits, and an end that lets calls finish.
 
 mod incoming;
+mod routes;
 #[cfg(test)]
 mod tests;
 
 pub use self::incoming::{Limits, Peer};
+pub use self::routes::Routes;
 
 use std::time::Duration;
 
@@ -13,7 +15,6 @@ use tokio::net::TcpListener;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::server::NamedService;
-use tonic::service::Routes;
 use tonic::transport::Server;
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
@@ -129,8 +130,7 @@ pub async fn serve(
         .http2_max_header_list_size(header_bytes)
         .http2_keepalive_interval(Some(KEEP_ALIVE.0))
         .http2_keepalive_timeout(Some(KEEP_ALIVE.1))
-        .add_routes(routes)
-        .serve_with_incoming_shutdown(ReceiverStream::new(connections), stop.cancelled());
+        .serve_with_incoming_shutdown(routes, ReceiverStream::new(connections), stop.cancelled());
     let (answered, ()) = tokio::join!(answering, accepting);
     answered.map_err(|error| format!("gRPC server: {error}"))
 }

@@ -12,6 +12,7 @@ use arrow_array::{Array, ArrayRef, Float32Array, Int64Array, RecordBatch, String
 use arrow_ipc::reader::FileReader;
 use arrow_ipc::writer::FileWriter;
 use arrow_schema::{ArrowError, DataType, SchemaRef};
+use decant_model::ShortText;
 use thiserror::Error;
 
 use crate::column::{Column, Columns, Contradictory, Values};
@@ -22,7 +23,9 @@ use crate::schema::Index;
 #[derive(Clone, Debug)]
 pub struct Catalog {
     ids: Vec<String>,
-    rows_by_id: Index<String, usize>,
+    /// Those of ids that are short, and those of the others.
+    rows_by_short: Index<u64, usize>,
+    rows_by_long: Index<String, usize>,
     columns: Columns,
 }
 
@@ -88,9 +91,14 @@ impl Catalog {
             Values::Text(values) => values.clone(),
             Values::Float(_) => return Err(no_id()),
         };
-        let mut rows_by_id = Index::with_capacity_and_hasher(ids.len(), Default::default());
+        let mut rows_by_short = Index::with_capacity_and_hasher(ids.len(), Default::default());
+        let mut rows_by_long = Index::default();
         for (row, id) in ids.iter().enumerate() {
-            if let Some(first) = rows_by_id.insert(id.clone(), row) {
+            let before = match ShortText::new(id) {
+                Some(short) => rows_by_short.insert(short.number(), row),
+                None => rows_by_long.insert(id.clone(), row),
+            };
+            if let Some(first) = before {
                 return Err(CatalogError::DuplicateId {
                     id: id.clone(),
                     first,
@@ -105,7 +113,8 @@ impl Catalog {
         let columns = Columns::new(id.into_iter().chain(others).collect()).map_err(joined)?;
         Ok(Self {
             ids,
-            rows_by_id,
+            rows_by_short,
+            rows_by_long,
             columns,
         })
     }
@@ -127,7 +136,15 @@ impl Catalog {
 
     /// The row of an id.
     pub fn row(&self, id: &str) -> Option<usize> {
-        self.rows_by_id.get(id).copied()
+        match ShortText::new(id) {
+            Some(short) => self.row_of_short(short),
+            None => self.rows_by_long.get(id).copied(),
+        }
+    }
+
+    /// The same for an id that is short.
+    pub fn row_of_short(&self, id: ShortText) -> Option<usize> {
+        self.rows_by_short.get(&id.number()).copied()
     }
 
     /// The table itself, ids first.

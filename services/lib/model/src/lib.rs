@@ -8,6 +8,7 @@ mod manifest;
 mod signature;
 mod slot;
 mod gate;
+mod short;
 pub mod access;
 pub mod rollout;
 pub mod split;
@@ -18,6 +19,7 @@ pub use manifest::{
     BundlePath, FileEntry, Lineage, LineageRole, Manifest, ManifestError, TeacherRef, file,
 };
 pub use name::{ClusterName, ModelName, NameError, PrincipalName, ScorerName, SlotName};
+pub use short::ShortText;
 pub use signature::{PublicKey, Signature, SignatureError};
 pub use slot::{Active, Arm, BASIS_POINTS, DesiredSlot, Freeze, Generation, Pending, Prepared};
 pub use version::ModelVersion;

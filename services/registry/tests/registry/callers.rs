@@ -4,10 +4,10 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use decant_chassis::server::Routes;
 use decant_model::access::{Principal, Role};
 use tonic::body::Body;
 use tonic::codegen::{Service, http};
-use tonic::service::Routes;
 
 use super::fixture::Registry;
 

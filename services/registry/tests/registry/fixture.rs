@@ -8,6 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use decant_artifact::BundleStore;
 use decant_chassis::client::Caller;
+use decant_chassis::server::Routes;
 use decant_chassis::server::{Serving, serve};
 use decant_chassis::tasks::{Failures, Tasks};
 use decant_chassis::telemetry::Telemetry;
@@ -28,7 +29,6 @@ use prometheus::TextEncoder;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tonic::Status;
-use tonic::service::Routes;
 use tonic::transport::{Channel, Endpoint};
 
 pub(crate) type Files = BTreeMap<BundlePath, Bytes>;

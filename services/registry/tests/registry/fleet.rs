@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
+use decant_chassis::server::Routes;
 use decant_chassis::server::{Serving, serve};
 use decant_chassis::tasks::{Failures, Tasks};
 use decant_coordination::keys::{self, DesiredKey, ObservedRecord, ObservedState, ObservedVersion};
@@ -14,7 +15,6 @@ use decant_proto::scorer::v1::*;
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use tokio::net::TcpListener;
-use tonic::service::Routes;
 use tonic::{Request, Response, Status, Streaming, async_trait};
 
 use super::fixture::{Registry, movies};

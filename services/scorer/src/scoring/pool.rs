@@ -270,6 +270,18 @@ impl Shared {
         batch
     }
 
+    /// For how long a runner computes what waits before it lets others have their turn. Several small batches go before the
+    /// next look at the network: answers that are sent one after the other wake their receiver once, which costs as much as
+    /// to compute one. Where more waits than can be answered soon, half of what a large batch may take, as refusals wait
+    /// meanwhile; else little, as the first answer waits for the last.
+    fn at_a_stretch(&self) -> Duration {
+        if self.is_pressed() {
+            self.limits.batch / 2
+        } else {
+            self.limits.batch / 8
+        }
+    }
+
     /// Lets answers be sent, and takes in or refuses all calls that have arrived: those that stay in the network are not
     /// told how long they wait. Not for longer than a batch takes, as from those who ask for more than can be refused there
     /// is always another.
@@ -343,9 +355,7 @@ async fn run(runner: usize, shared: Arc<Shared>) -> Result<(), String> {
             if !has_more {
                 break;
             }
-            // Where more waits than can be answered soon, several small batches go before the next look at the network: the
-            // fewer calls of the system, the more answers. Half of what a large one may take, as refusals wait meanwhile.
-            if !shared.is_pressed() || since.elapsed() >= shared.limits.batch / 2 {
+            if since.elapsed() >= shared.at_a_stretch() {
                 shared.let_calls_in().await;
                 since = Instant::now();
             }
@@ -409,7 +419,7 @@ fn refusal(refused: Refused, rows: usize) -> CallError {
         } => (
             format!(
                 "the request would wait {} ms, which is too long",
-                millis(wait)
+                whole_millis(wait).as_millis()
             ),
             retry_after,
             if is_late {
@@ -423,13 +433,15 @@ fn refusal(refused: Refused, rows: usize) -> CallError {
     };
     CallError::Busy {
         reason,
-        retry_after,
+        retry_after: whole_millis(retry_after),
         limit,
     }
 }
 
-fn millis(time: Duration) -> f64 {
-    (time.as_secs_f64() * 1e4).round() / 10.0
+/// Rounded up: of refusals that are alike, HTTP/2 sends what tells them from the last ones, and under overload that is most
+/// of what is sent.
+fn whole_millis(time: Duration) -> Duration {
+    Duration::from_millis(time.as_nanos().div_ceil(1_000_000) as u64)
 }
 
 #[cfg(test)]

@@ -48,7 +48,7 @@ pub(super) fn rank(
     let ranked = scored.into_ranked()?;
     let mut items = wire::ScoredItems::with_capacity(ranked.len());
     for best in ranked {
-        let id = ids.get(best.row() as usize).unwrap_or_default();
+        let id = ids.get(best.row() as usize).unwrap_or("".into());
         items.push(id, best.row(), best.score(), Attributes::new());
     }
     Ok(wire::RankResponse { served_by, items })

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use decant_features::{Columns, Schema, Side};
 use decant_model::{ModelName, SlotName};
-use decant_proto::scorer::v1 as wire;
+use decant_proto::scorer::{ItemId, v1 as wire};
 use wire::rank_request::Candidates as WireCandidates;
 
 use self::columns::Problems;
@@ -190,8 +190,12 @@ fn query(columns: Vec<wire::Column>, problems: &mut Problems<'_>) -> Option<Colu
 fn catalog_rows(ids: &wire::ItemIds, servable: &Servable) -> Result<Vec<usize>, CallError> {
     let catalog = servable.items().ok_or(CallError::NoCatalog)?.catalog();
     let mut rows = Vec::with_capacity(ids.len());
-    for id in ids.iter() {
-        let Some(row) = catalog.row(id) else { break };
+    for id in ids.keys() {
+        let row = match id {
+            ItemId::Short(id) => catalog.row_of_short(id),
+            ItemId::Long(id) => catalog.row(id),
+        };
+        let Some(row) = row else { break };
         rows.push(row);
     }
     if rows.len() == ids.len() {

@@ -4,13 +4,13 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use decant_chassis::server::Routes;
 use decant_model::access::{Principal, Role};
 use decant_proto::inference as oip;
 use decant_proto::inference::grpc_inference_service_client::GrpcInferenceServiceClient;
 use decant_proto::scorer::v1 as wire;
 use tonic::body::Body;
 use tonic::codegen::{Service, http};
-use tonic::service::Routes;
 use tonic::{Code, Response, Status};
 use wire::scorer_service_client::ScorerServiceClient;
 

@@ -5,13 +5,13 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use crate::server::Routes;
 use bytes::Bytes;
 use futures::poll;
 use http::{Request, Response};
 use http_body::{Body as _, Frame};
 use tokio::time::timeout;
 use tonic::body::Body;
-use tonic::service::Routes;
 use tonic::{Code, Status};
 use tower::{Layer as _, Service as _, ServiceExt as _, service_fn};
 

@@ -1,13 +1,13 @@
 use std::fs;
 use std::time::Duration;
 
+use crate::server::Routes;
 use decant_coordination::testing::{Authority, Signed};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use tokio::io::AsyncReadExt as _;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{sleep, timeout};
-use tonic::service::Routes;
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_client::HealthClient;
 

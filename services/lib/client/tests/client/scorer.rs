@@ -184,7 +184,7 @@ fn items(ids: impl IntoIterator<Item = String>, columns: &[String]) -> ScoredIte
         let score = 1.0 / (position + 1) as f32;
         let column = |name: &String| (name.clone(), format!("{name} of {id}"));
         let attributes = columns.iter().map(column).collect();
-        items.push(&id, position as u32, score, attributes);
+        items.push(id.as_str(), position as u32, score, attributes);
     }
     items
 }
