@@ -81,7 +81,7 @@ struct Shared {
     wake: Notify,
     /// The load when it was looked at last, as the bits of a float.
     load: AtomicU32,
-    /// Whether the queue was pressed then.
+    /// Whether the queue was pressed then, or has refused somebody since.
     pressed: AtomicBool,
     /// Calls that asked for room.
     came: AtomicU64,
@@ -143,7 +143,11 @@ impl Pool {
             })
         };
         let offered = self.shared.lock().offer(Instant::now(), &offer, parts);
-        let ticket = offered.map_err(|refused| refusal(refused, rows))?;
+        let ticket = offered.map_err(|refused| {
+            // Many may come before a runner has its turn: the next ones are to be looked at before they are read.
+            self.shared.pressed.store(true, Ordering::Relaxed);
+            refusal(refused, rows)
+        })?;
         for _ in 0..at_once {
             self.shared.wake.notify_one();
         }
