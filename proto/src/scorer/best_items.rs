@@ -68,7 +68,7 @@ impl ScoredItems {
 
     /// The one in a place.
     pub fn get(&self, place: usize) -> Option<ScoredItem<'_>> {
-        self.iter().nth(place)
+        Some(self.item(place, self.ids.text_at(place)?))
     }
 
     /// All of them.

@@ -12,15 +12,18 @@ const IDS: u32 = 1;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct ItemIds {
     ids: Vec<Kept>,
-    /// Those that are not short.
-    long: Vec<String>,
+    /// Those that are not short, end to end.
+    long: String,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Kept {
     Short(ShortText),
-    /// Its place among the long ones.
-    Long(usize),
+    /// Where it lies among the long ones: no message has more than 4 GiB.
+    Long {
+        start: u32,
+        end: u32,
+    },
 }
 
 /// An id, as it is looked up.
@@ -51,41 +54,56 @@ impl ItemIds {
 
     /// The id in a place.
     pub fn get(&self, place: usize) -> Option<ItemId<'_>> {
-        Some(match self.ids.get(place)? {
-            Kept::Short(id) => ItemId::Short(*id),
-            Kept::Long(place) => ItemId::Long(&self.long[*place]),
-        })
+        self.ids.get(place).map(|kept| self.key(kept))
     }
 
     /// All of them, as text.
     pub fn iter(&self) -> impl Iterator<Item = &str> + Clone {
-        self.ids.iter().map(|kept| match kept {
-            Kept::Short(id) => id.as_str(),
-            Kept::Long(place) => &self.long[*place],
-        })
+        self.ids.iter().map(|kept| self.text(kept))
     }
 
     /// All of them, to be looked up.
     pub fn keys(&self) -> impl Iterator<Item = ItemId<'_>> {
-        self.ids.iter().map(|kept| match kept {
-            Kept::Short(id) => ItemId::Short(*id),
-            Kept::Long(place) => ItemId::Long(&self.long[*place]),
-        })
+        self.ids.iter().map(|kept| self.key(kept))
     }
 
     /// All of them, as they are written.
     pub(super) fn bytes(&self) -> impl Iterator<Item = &[u8]> {
         self.ids.iter().map(|kept| match kept {
             Kept::Short(id) => id.as_bytes(),
-            Kept::Long(place) => self.long[*place].as_bytes(),
+            Kept::Long { start, end } => self.long(*start, *end).as_bytes(),
         })
+    }
+
+    /// The id in a place, as text.
+    pub(super) fn text_at(&self, place: usize) -> Option<&str> {
+        self.ids.get(place).map(|kept| self.text(kept))
+    }
+
+    fn text<'a>(&'a self, kept: &'a Kept) -> &'a str {
+        match kept {
+            Kept::Short(id) => id.as_str(),
+            Kept::Long { start, end } => self.long(*start, *end),
+        }
+    }
+
+    fn key(&self, kept: &Kept) -> ItemId<'_> {
+        match kept {
+            Kept::Short(id) => ItemId::Short(*id),
+            Kept::Long { start, end } => ItemId::Long(self.long(*start, *end)),
+        }
+    }
+
+    fn long(&self, start: u32, end: u32) -> &str {
+        let text = self.long.get(start as usize..end as usize);
+        text.unwrap_or_default()
     }
 
     /// With room for so many short ones.
     pub(super) fn with_capacity(count: usize) -> Self {
         Self {
             ids: Vec::with_capacity(count),
-            long: Vec::new(),
+            long: String::new(),
         }
     }
 
@@ -93,8 +111,11 @@ impl ItemIds {
         self.ids.push(match id {
             ItemId::Short(id) => Kept::Short(id),
             ItemId::Long(id) => {
-                self.long.push(id.to_owned());
-                Kept::Long(self.long.len() - 1)
+                let place = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
+                let start = place(self.long.len());
+                self.long.push_str(id);
+                let end = place(self.long.len());
+                Kept::Long { start, end }
             }
         });
     }
@@ -106,8 +127,8 @@ impl ItemIds {
         buffer: &mut impl Buf,
         context: DecodeContext,
     ) -> Result<(), DecodeError> {
-        if let Some(Kept::Long(place)) = self.ids.pop() {
-            self.long.truncate(place);
+        if let Some(Kept::Long { start, .. }) = self.ids.pop() {
+            self.long.truncate(start as usize);
         }
         self.merge_next(wire_type, buffer, context)
     }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use decant_chassis::config::ConfigError;
-use decant_model::BASIS_POINTS;
+use decant_model::{BASIS_POINTS, split};
 use decant_proto::status::code_name;
 use ring::hmac;
 use schemars::JsonSchema;
@@ -17,7 +17,7 @@ use tonic::Code;
 use crate::error::CallError;
 use crate::scoring::{Scored, Work};
 use crate::servable::Handle;
-use crate::service::routing::Routing;
+use crate::service::routing::{Routing, random};
 
 /// Bytes of the cluster's key, at least: as many as a SHA-256 has, below which RFC 2104 discourages to go.
 const SHORTEST_KEY: usize = 32;
@@ -35,7 +35,8 @@ pub struct RequestLogConfig {
     /// are logged, in every scorer, or none; requests without a key are drawn one by one.
     pub ratio: f64,
     /// A file with the cluster's key, at least 32 bytes, the same for all scorers. Under it a routing key, such as a user's id,
-    /// is logged as `user`: the first 32 hex digits of its HMAC-SHA256. Read at the start. Empty: whom requests are for is left out.
+    /// is logged as `user`: the first 32 hex digits of its HMAC-SHA256. Read at the start alone, so that all scorers are to be
+    /// started anew for a new key. Empty: whom requests are for is left out.
     pub user_key_file: PathBuf,
 }
 
@@ -83,11 +84,20 @@ impl RequestLog {
 
     /// Whether a request is logged.
     pub(crate) fn pick(&self, routing: Routing<'_>, work: &Work, rows: usize) -> Option<Logged> {
-        if self.sampled == 0 || routing.bucket(SALT) >= self.sampled {
+        if self.sampled == 0 {
             return None;
         }
-        let key = self.key.as_ref();
-        let user = key.and_then(|key| Some(Pseudonym::of(key, &routing.key()?)));
+        let user = routing.key();
+        let bucket = match &user {
+            Some(user) => split::bucket(SALT, user),
+            // Drawn anew: by the number that decides on its version, canaries' requests would be logged first.
+            None => split::scaled(random()),
+        };
+        if bucket >= self.sampled {
+            return None;
+        }
+        let user = user.zip(self.key.as_ref());
+        let user = user.map(|(user, key)| Pseudonym::of(key, &user));
         let rpc = match work {
             Work::Score { .. } => "score",
             Work::Rank { .. } => "rank",
@@ -107,8 +117,10 @@ impl Logged {
     ) {
         let part = handle.part();
         let scored = outcome.as_ref().ok();
-        let error = outcome.as_ref().err();
-        let code = error.map_or(Code::Ok, |error| error.code().into());
+        let code = match outcome {
+            Ok(_) => Code::Ok,
+            Err(error) => error.code().into(),
+        };
         let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
         tracing::info!(
             rpc = self.rpc,
@@ -120,7 +132,6 @@ impl Logged {
             generation = part.generation.0,
             rows = self.rows,
             code = code_name(code),
-            error = error.map(tracing::field::display),
             queue_micros = scored.map(|scored| micros(scored.queue)),
             compute_micros = scored.map(|scored| micros(scored.compute.until_scored())),
             total_micros = micros(total),
@@ -146,7 +157,7 @@ impl fmt::Display for Pseudonym {
     }
 }
 
-/// The file's bytes, without the line's end that editors leave.
+/// The file's bytes, without the line's end that editors leave, as a shell would take them.
 fn read_key(file: &Path) -> Result<hmac::Key, ConfigError> {
     let refused = |reason: String| {
         let reason = format!("{}: {reason}", file.display());
@@ -156,7 +167,8 @@ fn read_key(file: &Path) -> Result<hmac::Key, ConfigError> {
         Ok(bytes) => bytes,
         Err(error) => return refused(error.to_string()),
     };
-    let key = bytes.trim_ascii_end();
+    let length = bytes.iter().rposition(|byte| *byte != b'\n');
+    let key = &bytes[..length.map_or(0, |last| last + 1)];
     if key.len() < SHORTEST_KEY {
         return refused(format!(
             "{} bytes, but a key has at least {SHORTEST_KEY}",

@@ -34,7 +34,7 @@ fn logged(log: &RequestLog, routing: Routing<'_>) -> Option<Option<String>> {
 fn a_user_is_what_any_hmac_says() {
     // `printf %s 196 | openssl dgst -sha256 -hmac "$KEY"`, the first half; the line's end is not the key's.
     let expected = Some(Some("6f9fc0ff464dc325475556abb16f4563".to_owned()));
-    for text in [KEY.to_owned(), format!("{KEY}\n")] {
+    for text in [KEY.to_owned(), format!("{KEY}\n"), format!("{KEY}\n\n")] {
         let log = log(1.0, Some(&text)).unwrap();
         assert_eq!(logged(&log, Routing::Key(b"196")), expected);
         assert_eq!(logged(&log, Routing::Random), Some(None));
@@ -67,6 +67,16 @@ fn of_a_user_all_is_logged_or_nothing() {
     }
     // Four standard deviations of 30.
     assert!((880..=1120).contains(&found), "{found}");
+}
+
+/// While traffic is split, a request without a key goes by a number; a canary has the lowest ones.
+#[test]
+fn which_version_answers_does_not_decide_on_what_is_logged() {
+    let log = log(0.5, Some(KEY)).unwrap();
+    let found = (0..1_000).filter(|_| logged(&log, Routing::Number(0)).is_some());
+    // Eight standard deviations of 16.
+    let found = found.count();
+    assert!((370..=630).contains(&found), "{found}");
 }
 
 #[test]
