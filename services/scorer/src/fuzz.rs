@@ -17,10 +17,7 @@ use tonic::{Code, Request, Response, Status};
 use crate::config::Config;
 use crate::health::Health;
 use crate::oip::Protocol;
-use crate::request_log::RequestLog;
-use crate::scoring::Pool;
-use crate::servable::Manager;
-use crate::service::{Process, Service};
+use crate::service::Service;
 
 const TRIES: u64 = 20_000;
 
@@ -52,16 +49,7 @@ impl Scorer {
         let (tasks, _) = Tasks::new();
         let service = {
             let _on_runtime = runtime.enter();
-            let (manager, process) = (Arc::new(Manager::for_tests()), Process::default());
-            let pool = Pool::start(&tasks, config.limits());
-            Service::new(
-                &tasks,
-                manager,
-                pool,
-                process,
-                RequestLog::default(),
-                config,
-            )
+            Service::for_tests(&tasks, config)
         };
         let (reporter, _) = tonic_health::server::health_reporter();
         let protocol = Protocol::new(service.clone(), Arc::new(Health::new(reporter)));

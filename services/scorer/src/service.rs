@@ -329,6 +329,17 @@ impl Service {
     }
 }
 
+#[cfg(test)]
+impl Service {
+    /// One with the fixture's version in service, which logs no requests. Must be made on a runtime, as its runners are tasks.
+    pub(crate) fn for_tests(tasks: &Tasks, config: Config) -> Self {
+        let pool = Pool::start(tasks, config.limits());
+        let manager = Arc::new(Manager::for_tests());
+        let (process, request_log) = (Process::default(), RequestLog::default());
+        Self::new(tasks, manager, pool, process, request_log, config)
+    }
+}
+
 /// A request that is being answered, until that has come to an end: also that its caller has gone.
 struct InFlight<'a>(&'a AtomicUsize);
 

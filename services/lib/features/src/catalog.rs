@@ -91,8 +91,10 @@ impl Catalog {
             Values::Text(values) => values.clone(),
             Values::Float(_) => return Err(no_id()),
         };
-        let mut rows_by_short = Index::with_capacity_and_hasher(ids.len(), Default::default());
-        let mut rows_by_long = Index::default();
+        let short = ids.iter().filter(|id| ShortText::new(id).is_some()).count();
+        let mut rows_by_short = Index::with_capacity_and_hasher(short, Default::default());
+        let long = ids.len() - short;
+        let mut rows_by_long = Index::with_capacity_and_hasher(long, Default::default());
         for (row, id) in ids.iter().enumerate() {
             let before = match ShortText::new(id) {
                 Some(short) => rows_by_short.insert(short.number(), row),

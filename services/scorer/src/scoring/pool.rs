@@ -2,8 +2,8 @@
 //!
 //! A runner is a task of the serving runtime, not a thread beside it: a small batch takes less time than a thread takes to
 //! wake up, and two threads on one core would only take it from each other. Before a runner takes a batch it lets the
-//! other tasks go first, so that what has arrived is read, and is part of the batch; unless more waits than can be answered
-//! soon. Batches are kept short, and one that cannot be short is announced to the runtime, which goes on with the other tasks
+//! other tasks go first, so that what has arrived is read, and is part of the batch; of small ones several go at a stretch.
+//! Batches are kept short, and one that cannot be short is announced to the runtime, which goes on with the other tasks
 //! elsewhere.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};

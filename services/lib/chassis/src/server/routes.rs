@@ -1,7 +1,7 @@
 //! Which service answers a call: a gRPC path is a service's name and a method's.
 //!
 //! Tonic's own routes stand on a router for any HTTP, which takes each path apart anew, keeps what it found beside the
-//! request, and puts every body into two boxes: that was a twentieth of what a small call costs.
+//! request, and puts every body into two boxes: for a small call, that is felt.
 
 use std::convert::Infallible;
 use std::future::{Ready, ready};

@@ -1,5 +1,3 @@
-use std::sync::Arc;
-
 use bytes::{BufMut, BytesMut};
 use decant_chassis::tasks::Tasks;
 use futures::future::join_all;
@@ -10,10 +8,7 @@ use wire::scorer_service_server::ScorerService;
 
 use super::*;
 use crate::config::Config;
-use crate::request_log::RequestLog;
-use crate::scoring::Pool;
-use crate::servable::{Manager, Place};
-use crate::service::Process;
+use crate::servable::Place;
 
 fn films() -> Option<wire::ModelRef> {
     Some(wire::ModelRef {
@@ -91,16 +86,7 @@ async fn under_pressure_a_call_is_refused_before_it_is_read() {
         ..Config::default()
     };
     let (tasks, _failures) = Tasks::new();
-    let pool = Pool::start(&tasks, config.limits());
-    let (manager, process) = (Arc::new(Manager::for_tests()), Process::default());
-    let service = Service::new(
-        &tasks,
-        manager,
-        pool,
-        process,
-        RequestLog::default(),
-        config,
-    );
+    let service = Service::for_tests(&tasks, config);
     let mut early = Early::new(service.clone(), 1 << 20);
     assert_eq!(code(&mut early).await, Code::Internal, "it is read");
 
