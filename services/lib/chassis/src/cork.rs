@@ -7,6 +7,8 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -20,7 +22,21 @@ pub struct Corked<S> {
     gathered: Vec<u8>,
     /// How many of the gathered bytes are sent.
     sent: usize,
-    others_had_their_turn: bool,
+    turn: Option<Turn>,
+    /// In which turn a flush was asked for, where turns are counted.
+    asked: Option<Option<u64>>,
+}
+
+/// Counts the turns of the task that a stream is read and written in. One that flushes more than once in a turn has to say
+/// when the next begins: the second flush would be taken for one that comes after the others had theirs.
+#[derive(Clone, Default)]
+pub struct Turn(Arc<AtomicU64>);
+
+impl Turn {
+    /// Another one begins.
+    pub fn begin(&self) {
+        self.0.fetch_add(1, Relaxed);
+    }
 }
 
 impl<S> Corked<S> {
@@ -30,7 +46,17 @@ impl<S> Corked<S> {
             stream,
             gathered: Vec::new(),
             sent: 0,
-            others_had_their_turn: false,
+            turn: None,
+            asked: None,
+        }
+    }
+
+    /// The same, in a task that counts its turns.
+    #[must_use]
+    pub fn in_turns(self, turn: Turn) -> Self {
+        Self {
+            turn: Some(turn),
+            ..self
         }
     }
 }
@@ -46,7 +72,7 @@ impl<S: AsyncWrite + Unpin> Corked<S> {
         }
         self.gathered.clear();
         self.sent = 0;
-        self.others_had_their_turn = false;
+        self.asked = None;
         Poll::Ready(Ok(()))
     }
 }
@@ -77,8 +103,12 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Corked<S> {
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         if !self.gathered.is_empty() {
-            if !self.others_had_their_turn {
-                self.others_had_their_turn = true;
+            let now = self.turn.as_ref().map(|turn| turn.0.load(Relaxed));
+            if now.is_some() && self.asked == Some(now) {
+                return Poll::Pending;
+            }
+            if self.asked.is_none() {
+                self.asked = Some(now);
                 // A task that wakes itself is put behind those that are ready. Tokio's own `yield_now` would also wait
                 // for those that become ready meanwhile, and under load there are always some.
                 context.waker().wake_by_ref();

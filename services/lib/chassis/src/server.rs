@@ -1,10 +1,13 @@
 //! A gRPC server on a given listener: health, reflection, limits, and an end that lets calls finish.
 
+mod deadline;
+mod http2;
 mod incoming;
 mod routes;
 #[cfg(test)]
 mod tests;
 
+pub use self::deadline::timeout;
 pub use self::incoming::{Limits, Peer};
 pub use self::routes::Routes;
 
@@ -12,20 +15,20 @@ use std::time::Duration;
 
 use opentelemetry::metrics::Meter;
 use tokio::net::TcpListener;
-use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use tonic::server::NamedService;
-use tonic::transport::Server;
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
+use tower::Layer;
 
+use self::deadline::InTime;
+use self::http2::Http2;
+use self::incoming::{Closed, Door};
 use crate::auth::GateLayer;
 use crate::telemetry::rpc::ObserveLayer;
 use crate::telemetry::{Telemetry, ops};
 use crate::tls;
-
-/// How often a silent connection is asked whether it still lives, and how long it may take to answer.
-const KEEP_ALIVE: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(10));
 
 /// Marks a service as serving or not in the health service.
 pub async fn set_serving<S: NamedService>(health: &HealthReporter, serving: bool) {
@@ -107,30 +110,24 @@ impl Default for Serving {
 /// Serves until `stop` is cancelled, then takes no new calls and lets those at work finish.
 ///
 /// # Errors
-/// What the transport reports.
+/// None: it is for the sake of tasks, which may fail.
 pub async fn serve(
     listener: TcpListener,
     routes: Routes,
     serving: Serving,
     stop: CancellationToken,
 ) -> Result<(), String> {
-    let limits = serving.limits;
-    let (streams, header_bytes) = (limits.streams_per_connection, limits.header_bytes);
-    let (ready, connections) = incoming::channel();
-    let closed = incoming::Closed::new(&serving.meter);
-    let accepting = incoming::accept(listener, serving.tls, limits, closed, ready, stop.clone());
-    let mut server = Server::builder();
-    if let Some(age) = serving.max_connection_age {
-        server = server.max_connection_age(age);
-    }
-    let answering = server
-        .layer(serving.observe)
-        .layer(serving.gate)
-        .max_concurrent_streams(streams)
-        .http2_max_header_list_size(header_bytes)
-        .http2_keepalive_interval(Some(KEEP_ALIVE.0))
-        .http2_keepalive_timeout(Some(KEEP_ALIVE.1))
-        .serve_with_incoming_shutdown(routes, ReceiverStream::new(connections), stop.cancelled());
-    let (answered, ()) = tokio::join!(answering, accepting);
-    answered.map_err(|error| format!("gRPC server: {error}"))
+    let gated = serving.gate.layer(InTime(routes));
+    let services = serving.observe.layer(gated);
+    let tasks = TaskTracker::new();
+    let max_age = serving.max_connection_age;
+    let door = Door {
+        http2: Http2::new(services, &serving.limits, max_age, tasks.clone()),
+        tasks,
+        closed: Closed::new(&serving.meter),
+        tls: serving.tls,
+        limits: serving.limits,
+    };
+    door.attend(listener, stop).await;
+    Ok(())
 }

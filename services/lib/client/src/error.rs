@@ -171,7 +171,7 @@ impl Refusal {
         match status.code() {
             Code::Unavailable => Self::Unavailable,
             Code::ResourceExhausted => Self::Busy(retry_after(status)),
-            // CANCELLED is what the scorer's transport says when it is quicker than the scorer to see the deadline pass.
+            // CANCELLED is what our own side of the transport says when it is the first to see the deadline pass.
             Code::DeadlineExceeded | Code::Cancelled => Self::Late,
             _ => Self::Final,
         }

@@ -295,7 +295,7 @@ impl Shared {
         let began = Instant::now();
         loop {
             let before = self.came.load(Ordering::Relaxed);
-            // One turn to read calls, and one to take them in or refuse them.
+            // One turn to read calls, most of which are looked at in it, and one for those that had to wait for their end.
             yield_turn().await;
             yield_turn().await;
             let came = self.came.load(Ordering::Relaxed);

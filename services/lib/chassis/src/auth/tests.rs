@@ -88,7 +88,6 @@ fn with_token(path: &str, shown: &str) -> Request<Body> {
 fn with_identity(path: &str, identity: &str) -> Request<Body> {
     let mut request = request(path);
     request.extensions_mut().insert(Peer {
-        address: None,
         identities: [identity.to_owned()].into(),
     });
     request

@@ -93,6 +93,21 @@ async fn a_flush_lets_ready_tasks_go_first_and_no_others() {
 }
 
 #[tokio::test]
+async fn all_flushes_of_a_turn_are_one() {
+    let turn = Turn::default();
+    let mut corked = Corked::new(Narrow::wide()).in_turns(turn.clone());
+    turn.begin();
+    for bytes in [b"one, ", b"two, "] {
+        corked.write_all(bytes).await.unwrap();
+        assert!(corked.flush().now_or_never().is_none());
+    }
+    turn.begin();
+    corked.write_all(b"three").await.unwrap();
+    assert!(corked.flush().now_or_never().is_some());
+    assert_eq!(corked.stream.writes, [b"one, two, three"]);
+}
+
+#[tokio::test]
 async fn what_was_not_flushed_is_sent_before_the_end() {
     let mut corked = Corked::new(Narrow::new(vec![3, 0]));
     corked.write_all(b"goodbye").await.unwrap();

@@ -3,29 +3,35 @@
 mod closed;
 mod io;
 
+use std::convert::Infallible;
+use std::error::Error;
 use std::io::ErrorKind;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::stream::FuturesUnordered;
-use futures::{FutureExt as _, StreamExt as _};
+use bytes::Bytes;
+use http::{Request, Response};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep, timeout_at};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tonic::body::Body;
+use tower::Service;
 
 pub(super) use self::closed::Closed;
 use self::closed::Reason;
+pub(super) use self::io::Connection;
+use self::io::Link;
 pub use self::io::Peer;
-pub(super) use self::io::{Connection, Link};
+use super::http2::Http2;
 use crate::config::ConfigError;
 use crate::tls::Identity;
 
-/// How many connections wait for the server to take them over.
-const READY: usize = 64;
 /// The pause after a failure of the system, such as no file being left.
 const PAUSE: Duration = Duration::from_millis(50);
 
@@ -81,98 +87,105 @@ impl Limits {
     }
 }
 
-/// Takes connections in until `stop` is cancelled, or nobody takes them over any more.
-pub(super) async fn accept(
-    listener: TcpListener,
-    tls: Identity,
-    limits: Limits,
-    closed: Closed,
-    ready: mpsc::Sender<std::io::Result<Connection>>,
-    stop: CancellationToken,
-) {
-    let room = Arc::new(Semaphore::new(limits.connections));
-    let patience = Duration::from_millis(limits.handshake_millis);
-    // Bounded by the room for connections, which each of them holds a part of. A lower bound of their own would let a few
-    // hundred that never end keep everybody else waiting.
-    let mut handshakes = FuturesUnordered::new();
-    loop {
-        let accepted = tokio::select! {
-            () = stop.cancelled() => return,
-            () = ready.closed() => return,
-            Some(connection) = handshakes.next(), if !handshakes.is_empty() => {
-                if let Some(connection) = connection
-                    && ready.send(Ok(connection)).await.is_err()
-                {
-                    return;
-                }
-                continue;
-            }
-            accepted = listener.accept() => accepted,
-        };
-        match accepted {
-            Ok((stream, _)) => match Arc::clone(&room).try_acquire_owned() {
-                Ok(permit) => {
-                    let begun = begin(stream, tls.clone(), patience, permit, closed.clone());
-                    handshakes.push(begun.boxed());
-                }
-                // Dropped, and so closed.
-                Err(_) => {
-                    closed.count(Reason::Full);
-                    tracing::debug!(connections = limits.connections, "no room for a connection");
-                }
-            },
-            // The client has gone again.
-            Err(error) if error.kind() == ErrorKind::ConnectionAborted => {}
-            Err(error) => {
-                tracing::warn!(%error, "cannot take in connections");
-                sleep(PAUSE).await;
-            }
-        }
-    }
+/// Takes connections in.
+pub(super) struct Door<S> {
+    pub(super) tls: Identity,
+    pub(super) limits: Limits,
+    pub(super) closed: Closed,
+    pub(super) http2: Http2<S>,
+    /// Connections, and the calls of each that wait for something. Bounded by the limits.
+    pub(super) tasks: TaskTracker,
 }
 
-/// How connections are handed to the server.
-pub(super) fn channel() -> (
-    mpsc::Sender<std::io::Result<Connection>>,
-    mpsc::Receiver<std::io::Result<Connection>>,
-) {
-    mpsc::channel(READY)
-}
-
-async fn begin(
-    stream: TcpStream,
-    tls: Identity,
-    patience: Duration,
-    permit: OwnedSemaphorePermit,
-    closed: Closed,
-) -> Option<Connection> {
-    let until = Instant::now() + patience;
-    let address = stream.peer_addr().ok();
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, "a connection was lost at once");
-        return None;
-    }
-    let link = match tls.server() {
-        None => Link::Left(stream),
-        Some(server) => {
-            let handshake = TlsAcceptor::from(server).accept(stream);
-            match timeout_at(until, handshake).await {
-                Ok(Ok(stream)) => Link::Right(Box::new(stream)),
-                Ok(Err(error)) => {
-                    // A client that went away again, such as one that only looks whether somebody listens, is none.
-                    if error.kind() == ErrorKind::InvalidData {
-                        closed.count(Reason::Handshake);
+impl<S, B> Door<S>
+where
+    S: Service<Request<Body>, Response = Response<B>, Error = Infallible>,
+    S: Clone + Send + Sync + 'static,
+    S::Future: Send + 'static,
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    /// Takes connections in, each of which is a task, until `stop` is cancelled; then waits for their calls to end.
+    pub(super) async fn attend(self, listener: TcpListener, stop: CancellationToken) {
+        let room = Arc::new(Semaphore::new(self.limits.connections));
+        let door = Arc::new(self);
+        // Whoever drops this server ends its connections too.
+        let stop = stop.child_token();
+        let _stop = stop.clone().drop_guard();
+        loop {
+            let accepted = tokio::select! {
+                () = stop.cancelled() => break,
+                accepted = listener.accept() => accepted,
+            };
+            match accepted {
+                Ok((stream, address)) => match Arc::clone(&room).try_acquire_owned() {
+                    Ok(room) => {
+                        let (own, stop) = (Arc::clone(&door), stop.clone());
+                        door.tasks.spawn(async move {
+                            own.serve(stream, address, &stop).await;
+                            drop(room);
+                        });
                     }
-                    tracing::debug!(?address, %error, "a TLS handshake failed");
-                    return None;
-                }
-                Err(_) => {
-                    closed.count(Reason::Silent);
-                    tracing::debug!(?address, "a TLS handshake took too long");
-                    return None;
+                    // Dropped, and so closed.
+                    Err(_) => {
+                        door.closed.count(Reason::Full);
+                        let connections = door.limits.connections;
+                        tracing::debug!(connections, "no room for a connection");
+                    }
+                },
+                // The client has gone again.
+                Err(error) if error.kind() == ErrorKind::ConnectionAborted => {}
+                Err(error) => {
+                    tracing::warn!(%error, "cannot take in connections");
+                    sleep(PAUSE).await;
                 }
             }
         }
-    };
-    Some(Connection::new(link, address, until, permit, closed))
+        // Whoever connects now is to be refused, and not to wait.
+        drop(listener);
+        door.tasks.close();
+        door.tasks.wait().await;
+    }
+
+    async fn serve(&self, stream: TcpStream, address: SocketAddr, stop: &CancellationToken) {
+        let begun = tokio::select! {
+            begun = self.begin(stream, address) => begun,
+            () = stop.cancelled() => return,
+        };
+        if let Some(connection) = begun {
+            self.http2.serve(connection, stop).await;
+        }
+    }
+
+    /// What comes before HTTP/2; nothing if that fails, or takes too long.
+    async fn begin(&self, stream: TcpStream, address: SocketAddr) -> Option<Connection> {
+        let until = Instant::now() + Duration::from_millis(self.limits.handshake_millis);
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "a connection was lost at once");
+            return None;
+        }
+        let link = match self.tls.server() {
+            None => Link::Left(stream),
+            Some(server) => {
+                let handshake = TlsAcceptor::from(server).accept(stream);
+                match timeout_at(until, handshake).await {
+                    Ok(Ok(stream)) => Link::Right(Box::new(stream)),
+                    Ok(Err(error)) => {
+                        // A client that went away again, such as one that only looks whether somebody listens, is none.
+                        if error.kind() == ErrorKind::InvalidData {
+                            self.closed.count(Reason::Handshake);
+                        }
+                        tracing::debug!(%address, %error, "a TLS handshake failed");
+                        return None;
+                    }
+                    Err(_) => {
+                        self.closed.count(Reason::Silent);
+                        tracing::debug!(%address, "a TLS handshake took too long");
+                        return None;
+                    }
+                }
+            }
+        };
+        Some(Connection::new(link, until, self.closed.clone()))
+    }
 }

@@ -1,81 +1,71 @@
 //! One connection, in plain text or over TLS.
 
 use std::io;
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, Sleep, sleep_until};
 use tokio_rustls::server::TlsStream;
 use tokio_util::either::Either;
-use tonic::transport::server::Connected;
 
 use super::closed::{Closed, Reason};
-use crate::cork::Corked;
+use crate::cork::{Corked, Turn};
 use crate::tls;
 
 /// The bytes that every client of HTTP/2 begins with.
 const PREFACE: usize = 24;
 
-/// Who is at the other end.
+/// Who is at the other end, as their certificate says.
 #[derive(Clone, Debug)]
 pub struct Peer {
-    /// Their address.
-    pub address: Option<SocketAddr>,
-    /// What their certificate says; empty without one.
+    /// Its identities.
     pub identities: Arc<[String]>,
 }
 
 /// In plain text, or over TLS.
 pub(crate) type Link = Either<TcpStream, Box<TlsStream<TcpStream>>>;
 
-/// A connection that counts as long as it lives.
+/// A connection that has to begin to speak.
 pub(crate) struct Connection {
     link: Corked<Link>,
-    peer: Peer,
+    turn: Turn,
+    peer: Option<Peer>,
     /// By when its first words must have come, and how many bytes have; nothing once they have.
     awaited: Option<(Pin<Box<Sleep>>, usize)>,
     closed: Closed,
-    _room: OwnedSemaphorePermit,
 }
 
 impl Connection {
-    pub(super) fn new(
-        link: Link,
-        address: Option<SocketAddr>,
-        until: Instant,
-        room: OwnedSemaphorePermit,
-        closed: Closed,
-    ) -> Self {
-        let identities = match &link {
-            Either::Left(_) => Arc::default(),
+    pub(super) fn new(link: Link, until: Instant, closed: Closed) -> Self {
+        let turn = Turn::default();
+        let peer = match &link {
+            Either::Left(_) => None,
             Either::Right(stream) => {
                 let shown = stream.get_ref().1.peer_certificates();
-                let own = shown.and_then(<[_]>::first);
-                own.map(tls::identities).unwrap_or_default().into()
+                shown.and_then(<[_]>::first).map(|own| Peer {
+                    identities: tls::identities(own).into(),
+                })
             }
         };
         Self {
-            link: Corked::new(link),
-            peer: Peer {
-                address,
-                identities,
-            },
+            link: Corked::new(link).in_turns(turn.clone()),
+            turn,
+            peer,
             awaited: Some((Box::pin(sleep_until(until)), 0)),
             closed,
-            _room: room,
         }
     }
-}
 
-impl Connected for Connection {
-    type ConnectInfo = Peer;
+    /// Counts the turns of the task that the connection is served in.
+    pub(crate) fn turn(&self) -> Turn {
+        self.turn.clone()
+    }
 
-    fn connect_info(&self) -> Peer {
+    /// Who is at the other end; nobody who is known without a certificate.
+    pub(crate) fn peer(&self) -> Option<Peer> {
         self.peer.clone()
     }
 }

@@ -1,0 +1,162 @@
+//! HTTP/2 on one connection: calls as they come in, until the client goes, the connection is old, or the server stops.
+//!
+//! This is done with hyper itself, and not through tonic's server, which puts several services of its own before ours, and
+//! each call into a task before it looks at it. For a call that takes ten microseconds in all, both are felt; most of all for
+//! calls that are refused, of which an overloaded server has more than of others.
+
+use std::cell::RefCell;
+use std::convert::Infallible;
+use std::error::Error;
+use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::task::{Context, Waker};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::FutureExt as _;
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::rt::Executor;
+use hyper::server::conn::http2::Builder;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tonic::body::Body;
+use tower::Service;
+
+use super::Limits;
+use super::incoming::{Connection, Peer};
+
+/// How often a silent connection is asked whether it still lives, and how long it may take to answer.
+const KEEP_ALIVE: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(10));
+
+/// Answers the calls of connections.
+pub(super) struct Http2<S> {
+    builder: Builder<AtOnce>,
+    services: S,
+    /// After how long a client is asked to connect anew.
+    max_age: Option<Duration>,
+}
+
+impl<S, B> Http2<S>
+where
+    S: Service<Request<Body>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send + 'static,
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    /// Answers with these services, each of which is one that is always ready.
+    /// Calls that wait are tasks of `tasks`.
+    pub(super) fn new(
+        services: S,
+        limits: &Limits,
+        max_age: Option<Duration>,
+        tasks: TaskTracker,
+    ) -> Self {
+        let streams = limits.streams_per_connection;
+        let mut builder = Builder::new(AtOnce(tasks));
+        builder
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(streams)
+            // Callers that give up under overload do so by the hundred, and this ends their connection.
+            .max_pending_accept_reset_streams(Some(streams as usize))
+            // Counted over a connection's whole life, and also when a refused request's last bytes come after its answer:
+            // any limit would end a connection that lives for long.
+            .max_local_error_reset_streams(None)
+            .max_header_list_size(limits.header_bytes)
+            .keep_alive_interval(Some(KEEP_ALIVE.0))
+            .keep_alive_timeout(KEEP_ALIVE.1)
+            // gRPC has no use for it.
+            .auto_date_header(false);
+        Self {
+            builder,
+            services,
+            max_age,
+        }
+    }
+
+    /// Answers the calls of a connection to its end. When it is old, or `stop` is cancelled, no new calls are taken, and those
+    /// that are under way are finished.
+    pub(super) async fn serve(&self, connection: Connection, stop: &CancellationToken) {
+        let calls = Calls {
+            peer: connection.peer(),
+            services: RefCell::new(self.services.clone()),
+        };
+        let turn = connection.turn();
+        let served = self
+            .builder
+            .serve_connection(TokioIo::new(connection), calls);
+        let leaving = async {
+            tokio::select! {
+                () = pass(self.max_age) => {}
+                () = stop.cancelled() => {}
+            }
+        };
+        let (mut served, mut leaving) = (pin!(served), pin!(leaving.fuse()));
+        let ended = poll_fn(|context| {
+            turn.begin();
+            if leaving.as_mut().poll(context).is_ready() {
+                served.as_mut().graceful_shutdown();
+            }
+            served.as_mut().poll(context)
+        })
+        .await;
+        if let Err(error) = ended {
+            let cause = error.source().map(ToString::to_string);
+            tracing::debug!(%error, cause, "a connection failed");
+        }
+    }
+}
+
+/// Waits so long; for ever, if that is not said.
+async fn pass(time: Option<Duration>) {
+    match time {
+        Some(time) => sleep(time).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// The services as one connection calls them: one call after the other, so that they need not be cloned for each.
+struct Calls<S> {
+    peer: Option<Peer>,
+    services: RefCell<S>,
+}
+
+impl<S> hyper::service::Service<Request<Incoming>> for Calls<S>
+where
+    S: Service<Request<Body>>,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = S::Future;
+
+    fn call(&self, request: Request<Incoming>) -> S::Future {
+        let mut request = request.map(Body::new);
+        if let Some(peer) = &self.peer {
+            request.extensions_mut().insert(peer.clone());
+        }
+        self.services.borrow_mut().call(request)
+    }
+}
+
+/// Looks at a call at once, where its connection is read, and makes a task of it only if it has to wait for something.
+#[derive(Clone)]
+struct AtOnce(TaskTracker);
+
+impl<F> Executor<F> for AtOnce
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    fn execute(&self, call: F) {
+        let mut call = Box::pin(call);
+        // Whatever it waits for, the task asks again.
+        let mut nobody = Context::from_waker(Waker::noop());
+        // One that panics must end as it would in a task: alone. What services do before they return a future is not covered.
+        let looked = catch_unwind(AssertUnwindSafe(|| call.as_mut().poll(&mut nobody)));
+        if looked.is_ok_and(|looked| looked.is_pending()) {
+            self.0.spawn(call);
+        }
+    }
+}
