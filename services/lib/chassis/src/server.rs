@@ -25,10 +25,13 @@ use tower::Layer;
 use self::deadline::InTime;
 use self::http2::Http2;
 use self::incoming::{Closed, Door};
-use crate::auth::GateLayer;
-use crate::telemetry::rpc::ObserveLayer;
+use crate::auth::{Gate, GateLayer};
+use crate::telemetry::rpc::{Observe, ObserveLayer};
 use crate::telemetry::{Telemetry, ops};
 use crate::tls;
+
+/// What answers calls: services, behind all that looks at every call.
+type Services = Observe<Gate<InTime<Routes>>>;
 
 /// Marks a service as serving or not in the health service.
 pub async fn set_serving<S: NamedService>(health: &HealthReporter, serving: bool) {

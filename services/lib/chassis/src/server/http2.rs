@@ -6,16 +6,15 @@
 
 use std::cell::RefCell;
 use std::convert::Infallible;
-use std::error::Error;
+use std::error::Error as _;
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::task::{Context, Waker};
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures::FutureExt as _;
-use http::{Request, Response};
+use http::Request;
 use hyper::body::Incoming;
 use hyper::rt::Executor;
 use hyper::server::conn::http2::Builder;
@@ -26,31 +25,24 @@ use tokio_util::task::TaskTracker;
 use tonic::body::Body;
 use tower::Service;
 
-use super::Limits;
 use super::incoming::{Connection, Peer};
+use super::{Limits, Services};
 
 /// How often a silent connection is asked whether it still lives, and how long it may take to answer.
 const KEEP_ALIVE: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(10));
 
 /// Answers the calls of connections.
-pub(super) struct Http2<S> {
+pub(super) struct Http2 {
     builder: Builder<AtOnce>,
-    services: S,
+    services: Services,
     /// After how long a client is asked to connect anew.
     max_age: Option<Duration>,
 }
 
-impl<S, B> Http2<S>
-where
-    S: Service<Request<Body>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
-    S::Future: Send + 'static,
-    B: http_body::Body<Data = Bytes> + Send + 'static,
-    B::Error: Into<Box<dyn Error + Send + Sync>>,
-{
-    /// Answers with these services, each of which is one that is always ready.
-    /// Calls that wait are tasks of `tasks`.
+impl Http2 {
+    /// Answers with these services. Calls that wait are tasks of `tasks`.
     pub(super) fn new(
-        services: S,
+        services: Services,
         limits: &Limits,
         max_age: Option<Duration>,
         tasks: TaskTracker,
@@ -118,21 +110,19 @@ async fn pass(time: Option<Duration>) {
     }
 }
 
-/// The services as one connection calls them: one call after the other, so that they need not be cloned for each.
-struct Calls<S> {
+/// The services as one connection calls them: one call after the other, so that they need not be cloned for each. They are
+/// always ready, and not asked.
+struct Calls {
     peer: Option<Peer>,
-    services: RefCell<S>,
+    services: RefCell<Services>,
 }
 
-impl<S> hyper::service::Service<Request<Incoming>> for Calls<S>
-where
-    S: Service<Request<Body>>,
-{
-    type Response = S::Response;
-    type Error = S::Error;
-    type Future = S::Future;
+impl hyper::service::Service<Request<Incoming>> for Calls {
+    type Response = <Services as Service<Request<Body>>>::Response;
+    type Error = Infallible;
+    type Future = <Services as Service<Request<Body>>>::Future;
 
-    fn call(&self, request: Request<Incoming>) -> S::Future {
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
         let mut request = request.map(Body::new);
         if let Some(peer) = &self.peer {
             request.extensions_mut().insert(peer.clone());

@@ -3,15 +3,11 @@
 mod closed;
 mod io;
 
-use std::convert::Infallible;
-use std::error::Error;
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::{Request, Response};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::net::{TcpListener, TcpStream};
@@ -20,8 +16,6 @@ use tokio::time::{Instant, sleep, timeout_at};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tonic::body::Body;
-use tower::Service;
 
 pub(super) use self::closed::Closed;
 use self::closed::Reason;
@@ -88,23 +82,16 @@ impl Limits {
 }
 
 /// Takes connections in.
-pub(super) struct Door<S> {
+pub(super) struct Door {
     pub(super) tls: Identity,
     pub(super) limits: Limits,
     pub(super) closed: Closed,
-    pub(super) http2: Http2<S>,
+    pub(super) http2: Http2,
     /// Connections, and the calls of each that wait for something. Bounded by the limits.
     pub(super) tasks: TaskTracker,
 }
 
-impl<S, B> Door<S>
-where
-    S: Service<Request<Body>, Response = Response<B>, Error = Infallible>,
-    S: Clone + Send + Sync + 'static,
-    S::Future: Send + 'static,
-    B: http_body::Body<Data = Bytes> + Send + 'static,
-    B::Error: Into<Box<dyn Error + Send + Sync>>,
-{
+impl Door {
     /// Takes connections in, each of which is a task, until `stop` is cancelled; then waits for their calls to end.
     pub(super) async fn attend(self, listener: TcpListener, stop: CancellationToken) {
         let room = Arc::new(Semaphore::new(self.limits.connections));

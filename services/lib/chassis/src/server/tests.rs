@@ -1,16 +1,15 @@
-use std::convert::Infallible;
 use std::pin::pin;
-use std::task::{Context, Poll};
 
+use decant_proto::ops::v1::ops_service_client::OpsServiceClient;
+use decant_proto::ops::v1::ops_service_server::{OpsService, OpsServiceServer};
+use decant_proto::ops::v1::{
+    GetLogFilterRequest, GetLogFilterResponse, SetLogFilterRequest, SetLogFilterResponse,
+};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
-use tonic::body::Body;
-use tonic::client::Grpc;
-use tonic::codegen::{BoxFuture, Service, http};
 use tonic::transport::Channel;
-use tonic::{Code, Status};
-use tonic_prost::ProstCodec;
+use tonic::{Request, Response, Status};
 
 use super::*;
 use crate::tasks::Tasks;
@@ -57,46 +56,31 @@ async fn an_old_connection_is_told_to_go() {
     tasks.stop(Duration::from_secs(5)).await.unwrap();
 }
 
-/// Answers calls of three methods, each in its way.
-#[derive(Clone)]
+/// Panics at once when it is asked for the filter, and after a while or never where that is to be the filter; answers else.
 struct Moody;
 
-impl NamedService for Moody {
-    const NAME: &'static str = "test.Moody";
-}
-
-impl Service<http::Request<Body>> for Moody {
-    type Response = http::Response<Body>;
-    type Error = Infallible;
-    type Future = BoxFuture<http::Response<Body>, Infallible>;
-
-    fn poll_ready(&mut self, _context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
+#[tonic::async_trait]
+impl OpsService for Moody {
+    async fn get_log_filter(
+        &self,
+        _: Request<GetLogFilterRequest>,
+    ) -> Result<Response<GetLogFilterResponse>, Status> {
+        panic!("as the test wants it")
     }
 
-    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
-        let method = request.uri().path().rsplit('/').next().unwrap().to_owned();
-        Box::pin(async move {
-            match method.as_str() {
-                "Panic" => panic!("as the test wants it"),
-                "PanicLater" => {
-                    tokio::task::yield_now().await;
-                    panic!("as the test wants it");
-                }
-                "Wait" => std::future::pending().await,
-                _ => Ok(Status::already_exists("it is there").into_http()),
+    async fn set_log_filter(
+        &self,
+        request: Request<SetLogFilterRequest>,
+    ) -> Result<Response<SetLogFilterResponse>, Status> {
+        match request.into_inner().filter.as_str() {
+            "panic later" => {
+                tokio::task::yield_now().await;
+                panic!("as the test wants it")
             }
-        })
+            "wait" => std::future::pending().await,
+            _ => Ok(Response::new(SetLogFilterResponse::default())),
+        }
     }
-}
-
-async fn call(channel: &Channel, method: &str) -> Code {
-    let mut client = Grpc::new(channel.clone());
-    client.ready().await.unwrap();
-    let path = format!("/test.Moody/{method}").parse().unwrap();
-    let codec = ProstCodec::<(), ()>::default();
-    let answer = client.unary(tonic::Request::new(()), path, codec).await;
-    answer.unwrap_err().code()
 }
 
 #[tokio::test]
@@ -104,7 +88,7 @@ async fn a_call_that_panics_ends_alone() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (tasks, _failures) = Tasks::new();
-    let routes = Routes::new(Moody);
+    let routes = Routes::new(OpsServiceServer::new(Moody));
     let serving = serve(listener, routes, Serving::default(), tasks.stop_token());
     tasks.spawn("server", serving);
     let channel = Channel::from_shared(format!("http://{address}"))
@@ -112,13 +96,20 @@ async fn a_call_that_panics_ends_alone() {
         .connect()
         .await
         .unwrap();
+    let set = |filter: &str| {
+        let mut client = OpsServiceClient::new(channel.clone());
+        let filter = filter.to_owned();
+        async move { client.set_log_filter(SetLogFilterRequest { filter }).await }
+    };
 
     // Beside them on the same connection, which it needs to the end.
-    let mut waiting = pin!(call(&channel, "Wait"));
+    let mut waiting = pin!(set("wait"));
     assert!(futures::poll!(&mut waiting).is_pending());
-    for method in ["Panic", "PanicLater"] {
-        assert_ne!(call(&channel, method).await, Code::AlreadyExists);
-        assert_eq!(call(&channel, "Answer").await, Code::AlreadyExists);
-    }
+    let mut client = OpsServiceClient::new(channel.clone());
+    let panicked = client.get_log_filter(GetLogFilterRequest {}).await;
+    assert!(panicked.is_err());
+    assert!(set("answer").await.is_ok());
+    assert!(set("panic later").await.is_err());
+    assert!(set("answer").await.is_ok());
     assert!(futures::poll!(&mut waiting).is_pending());
 }
