@@ -22,6 +22,10 @@ pub struct Corked<S> {
     gathered: Vec<u8>,
     /// How many of the gathered bytes are sent.
     sent: usize,
+    /// Bytes that were ever sent.
+    sent_in_all: u64,
+    /// Whether the last attempt to send found no room.
+    stuck: bool,
     turn: Option<Turn>,
     /// In which turn a flush was asked for, where turns are counted.
     asked: Option<Option<u64>>,
@@ -37,6 +41,11 @@ impl Turn {
     pub fn begin(&self) {
         self.0.fetch_add(1, Relaxed);
     }
+
+    /// Its number.
+    pub(crate) fn number(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
 }
 
 impl<S> Corked<S> {
@@ -46,6 +55,8 @@ impl<S> Corked<S> {
             stream,
             gathered: Vec::new(),
             sent: 0,
+            sent_in_all: 0,
+            stuck: false,
             turn: None,
             asked: None,
         }
@@ -59,15 +70,30 @@ impl<S> Corked<S> {
             ..self
         }
     }
+
+    /// Whether the last attempt to send found no room: the other side takes nothing.
+    pub(crate) fn is_stuck(&self) -> bool {
+        self.stuck
+    }
+
+    /// Bytes that were ever sent, by which it is seen whether the other side takes any.
+    pub(crate) fn sent(&self) -> u64 {
+        self.sent_in_all
+    }
 }
 
 impl<S: AsyncWrite + Unpin> Corked<S> {
     fn poll_send(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         while self.sent < self.gathered.len() {
             let stream = Pin::new(&mut self.stream);
-            match ready!(stream.poll_write(context, &self.gathered[self.sent..]))? {
+            let written = stream.poll_write(context, &self.gathered[self.sent..]);
+            self.stuck = written.is_pending();
+            match ready!(written)? {
                 0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                sent => self.sent += sent,
+                sent => {
+                    self.sent += sent;
+                    self.sent_in_all += sent as u64;
+                }
             }
         }
         self.gathered.clear();
@@ -103,7 +129,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Corked<S> {
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         if !self.gathered.is_empty() {
-            let now = self.turn.as_ref().map(|turn| turn.0.load(Relaxed));
+            let now = self.turn.as_ref().map(Turn::number);
             if now.is_some() && self.asked == Some(now) {
                 return Poll::Pending;
             }
@@ -116,7 +142,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Corked<S> {
             }
             ready!(self.poll_send(context))?;
         }
-        Pin::new(&mut self.stream).poll_flush(context)
+        let flushed = Pin::new(&mut self.stream).poll_flush(context);
+        self.stuck = flushed.is_pending();
+        flushed
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -6,15 +6,17 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use decant_proto::status::ErrorCode;
-use http::{HeaderMap, Request, Response};
+use http::{HeaderMap, HeaderName, Request, Response};
 use pin_project_lite::pin_project;
 use tokio::time::{Sleep, sleep};
 use tonic::body::Body;
 use tower::Service;
 
+static TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
+
 /// How long the caller waits, from when the call came in; `None` without the header, or with one that does not parse.
 pub fn timeout(headers: &HeaderMap) -> Option<Duration> {
-    parse(headers.get("grpc-timeout")?.to_str().ok()?)
+    parse(headers.get(&TIMEOUT)?.to_str().ok()?)
 }
 
 /// At most eight digits and a unit.

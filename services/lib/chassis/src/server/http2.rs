@@ -28,6 +28,10 @@ use tower::Service;
 use super::incoming::{Connection, Peer};
 use super::{Limits, Services};
 
+/// Calls that were given up before they were looked at, at least, before they end their connection: what h2 takes for no
+/// attack.
+const RESETS: usize = 20;
+
 /// How often a silent connection is asked whether it still lives, and how long it may take to answer.
 const KEEP_ALIVE: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(10));
 
@@ -53,9 +57,10 @@ impl Http2 {
             .timer(TokioTimer::new())
             .max_concurrent_streams(streams)
             // Callers that give up under overload do so by the hundred, and this ends their connection.
-            .max_pending_accept_reset_streams(Some(streams as usize))
+            .max_pending_accept_reset_streams(Some(RESETS.max(streams as usize)))
             // Counted over a connection's whole life, and also when a refused request's last bytes come after its answer:
-            // any limit would end a connection that lives for long.
+            // any limit would end a connection that lives for long. What waits to be sent to a client that resets over and
+            // over is bounded by what is read of it at once.
             .max_local_error_reset_streams(None)
             .max_header_list_size(limits.header_bytes)
             .keep_alive_interval(Some(KEEP_ALIVE.0))
@@ -82,7 +87,7 @@ impl Http2 {
             .serve_connection(TokioIo::new(connection), calls);
         let leaving = async {
             tokio::select! {
-                () = pass(self.max_age) => {}
+                () = pass(self.max_age.map(spread)) => {}
                 () = stop.cancelled() => {}
             }
         };
@@ -100,6 +105,12 @@ impl Http2 {
             tracing::debug!(%error, cause, "a connection failed");
         }
     }
+}
+
+/// Up to a tenth less or more: connections that were made at the same time are not to be made anew at the same time.
+fn spread(age: Duration) -> Duration {
+    let spread = age.as_secs_f64() * rand::random_range(0.9..1.1);
+    Duration::try_from_secs_f64(spread).unwrap_or(age)
 }
 
 /// Waits so long; for ever, if that is not said.
@@ -143,7 +154,8 @@ where
         let mut call = Box::pin(call);
         // Whatever it waits for, the task asks again.
         let mut nobody = Context::from_waker(Waker::noop());
-        // One that panics must end as it would in a task: alone. What services do before they return a future is not covered.
+        // One whose answer panics when that has begun must end as it would in a task: alone. What services do before they
+        // return a future is not covered.
         let looked = catch_unwind(AssertUnwindSafe(|| call.as_mut().poll(&mut nobody)));
         if looked.is_ok_and(|looked| looked.is_pending()) {
             self.0.spawn(call);

@@ -2,6 +2,7 @@
 
 mod closed;
 mod io;
+mod stall;
 
 use std::io::ErrorKind;
 use std::net::SocketAddr;
@@ -22,6 +23,7 @@ use self::closed::Reason;
 pub(super) use self::io::Connection;
 use self::io::Link;
 pub use self::io::Peer;
+use self::stall::Stall;
 use super::http2::Http2;
 use crate::config::ConfigError;
 use crate::tls::Identity;
@@ -37,6 +39,8 @@ pub struct Limits {
     pub connections: usize,
     /// How long a new connection may take to begin to speak: TLS and HTTP/2's first words, milliseconds.
     pub handshake_millis: u64,
+    /// How long a client may take nothing of what is sent to it, milliseconds; nothing is read of it meanwhile.
+    pub stalled_millis: u64,
     /// Calls of one connection at once; a client that wants more waits, or opens another connection.
     pub streams_per_connection: u32,
     /// Bytes of a call's headers.
@@ -48,6 +52,7 @@ impl Default for Limits {
         Self {
             connections: 4096,
             handshake_millis: 10_000,
+            stalled_millis: 30_000,
             streams_per_connection: 1024,
             header_bytes: 16 << 10,
         }
@@ -63,6 +68,7 @@ impl Limits {
         let too_small = [
             ("limits.connections", self.connections == 0),
             ("limits.handshake_millis", self.handshake_millis == 0),
+            ("limits.stalled_millis", self.stalled_millis == 0),
             (
                 "limits.streams_per_connection",
                 self.streams_per_connection == 0,
@@ -136,7 +142,7 @@ impl Door {
 
     async fn serve(&self, stream: TcpStream, address: SocketAddr, stop: &CancellationToken) {
         let begun = tokio::select! {
-            begun = self.begin(stream, address) => begun,
+            begun = self.begin(stream, address, stop) => begun,
             () = stop.cancelled() => return,
         };
         if let Some(connection) = begun {
@@ -145,7 +151,12 @@ impl Door {
     }
 
     /// What comes before HTTP/2; nothing if that fails, or takes too long.
-    async fn begin(&self, stream: TcpStream, address: SocketAddr) -> Option<Connection> {
+    async fn begin(
+        &self,
+        stream: TcpStream,
+        address: SocketAddr,
+        stop: &CancellationToken,
+    ) -> Option<Connection> {
         let until = Instant::now() + Duration::from_millis(self.limits.handshake_millis);
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "a connection was lost at once");
@@ -173,6 +184,8 @@ impl Door {
                 }
             }
         };
-        Some(Connection::new(link, until, self.closed.clone()))
+        let stall = Stall::new(Duration::from_millis(self.limits.stalled_millis));
+        let awaited = (until, stop.clone());
+        Some(Connection::new(link, awaited, stall, self.closed.clone()))
     }
 }

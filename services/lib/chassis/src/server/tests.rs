@@ -6,15 +6,18 @@ use decant_proto::ops::v1::{
     GetLogFilterRequest, GetLogFilterResponse, SetLogFilterRequest, SetLogFilterResponse,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 use tonic::transport::Channel;
-use tonic::{Request, Response, Status};
+use tonic::{Code, Request, Response, Status};
 
 use super::*;
 use crate::tasks::Tasks;
+use crate::telemetry::tests::counted;
 
 /// The types of HTTP/2 frames (RFC 9113, section 6).
+const DATA: u8 = 0;
+const HEADERS: u8 = 1;
 const SETTINGS: u8 = 4;
 const GOAWAY: u8 = 7;
 
@@ -107,9 +110,81 @@ async fn a_call_that_panics_ends_alone() {
     assert!(futures::poll!(&mut waiting).is_pending());
     let mut client = OpsServiceClient::new(channel.clone());
     let panicked = client.get_log_filter(GetLogFilterRequest {}).await;
-    assert!(panicked.is_err());
+    assert_eq!(panicked.unwrap_err().code(), Code::Internal);
     assert!(set("answer").await.is_ok());
-    assert!(set("panic later").await.is_err());
+    let panicked = set("panic later").await;
+    assert_eq!(panicked.unwrap_err().code(), Code::Internal);
     assert!(set("answer").await.is_ok());
     assert!(futures::poll!(&mut waiting).is_pending());
+}
+
+/// A frame of HTTP/2 (RFC 9113, section 4.1).
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let length = &(payload.len() as u32).to_be_bytes()[1..];
+    [length, &[kind, flags], &stream.to_be_bytes(), payload].concat()
+}
+
+/// Whoever asks for more and more that is to be sent to them, and takes nothing of it, is not read any more, and then closed.
+#[tokio::test]
+async fn a_client_that_takes_nothing_costs_little_and_not_for_long() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (tasks, _failures) = Tasks::new();
+    let telemetry = Telemetry::none();
+    let serving = Serving {
+        meter: telemetry.meter(),
+        limits: Limits {
+            stalled_millis: 1_000,
+            ..Limits::default()
+        },
+        ..Serving::default()
+    };
+    let serving = serve(listener, Routes::default(), serving, tasks.stop_token());
+    tasks.spawn("server", serving);
+
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4 << 10).unwrap();
+    let mut stream = socket.connect(address).await.unwrap();
+    // `:method: POST`, `:scheme: http` and `:path: /` of HPACK's static table (RFC 7541, appendix A).
+    let call = frame(HEADERS, 0b101, u32::MAX >> 1, &[0x83, 0x86, 0x84]);
+    let settings = frame(SETTINGS, 0, 0, &[]);
+    let hello = [b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", &settings[..], &call].concat();
+    stream.write_all(&hello).await.unwrap();
+    let closed = timeout(Duration::from_secs(20), async {
+        let (mut ids, mut sent) = ((1..).step_by(2), 0);
+        loop {
+            // Each of these is answered by a reset: its stream is none that there can be any more.
+            let astray = ids.by_ref().take(1_000);
+            let astray: Vec<u8> = astray.flat_map(|id| frame(DATA, 0, id, &[])).collect();
+            if stream.write_all(&astray).await.is_err() {
+                return;
+            }
+            sent += astray.len();
+            // What the system keeps for both ends, and no more.
+            assert!(sent < 32 << 20, "{sent} bytes were taken");
+        }
+    });
+    closed.await.unwrap();
+    let stalled = counted(&telemetry, "decant_connections_closed_total", "stalled");
+    assert_eq!(stalled, 1.0);
+    tasks.stop(Duration::from_secs(5)).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_silent_connection_does_not_hold_the_end_up() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (tasks, _failures) = Tasks::new();
+    let serving = serve(
+        listener,
+        Routes::default(),
+        Serving::default(),
+        tasks.stop_token(),
+    );
+    tasks.spawn("server", serving);
+    let mut silent = TcpStream::connect(address).await.unwrap();
+    // It is served when the server's own first frame has come.
+    silent.read_u8().await.unwrap();
+    let patience = Duration::from_millis(Limits::default().handshake_millis) / 2;
+    tasks.stop(patience).await.unwrap();
 }

@@ -13,7 +13,7 @@ use tracing_opentelemetry::{OpenTelemetrySpanExt as _, get_otel_context};
 use tracing_subscriber::Registry;
 use tracing_subscriber::registry::LookupSpan as _;
 
-const TRACEPARENT: &str = "traceparent";
+static TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// Puts the trace of the current span into the headers of a call; nothing, where nothing is traced.
 pub fn inject(headers: &mut HeaderMap) {
@@ -40,7 +40,7 @@ pub fn current_traceparent() -> Option<String> {
     let context = Context::new().with_remote_span_context(identity);
     let mut headers = HeaderMap::new();
     TraceContextPropagator::new().inject_context(&context, &mut Headers(&mut headers));
-    let value = headers.get(TRACEPARENT)?;
+    let value = headers.get(&TRACEPARENT)?;
     value.to_str().ok().map(str::to_owned)
 }
 
@@ -76,7 +76,7 @@ pub(super) enum Caller {
 impl Caller {
     /// Reads the headers of a call.
     pub(super) fn of(headers: &HeaderMap) -> Self {
-        if !headers.contains_key(TRACEPARENT) {
+        if !headers.contains_key(&TRACEPARENT) {
             return Self::IsSilent;
         }
         match extract(&Given(headers)) {
@@ -171,7 +171,7 @@ impl Extractor for Alone<'_> {
     }
 
     fn keys(&self) -> Vec<&str> {
-        vec![TRACEPARENT]
+        vec![TRACEPARENT.as_str()]
     }
 }
 
@@ -208,7 +208,7 @@ mod tests {
             in_span(&span, || {
                 in_span(&debug_span!("inner"), || inject(&mut headers));
             });
-            assert_eq!(headers[TRACEPARENT], own.as_str());
+            assert_eq!(headers[&TRACEPARENT], own.as_str());
             assert_eq!(headers.len(), 1);
             let Caller::Traces(read) = Caller::of(&headers) else {
                 panic!("{headers:?}")
@@ -236,7 +236,7 @@ mod tests {
     fn what_a_caller_decided_is_read() {
         let caller = |value: &str| {
             let mut headers = HeaderMap::new();
-            headers.insert(TRACEPARENT, HeaderValue::from_str(value).unwrap());
+            headers.insert(&TRACEPARENT, HeaderValue::from_str(value).unwrap());
             Caller::of(&headers)
         };
         assert!(matches!(caller(CALLER), Caller::Traces(_)));

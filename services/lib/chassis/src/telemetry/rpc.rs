@@ -10,7 +10,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use decant_proto::status::code_name;
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName};
 use http_body::{Body, Frame, SizeHint};
 use opentelemetry::metrics::Meter;
 use pin_project_lite::pin_project;
@@ -23,7 +23,7 @@ use super::propagation::{self, Caller};
 use super::sampling::Ratio;
 
 /// Where gRPC says how a call ended.
-const STATUS: &str = "grpc-status";
+static STATUS: HeaderName = HeaderName::from_static("grpc-status");
 
 /// Watches the calls of the service below.
 #[derive(Clone, Debug)]
@@ -185,7 +185,7 @@ impl<R: Body + Unpin> Body for ObservedBody<R> {
 
 fn status(headers: &HeaderMap) -> Option<Code> {
     headers
-        .get(STATUS)
+        .get(&STATUS)
         .map(|status| Code::from_bytes(status.as_bytes()))
 }
 

@@ -3,7 +3,7 @@
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::{Counter, Meter};
 
-/// Why a connection was closed before its first call.
+/// Why a connection was closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Reason {
     /// There were as many as may be.
@@ -12,6 +12,8 @@ pub(super) enum Reason {
     Handshake,
     /// The client did not begin to speak in time.
     Silent,
+    /// The client took nothing of what was sent to it.
+    Stalled,
 }
 
 /// Counts them.
@@ -22,7 +24,7 @@ impl Closed {
     pub(crate) fn new(meter: &Meter) -> Self {
         let closed = meter
             .u64_counter("decant.connections.closed")
-            .with_description("Connections that the server closed before their first call")
+            .with_description("Connections that the server closed of its own accord")
             .build();
         Self(closed)
     }
@@ -32,6 +34,7 @@ impl Closed {
             Reason::Full => "full",
             Reason::Handshake => "handshake",
             Reason::Silent => "silent",
+            Reason::Stalled => "stalled",
         };
         self.0.add(1, &[KeyValue::new("reason", reason)]);
     }

@@ -30,7 +30,7 @@ impl Body for Frames {
 
 fn ended(code: &'static str) -> HeaderMap {
     let mut headers = HeaderMap::new();
-    headers.insert(STATUS, HeaderValue::from_static(code));
+    headers.insert(&STATUS, HeaderValue::from_static(code));
     headers
 }
 
