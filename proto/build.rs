@@ -30,6 +30,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     tonic_prost_build::configure()
         .bytes(".")
         .codec_path("crate::codec::WholeCodec")
+        .extern_path(
+            ".decant.scorer.v1.FloatValues",
+            "crate::scorer::FloatValues",
+        )
         .extern_path(".decant.scorer.v1.ItemIds", "crate::scorer::ItemIds")
         .extern_path(".decant.scorer.v1.ScoredItem", "crate::scorer::ScoredItem")
         .extern_path(".decant.scorer.v1.RankResponse", BEST_ITEMS)

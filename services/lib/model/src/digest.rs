@@ -7,6 +7,9 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 
+/// What a digest's text begins with.
+const PREFIX: &str = "sha256:";
+
 /// A SHA-256 digest, written `sha256:` and 64 hex digits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -25,12 +28,7 @@ impl Digest {
 
     /// The 64 hex digits.
     pub fn hex(&self) -> String {
-        let digit = |value: u8| char::from(b"0123456789abcdef"[usize::from(value)]);
-        let digits = self.0.iter().flat_map(|byte| [byte >> 4, byte & 15]);
-        // Written into every answer of a scorer, so its length is known beforehand.
-        let mut hex = String::with_capacity(2 * self.0.len());
-        hex.extend(digits.map(digit));
-        hex
+        self.to_string().split_off(PREFIX.len())
     }
 
     /// The 32 bytes.
@@ -64,7 +62,15 @@ impl Hasher {
 
 impl fmt::Display for Digest {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "sha256:{}", self.hex())
+        // Written into every answer of a scorer, so it is made without memory, and written as one piece.
+        let mut text = [0; PREFIX.len() + 64];
+        let (prefix, digits) = text.split_at_mut(PREFIX.len());
+        prefix.copy_from_slice(PREFIX.as_bytes());
+        for (pair, byte) in digits.chunks_exact_mut(2).zip(self.0) {
+            let digit = |value: u8| b"0123456789abcdef"[usize::from(value)];
+            pair.copy_from_slice(&[digit(byte >> 4), digit(byte & 15)]);
+        }
+        formatter.write_str(std::str::from_utf8(&text).map_err(|_| fmt::Error)?)
     }
 }
 
@@ -79,7 +85,7 @@ impl FromStr for Digest {
 
     fn from_str(text: &str) -> Result<Self, DigestError> {
         let refuse = || DigestError(text.to_owned());
-        let hex = text.strip_prefix("sha256:").ok_or_else(refuse)?.as_bytes();
+        let hex = text.strip_prefix(PREFIX).ok_or_else(refuse)?.as_bytes();
         if hex.len() != 64
             || !hex
                 .iter()

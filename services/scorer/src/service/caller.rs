@@ -7,6 +7,7 @@ use decant_chassis::auth;
 use decant_model::ModelName;
 use decant_model::access::{Permission, Principal};
 use tonic::Extensions;
+use tonic::codegen::http::{HeaderName, HeaderValue};
 use tonic::metadata::MetadataMap;
 
 use super::deadline::deadline;
@@ -14,9 +15,9 @@ use crate::error::{CallError, Violation};
 use crate::scoring::{Client, Priority};
 
 /// What comes first under load: `critical`, `normal` (the default) or `sheddable`.
-const PRIORITY: &str = "decant-priority";
+static PRIORITY: HeaderName = HeaderName::from_static("decant-priority");
 /// The caller's name, for limits that count by client.
-const CLIENT: &str = "decant-client";
+static CLIENT: HeaderName = HeaderName::from_static("decant-client");
 
 /// How a call is to be treated.
 #[derive(Clone, Copy, Debug)]
@@ -32,17 +33,18 @@ impl Caller {
     /// # Errors
     /// When the priority is none that there is.
     pub(crate) fn read(metadata: &MetadataMap) -> Result<Self, CallError> {
-        let priority = match metadata.get(PRIORITY).map(|value| value.as_bytes()) {
+        let headers = metadata.as_ref();
+        let priority = match headers.get(&PRIORITY).map(HeaderValue::as_bytes) {
             None => Priority::default(),
             Some(name) => Priority::named(name).ok_or_else(|| {
                 let reason = format!(
                     "`{}` is none of critical, normal and sheddable",
                     name.escape_ascii()
                 );
-                CallError::Invalid(vec![Violation::new(PRIORITY, reason)])
+                CallError::Invalid(vec![Violation::new(PRIORITY.as_str(), reason)])
             })?,
         };
-        let client = metadata.get(CLIENT);
+        let client = headers.get(&CLIENT);
         Ok(Self {
             deadline: deadline(metadata),
             priority,

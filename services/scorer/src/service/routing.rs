@@ -7,14 +7,15 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use bytes::Bytes;
 use decant_model::split;
 use tonic::Extensions;
+use tonic::codegen::http::{HeaderName, HeaderValue};
 use tonic::metadata::{Binary, MetadataMap, MetadataValue};
 
 use crate::error::{CallError, Violation};
 
 /// Says which requests belong together, such as a user's id.
-const KEY: &str = "decant-routing-key";
+static KEY: HeaderName = HeaderName::from_static("decant-routing-key");
 /// The same for keys that are no ASCII; it counts when both are given.
-const BINARY_KEY: &str = "decant-routing-key-bin";
+static BINARY_KEY: HeaderName = HeaderName::from_static("decant-routing-key-bin");
 /// Bytes of a key, at most.
 const LONGEST: usize = 1 << 10;
 
@@ -59,15 +60,19 @@ impl<'a> Routing<'a> {
         metadata: &'a MetadataMap,
         extensions: &Extensions,
     ) -> Result<Self, CallError> {
-        if let Some(key) = metadata.get_bin(BINARY_KEY).filter(|key| !key.is_empty()) {
+        let headers = metadata.as_ref();
+        if headers.contains_key(&BINARY_KEY)
+            && let Some(key) = metadata.get_bin(BINARY_KEY.as_str())
+            && !key.is_empty()
+        {
             let bytes = decoded_bytes(key.as_encoded_bytes());
-            let bytes = bytes.ok_or_else(|| invalid(BINARY_KEY, "is no base 64".to_owned()))?;
-            check_length(BINARY_KEY, bytes)?;
+            let bytes = bytes.ok_or_else(|| invalid(&BINARY_KEY, "is no base 64".to_owned()))?;
+            check_length(&BINARY_KEY, bytes)?;
             return Ok(Self::Encoded(key));
         }
-        let key = metadata.get(KEY).map(MetadataValue::as_bytes);
+        let key = headers.get(&KEY).map(HeaderValue::as_bytes);
         if let Some(key) = key.filter(|key| !key.is_empty()) {
-            check_length(KEY, key.len())?;
+            check_length(&KEY, key.len())?;
             return Ok(Self::Key(key));
         }
         let drawn = extensions.get::<Drawn>();
@@ -121,7 +126,7 @@ pub(crate) fn random() -> u64 {
     mixed ^ (mixed >> 31)
 }
 
-fn check_length(name: &'static str, bytes: usize) -> Result<(), CallError> {
+fn check_length(name: &HeaderName, bytes: usize) -> Result<(), CallError> {
     if bytes <= LONGEST {
         return Ok(());
     }
@@ -129,8 +134,8 @@ fn check_length(name: &'static str, bytes: usize) -> Result<(), CallError> {
     Err(invalid(name, reason))
 }
 
-fn invalid(name: &'static str, reason: String) -> CallError {
-    CallError::Invalid(vec![Violation::new(name, reason)])
+fn invalid(name: &HeaderName, reason: String) -> CallError {
+    CallError::Invalid(vec![Violation::new(name.as_str(), reason)])
 }
 
 /// How many bytes base 64 stands for, if it is some: padding may be left out, and bits that stand for nothing are 0. As the

@@ -37,21 +37,24 @@ fn refused(given: &[(&'static str, &[u8])]) -> (String, String) {
 #[test]
 fn a_key_has_one_bucket_however_it_is_sent() {
     let expected = split::bucket("salt", b"user-1");
-    assert_eq!(bucket_of(&[(KEY, b"user-1")]), expected);
-    assert_eq!(bucket_of(&[(BINARY_KEY, b"dXNlci0x")]), expected);
+    assert_eq!(bucket_of(&[(KEY.as_str(), b"user-1")]), expected);
+    assert_eq!(bucket_of(&[(BINARY_KEY.as_str(), b"dXNlci0x")]), expected);
     let padded = split::bucket("salt", b"user-12");
-    assert_eq!(bucket_of(&[(BINARY_KEY, b"dXNlci0xMg")]), padded);
-    assert_eq!(bucket_of(&[(BINARY_KEY, b"dXNlci0xMg==")]), padded);
+    assert_eq!(bucket_of(&[(BINARY_KEY.as_str(), b"dXNlci0xMg")]), padded);
+    assert_eq!(bucket_of(&[(BINARY_KEY.as_str(), b"dXNlci0xMg==")]), padded);
     // The binary one counts, unless it is empty.
-    let both = bucket_of(&[(KEY, b"user-1"), (BINARY_KEY, b"dXNlci0xMg")]);
+    let both = bucket_of(&[
+        (KEY.as_str(), b"user-1"),
+        (BINARY_KEY.as_str(), b"dXNlci0xMg"),
+    ]);
     assert_eq!(both, padded);
-    let empty = bucket_of(&[(KEY, b"user-1"), (BINARY_KEY, b"")]);
+    let empty = bucket_of(&[(KEY.as_str(), b"user-1"), (BINARY_KEY.as_str(), b"")]);
     assert_eq!(empty, expected);
 }
 
 #[test]
 fn without_a_key_the_number_that_was_drawn_counts_and_else_a_new_one() {
-    let metadata = headers(&[(KEY, b"")]);
+    let metadata = headers(&[(KEY.as_str(), b"")]);
     let mut extensions = Extensions::new();
     extensions.insert(Drawn(u64::MAX / 2));
     let routing = Routing::read(&metadata, &extensions).unwrap();
@@ -76,22 +79,22 @@ fn without_a_key_the_number_that_was_drawn_counts_and_else_a_new_one() {
 fn what_is_no_key_is_refused_by_name() {
     let longest = [b'a'; LONGEST];
     assert_eq!(
-        bucket_of(&[(KEY, &longest)]),
+        bucket_of(&[(KEY.as_str(), &longest)]),
         split::bucket("salt", &longest)
     );
-    let (field, reason) = refused(&[(KEY, &[b'a'; LONGEST + 1])]);
+    let (field, reason) = refused(&[(KEY.as_str(), &[b'a'; LONGEST + 1])]);
     assert_eq!(field, "decant-routing-key");
     assert_eq!(reason, "1025 bytes, but at most 1024 are allowed");
     // 1366 digits are 1024 bytes.
     let encoded = [b'A'; 1366];
     assert_eq!(
-        bucket_of(&[(BINARY_KEY, &encoded)]),
+        bucket_of(&[(BINARY_KEY.as_str(), &encoded)]),
         split::bucket("salt", &[0; LONGEST])
     );
-    let (field, reason) = refused(&[(BINARY_KEY, &[b'A'; 1367])]);
+    let (field, reason) = refused(&[(BINARY_KEY.as_str(), &[b'A'; 1367])]);
     assert_eq!(field, "decant-routing-key-bin");
     assert_eq!(reason, "1025 bytes, but at most 1024 are allowed");
-    let (field, reason) = refused(&[(BINARY_KEY, b"user-1")]);
+    let (field, reason) = refused(&[(BINARY_KEY.as_str(), b"user-1")]);
     assert_eq!(field, "decant-routing-key-bin");
     assert_eq!(reason, "is no base 64");
 }
@@ -106,8 +109,8 @@ proptest! {
         padding in 0_usize..4,
     ) {
         let encoded = [digits, vec![b'='; padding]].concat();
-        let metadata = headers(&[(BINARY_KEY, &encoded)]);
-        let decoded = metadata.get_bin(BINARY_KEY).unwrap().to_bytes();
+        let metadata = headers(&[(BINARY_KEY.as_str(), &encoded)]);
+        let decoded = metadata.get_bin(BINARY_KEY.as_str()).unwrap().to_bytes();
         let decoded = decoded.ok().map(|bytes| bytes.len());
         prop_assert_eq!(decoded_bytes(&encoded), decoded, "{}", encoded.escape_ascii());
     }
