@@ -1,24 +1,27 @@
 //! Refuses calls before they are read. Under overload most are refused, and to decode hundreds of candidates first would
 //! cost as much as to score them.
 
+mod skim;
+
 use std::convert::Infallible;
 use std::future::poll_fn;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use arc_swap::ArcSwapOption;
 use bytes::Bytes;
 use decant_model::access::Permission;
-use decant_proto::scorer::v1 as wire;
 use decant_proto::scorer::v1::scorer_service_server::ScorerServiceServer;
 use http_body::{Body as _, Frame};
-use prost::Message;
 use tonic::body::Body;
 use tonic::codegen::{BoxFuture, Service as TowerService, http};
 use tonic::metadata::MetadataMap;
 use tonic::server::NamedService;
 use tonic::{Extensions, Status};
 
+use self::skim::{Skimmed, skim};
 use super::Service;
 use super::caller::{Caller, Who};
 use super::routing::{Drawn, Routing};
@@ -34,16 +37,18 @@ const PREFIX: usize = 5;
 pub(crate) struct Early {
     service: Service,
     server: ScorerServiceServer<Service>,
+    told: Arc<ArcSwapOption<Told>>,
 }
 
-/// What all requests that are scored begin with.
-#[derive(Clone, PartialEq, Message)]
-struct Addressed {
-    #[prost(message, optional, tag = "1")]
-    model: Option<wire::ModelRef>,
+/// What somebody was told who was refused: whoever is refused next is mostly told the same, and to put that into headers costs
+/// as much as to decide it.
+struct Told {
+    reason: String,
+    retry_after: Duration,
+    headers: http::HeaderMap,
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 enum Method {
     Score,
     Rank,
@@ -67,6 +72,7 @@ impl Early {
         Self {
             service,
             server: server.max_decoding_message_size(max_request_bytes),
+            told: Arc::default(),
         }
     }
 }
@@ -112,13 +118,41 @@ impl Early {
                 .service
                 .would_admit(method, &metadata, &head.extensions, data)
         {
-            return Ok(Status::from(error).into_http());
+            return Ok(self.refused(error));
         }
         head.headers = metadata.into_headers();
         let body = Body::new(Begun { first, rest: body });
         self.server
             .call(http::Request::from_parts(head, body))
             .await
+    }
+
+    fn refused(&self, error: CallError) -> http::Response<Body> {
+        let CallError::Busy {
+            reason,
+            retry_after,
+            ..
+        } = &error
+        else {
+            return Status::from(error).into_http();
+        };
+        let told = self.told.load();
+        if let Some(told) = &*told
+            && told.reason == *reason
+            && told.retry_after == *retry_after
+        {
+            let mut response = http::Response::new(Body::empty());
+            response.headers_mut().clone_from(&told.headers);
+            return response;
+        }
+        let (reason, retry_after) = (reason.clone(), *retry_after);
+        let response = Status::from(error).into_http();
+        self.told.store(Some(Arc::new(Told {
+            reason,
+            retry_after,
+            headers: response.headers().clone(),
+        })));
+        response
     }
 }
 
@@ -132,18 +166,21 @@ impl Service {
         extensions: &Extensions,
         data: &Bytes,
     ) -> Result<(), CallError> {
-        let message = data.get(PREFIX..).unwrap_or_default();
-        // Decoding skips what is not the model's name; what is not whole is refused by it.
-        let (Ok(caller), Ok(routing), Ok(addressed)) = (
+        let Some((prefix, message)) = data.split_first_chunk::<PREFIX>() else {
+            return Ok(());
+        };
+        let [_, length @ ..] = *prefix;
+        let Skimmed { model, rows } = skim(method, message);
+        let (Ok(caller), Ok(routing), Some(model)) = (
             Caller::read(metadata),
             Routing::read(metadata, extensions),
-            Addressed::decode(message),
+            model,
         ) else {
             return Ok(());
         };
         // Who is refused for this, or may not ask, is so after it was read.
         let who = Who::read(extensions);
-        let pinned = super::request::place(addressed.model).and_then(|place| {
+        let pinned = super::request::place(Some(model)).and_then(|place| {
             who.may(Permission::Score, &place.model)?;
             self.look_up(place, None, routing)
         });
@@ -152,9 +189,15 @@ impl Service {
         };
         let servable = handle.servable();
         let rows = match method {
-            // No row takes less than a byte, so all of them are one batch, however many they are; or nothing is known.
-            Method::Score | Method::Rank if message.len() <= self.pool().batch_rows(servable) => 1,
-            Method::Score | Method::Rank => return Ok(()),
+            Method::Score | Method::Rank => {
+                // No row takes less than a byte.
+                let rows = rows.unwrap_or(u32::from_be_bytes(length) as usize);
+                // What is more than one batch waits elsewhere, and may find room there.
+                if rows > self.pool().batch_rows(servable) {
+                    return Ok(());
+                }
+                1
+            }
             Method::Recommend => servable.items().map_or(1, |items| items.catalog().len()),
         };
         let admitted = self.pool().would_admit(&Outline {

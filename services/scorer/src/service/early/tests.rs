@@ -1,6 +1,8 @@
 use bytes::{BufMut, BytesMut};
 use decant_chassis::tasks::Tasks;
+use decant_proto::scorer::v1 as wire;
 use futures::future::join_all;
+use prost::Message;
 use tokio::time::timeout;
 use tonic::{Code, Request};
 use wire::column::Values;
@@ -44,8 +46,11 @@ fn request() -> wire::RecommendRequest {
 
 /// A request to rank whose model can be read, and whose candidates cannot: their message ends before its string does.
 fn unreadable() -> Bytes {
-    let mut message = BytesMut::new();
-    Addressed { model: films() }.encode(&mut message).unwrap();
+    let addressed = wire::RankRequest {
+        model: films(),
+        ..wire::RankRequest::default()
+    };
+    let mut message = BytesMut::from(&addressed.encode_to_vec()[..]);
     let item_ids = [3 << 3 | 2, 2, 1 << 3 | 2, 100];
     message.put_slice(&item_ids);
     assert!(wire::RankRequest::decode(&message[..]).is_err());
@@ -117,6 +122,35 @@ async fn under_pressure_a_call_is_refused_before_it_is_read() {
         let _ = service.recommend(Request::new(request())).await;
     }
     assert_eq!(code(&mut early).await, Code::Internal, "it is read");
+    service.pool().close();
+    tasks.stop(Duration::from_secs(5)).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_was_told_before_is_told_again_only_to_whom_it_applies() {
+    let (tasks, _failures) = Tasks::new();
+    let service = Service::for_tests(&tasks, Config::default());
+    let early = Early::new(service.clone(), 1 << 20);
+    let busy = |reason: &str, millis: u64| CallError::Busy {
+        reason: reason.to_owned(),
+        retry_after: Duration::from_millis(millis),
+        limit: Refusal::QueueFull,
+    };
+    let refusals: [&dyn Fn() -> CallError; 7] = [
+        &|| CallError::Expired,
+        &|| busy("5 ms", 7),
+        &|| busy("5 ms", 7),
+        &|| busy("6 ms", 7),
+        &|| busy("6 ms", 8),
+        &|| CallError::Expired,
+        &|| busy("6 ms", 8),
+    ];
+    for refusal in refusals {
+        let fresh = Status::from(refusal()).into_http::<Body>();
+        let told = early.refused(refusal());
+        assert_eq!(told.headers(), fresh.headers());
+        assert_eq!(told.status(), fresh.status());
+    }
     service.pool().close();
     tasks.stop(Duration::from_secs(5)).await.unwrap();
 }
