@@ -88,7 +88,7 @@ pub struct CacheConfig {
     /// being prepared.
     pub max_bytes: u64,
     /// How fast bundles are fetched at most, bytes a second, so that serving keeps its share of the network; 0 means as
-    /// fast as possible.
+    /// fast as possible. Only with a folder.
     pub max_bytes_per_second: u64,
 }
 
@@ -211,6 +211,10 @@ impl Config {
                 "must be at least 1",
             ));
         }
+        if self.cache.max_bytes_per_second > 0 && self.cache.folder().is_none() {
+            let reason = "has no effect without cache.folder, through which bundles are fetched";
+            return Err(ConfigError::invalid("cache.max_bytes_per_second", reason));
+        }
         self.request_log.check()
     }
 
@@ -296,6 +300,26 @@ mod tests {
     }
 
     #[test]
+    fn the_queue_gets_the_limits_that_were_set() {
+        let limits = Config {
+            workers: 3,
+            model_workers: 2,
+            queue_rows: 20_000,
+            client_rows: 500,
+            queue_millis: 7,
+            batch_rows: 64,
+            batch_micros: 300,
+            ..Config::default()
+        }
+        .limits();
+        let rows = (limits.rows, limits.client_rows, limits.batch_rows);
+        assert_eq!((limits.runners, limits.version_runners), (3, 2));
+        assert_eq!(rows, (20_000, 500, 64));
+        assert_eq!(limits.wait, Duration::from_millis(7));
+        assert_eq!(limits.batch, Duration::from_micros(300));
+    }
+
+    #[test]
     fn senseless_values_are_refused_by_key() {
         assert!(Config::default().check().is_ok());
         let cache = |max_bytes| CacheConfig {
@@ -378,6 +402,16 @@ mod tests {
                 "cache.max_bytes",
                 Config {
                     cache: cache(0),
+                    ..defaults()
+                },
+            ),
+            (
+                "cache.max_bytes_per_second",
+                Config {
+                    cache: CacheConfig {
+                        max_bytes_per_second: 1 << 20,
+                        ..CacheConfig::default()
+                    },
                     ..defaults()
                 },
             ),

@@ -56,7 +56,7 @@ pub(crate) enum CallError {
     #[error("the version has no catalog, so items cannot be named by id")]
     NoCatalog,
     #[error(
-        "what scorers serve is decided at the registry, for all of them at once: `{0}` puts a version into service"
+        "what scorers serve is decided at the registry, for all of them at once: `decant rollout start {0}` brings a version in step by step, `decant slot set {0}` at once, and either takes out the one before"
     )]
     NotDecidedHere(String),
     #[error("{reason}")]

@@ -18,7 +18,7 @@
 //! | parameters of an answer | slot, digest, arm and generation of the version that answered, and what it cost |
 //! | READY | in service; a version that is only resident is UNAVAILABLE, as it cannot be asked |
 //! | statistics | of each version in memory since it was loaded, whichever protocol asked it |
-//! | load, unload | refused: `decant slot set` tells all scorers at once |
+//! | load, unload | refused: `decant rollout start` and `decant slot set` tell all scorers at once |
 //!
 //! BOOL and BF16 are refused, as are shared memory and classification. Unknown parameters are ignored, as Triton does.
 //! Whatever is wrong with a request is told in one answer.
@@ -175,7 +175,8 @@ impl GrpcInferenceService for Protocol {
             }
         };
         let depth = self.service.config().stream_depth;
-        let answers = stream::in_order(request.into_inner(), depth, answer);
+        let stop = self.service.stop_token();
+        let answers = stream::in_order(request.into_inner(), depth, stop, answer);
         Ok(Response::new(Box::pin(answers)))
     }
 

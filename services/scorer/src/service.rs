@@ -29,6 +29,7 @@ use decant_model::access::Permission;
 use decant_proto::scorer::v1 as wire;
 use decant_proto::scorer::v1::scorer_service_server::ScorerService;
 use futures::Stream;
+use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
 use self::caller::{Caller, Who};
@@ -53,6 +54,8 @@ struct Shared {
     pool: Pool,
     comparer: Comparer,
     draining: AtomicBool,
+    /// Cancelled when the scorer is to stop.
+    stop: CancellationToken,
     refusals: Refusals,
     in_flight: AtomicUsize,
     process: Process,
@@ -100,6 +103,7 @@ impl Service {
             pool,
             comparer,
             draining: AtomicBool::new(false),
+            stop: tasks.stop_token(),
             refusals: Refusals::default(),
             in_flight: AtomicUsize::new(0),
             process,
@@ -144,6 +148,11 @@ impl Service {
 
     pub(crate) fn manager(&self) -> &Manager {
         &self.shared.manager
+    }
+
+    /// Cancelled when streams are to end.
+    pub(crate) fn stop_token(&self) -> CancellationToken {
+        self.shared.stop.clone()
     }
 
     pub(crate) fn config(&self) -> &Config {
@@ -391,7 +400,8 @@ impl ScorerService for Service {
             }
         };
         let depth = self.config().stream_depth;
-        let answers = stream::in_order(request.into_inner(), depth, answer);
+        let stop = self.stop_token();
+        let answers = stream::in_order(request.into_inner(), depth, stop, answer);
         Ok(Response::new(Box::pin(answers)))
     }
 

@@ -16,7 +16,7 @@ const BUSY: Duration = Duration::from_millis(20);
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The request itself is wrong (INVALID_ARGUMENT), or was found to be before it was sent.
+    /// The request itself is wrong (INVALID_ARGUMENT), larger than is allowed (OUT_OF_RANGE), or was found to be before it was sent.
     #[error("the request is wrong: {}{tried}", Sentence(.violations))]
     Invalid {
         /// Everything that is wrong with it.
@@ -194,7 +194,8 @@ pub(crate) fn error(status: &Status, deadline: Duration, tried: Tried) -> Error 
         },
         Refusal::Silent | Refusal::Late => Error::Expired { deadline, tried },
         Refusal::Final => match status.code() {
-            Code::InvalidArgument => Error::Invalid {
+            // The latter for a message that is too large.
+            Code::InvalidArgument | Code::OutOfRange => Error::Invalid {
                 violations: violations(status),
                 tried,
             },

@@ -42,7 +42,7 @@
 //! | RESOURCE_EXHAUSTED | asks another scorer at once; if there is none, waits for what `google.rpc.RetryInfo` says | [`Error::Busy`] |
 //! | no answer when half of the time left has passed | asks another scorer as well; the first answer counts | [`Error::Expired`] |
 //! | DEADLINE_EXCEEDED, CANCELLED | gives up, unless another attempt is still at work | [`Error::Expired`] |
-//! | INVALID_ARGUMENT | gives up | [`Error::Invalid`], with what `google.rpc.BadRequest` lists |
+//! | INVALID_ARGUMENT, OUT_OF_RANGE | gives up | [`Error::Invalid`], with what `google.rpc.BadRequest` lists |
 //! | NOT_FOUND | gives up | [`Error::NotFound`] |
 //! | FAILED_PRECONDITION | gives up | [`Error::Precondition`] |
 //! | INTERNAL and all others | gives up | [`Error::Unexpected`] |

@@ -10,6 +10,10 @@ use crate::column::{Column, Columns, Values};
 use crate::layout::SideLayout;
 use crate::schema::{Feature, Lookup, MISSING, Schema, Side, Transform, UNKNOWN};
 
+/// How many standard deviations a number can be from its mean. Of n training rows none is farther away than √n of them, but
+/// a request may bring any number, and one as large as a float can be would overflow within a network.
+const FARTHEST: f64 = 1e6;
+
 /// Encoded rows of one side, row-major.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Encoded {
@@ -380,7 +384,7 @@ fn standardise(cells: &mut [f32], raw: impl Iterator<Item = f64>, mean: &[f64], 
 }
 
 fn standard(raw: f64, mean: f64, deviation: f64) -> f32 {
-    ((raw - mean) / deviation) as f32
+    ((raw - mean) / deviation).clamp(-FARTHEST, FARTHEST) as f32
 }
 
 /// `sign(x) ln(1 + |x|)`: a logarithm that zero and negative values also have.

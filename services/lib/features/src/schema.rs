@@ -68,7 +68,7 @@ pub enum Transform {
         /// Slots, and so the most values that count.
         max_length: usize,
     },
-    /// `(x - mean) / deviation`; a missing value becomes the mean, which is 0.
+    /// `(x - mean) / deviation`, but no farther from 0 than a million; a missing value becomes the mean, which is 0.
     Standard {
         /// Mean over the training rows.
         mean: f64,

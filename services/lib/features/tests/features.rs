@@ -321,6 +321,24 @@ fn what_was_learnt_is_read_back_to_the_last_bit() {
 }
 
 #[test]
+fn a_number_is_never_farther_than_a_million_deviations() {
+    let feature = Feature {
+        name: "length".into(),
+        column: "length".into(),
+        role: Role::Item,
+        transform: Transform::Standard {
+            mean: 1.0,
+            deviation: 0.5,
+        },
+    };
+    let schema = Schema::new(vec![feature]).unwrap();
+    let given = vec![f32::MAX, 2.0, f32::MIN];
+    let table = columns(vec![Column::new("length", Values::Float(given))]);
+    let encoded = schema.encode(Side::Item, &table).unwrap();
+    assert_eq!(encoded.dense, [1e6, 2.0, -1e6]);
+}
+
+#[test]
 fn more_ids_than_a_graph_can_take_are_refused() {
     let hashes = |count: usize| {
         let hash = |number: usize| Feature {

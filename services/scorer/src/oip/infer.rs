@@ -223,3 +223,6 @@ fn served_by(handle: &Handle, scored: &Scored) -> HashMap<String, wire::InferPar
     });
     named.collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -25,7 +25,7 @@ pub(super) fn check(repository: &str) -> Result<(), CallError> {
     )]))
 }
 
-/// Why a model is not loaded or unloaded: it names the command that does it, to who could give it.
+/// Why a model is not loaded or unloaded: it names the commands that do it, to who could give them.
 pub(super) fn refused(repository: &str, model: &str, who: Who<'_>) -> CallError {
     if let Err(error) = check(repository) {
         return error;
@@ -40,11 +40,11 @@ pub(super) fn refused(repository: &str, model: &str, who: Who<'_>) -> CallError 
     if let Err(error) = who.may(Permission::Operate, &place.model) {
         return error;
     }
-    let mut command = format!("decant slot set {} VERSION", place.model);
+    let mut what = format!("{} VERSION", place.model);
     if place.slot != SlotName::default() {
-        command.push_str(&format!(" --slot {}", place.slot));
+        what.push_str(&format!(" --slot {}", place.slot));
     }
-    CallError::NotDecidedHere(command)
+    CallError::NotDecidedHere(what)
 }
 
 /// Every version that is here, is wanted or failed, and that who asks may see; only those that can be asked, if so wished.

@@ -305,7 +305,10 @@ impl Manager {
                 );
                 return Err(LoadError::no_room(reason, bytes > budget));
             }
-            if spare > 0 {
+            // What leaves anyway is worth a short wait; what is kept for going back cannot be had again as fast.
+            let leaving_is_enough =
+                (used + spare).saturating_add(bytes) <= budget && began.elapsed() <= FREED_WITHIN;
+            if spare > 0 && !leaving_is_enough {
                 let Shared {
                     places, retired, ..
                 } = &mut *shared;

@@ -132,7 +132,8 @@ pub(super) fn recommend(
 ) -> Result<Recommend, CallError> {
     let mut problems = Problems::new(servable.schema());
     let query = query(request.query, &mut problems);
-    if request.top_k == 0 {
+    let top_k = request.top_k as usize;
+    if top_k == 0 {
         problems.add("top_k", "must be at least 1");
     }
     let excluded_ids = request.exclude_item_ids;
@@ -147,6 +148,13 @@ pub(super) fn recommend(
     }
     let items = servable.items();
     if let Some(items) = items {
+        let answered = top_k.min(items.catalog().len());
+        if answered > max_rows {
+            problems.add(
+                "top_k",
+                format!("{answered} items, but at most {max_rows} are allowed"),
+            );
+        }
         let mut asked = HashSet::new();
         for (position, column) in request.return_columns.iter().enumerate() {
             let field = || format!("return_columns[{position}]");
@@ -167,7 +175,7 @@ pub(super) fn recommend(
     let work = Work::Recommend {
         query,
         excluded,
-        top_k: request.top_k as usize,
+        top_k,
     };
     Ok(Recommend {
         work,

@@ -3,12 +3,14 @@
 use std::time::Duration;
 
 use decant_proto::scorer::v1 as wire;
+use decant_scorer::Config;
+use futures::StreamExt;
 use tonic::{Code, Request, Status};
 use tonic_types::StatusExt;
 
 use crate::fixture::FILMS;
 use crate::harness::{
-    Scorer, eventually, files, films, floats, ints, items, narrow, score, texts, user,
+    Scorer, eventually, files, films, floats, ints, items, narrow, quick, score, texts, user,
 };
 
 /// The fields that a refusal names.
@@ -241,6 +243,83 @@ async fn rank_and_recommend_refuse_what_they_cannot_rank() {
             "return_columns[2]"
         ]
     );
+    scorer.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_larger_than_allowed_is_refused_before_it_costs_anything() {
+    let scorer = Scorer::start_with(Config {
+        max_rows: 4,
+        max_request_bytes: 64 << 10,
+        ..quick()
+    })
+    .await;
+    scorer.pour(1, &files(0.0)).await;
+    let recommend = |top_k: u32| {
+        let mut client = scorer.client.clone();
+        async move {
+            let request = wire::RecommendRequest {
+                model: films(),
+                query: user(1),
+                top_k,
+                ..Default::default()
+            };
+            client.recommend(request).await
+        }
+    };
+    assert!(recommend(4).await.is_ok());
+    let status = recommend(1_000_000).await.unwrap_err();
+    assert_eq!(fields(&status), ["top_k"]);
+    let [violation] = &status.get_details_bad_request().unwrap().field_violations[..] else {
+        panic!("{status:?}");
+    };
+    assert_eq!(violation.description, "8 items, but at most 4 are allowed");
+
+    let mut wide = score(1, &[100]);
+    let more = (0..2_000).map(|number| ints(&number.to_string(), &[1]));
+    wide.columns.extend(more);
+    assert_eq!(fields(&refused(&scorer, wide).await), ["columns"]);
+
+    let status = refused(&scorer, score(1, &[1 << 40; 20_000])).await;
+    assert_eq!(status.code(), Code::OutOfRange, "{status:?}");
+    scorer.stop().await;
+}
+
+#[tokio::test]
+async fn an_open_stream_ends_when_the_scorer_stops() {
+    let (scorer, _) = Scorer::serving().await;
+    let message = wire::ScoreStreamRequest {
+        id: 7,
+        request: Some(score(1, &[100])),
+    };
+    let open = tokio_stream::iter([message]).chain(tokio_stream::pending());
+    let answers = scorer.client.clone().score_stream(open).await;
+    let mut answers = answers.unwrap().into_inner();
+    assert_eq!(answers.message().await.unwrap().unwrap().id, 7);
+    scorer.drain().await;
+    let status = answers.message().await.unwrap_err();
+    assert_eq!(status.code(), Code::Unavailable, "{status:?}");
+    // Its connection, too.
+    scorer.stop().await;
+}
+
+#[tokio::test]
+async fn a_priority_that_there_is_not_is_refused() {
+    let (scorer, _) = Scorer::serving().await;
+    let asked = |priority: &'static str| {
+        let mut client = scorer.client.clone();
+        async move {
+            let mut request = Request::new(score(1, &[100]));
+            let priority = priority.parse().unwrap();
+            request.metadata_mut().insert("decant-priority", priority);
+            client.score(request).await
+        }
+    };
+    for priority in ["critical", "normal", "sheddable"] {
+        assert!(asked(priority).await.is_ok(), "{priority}");
+    }
+    let status = asked("urgent").await.unwrap_err();
+    assert_eq!(fields(&status), ["decant-priority"]);
     scorer.stop().await;
 }
 

@@ -41,6 +41,9 @@ pub(super) fn read(
     max_rows: usize,
     problems: &mut Problems<'_>,
 ) -> Option<Columns> {
+    if problems.are_absurd(FIELD, inputs.len()) {
+        return None;
+    }
     let is_raw = !buffers.is_empty();
     let pairs_up = buffers.len() == inputs.len();
     if is_raw && !pairs_up {

@@ -8,6 +8,9 @@ use wire::column::Values as WireValues;
 
 use crate::error::{CallError, Violation};
 
+/// Columns of which each is looked at, beside twice as many as a model has features.
+const SPARE_COLUMNS: usize = 1_000;
+
 /// What is wrong with a request, so far.
 pub(crate) struct Problems<'a> {
     schema: &'a Schema,
@@ -39,6 +42,23 @@ impl<'a> Problems<'a> {
                 format!("{rows} rows, but at most {max_rows} are allowed"),
             );
         }
+    }
+
+    /// Notes so many columns, if they are so many that to list what is wrong with each would help nobody.
+    pub(crate) fn are_absurd(&mut self, field: &str, columns: usize) -> bool {
+        let sides = [Side::Query, Side::Item];
+        let read: usize = sides
+            .map(|side| self.schema.side(side).count())
+            .iter()
+            .sum();
+        let absurd = columns > 2 * read + SPARE_COLUMNS;
+        if absurd {
+            self.add(
+                field,
+                format!("{columns} of them, but the model has {read} features"),
+            );
+        }
+        absurd
     }
 
     /// The value, if nothing is wrong; otherwise everything that is.
@@ -78,6 +98,9 @@ pub(super) fn read(
     sides: &'static [Side],
     problems: &mut Problems<'_>,
 ) -> Option<Columns> {
+    if problems.are_absurd(field, columns.len()) {
+        return None;
+    }
     let mut converted = Vec::with_capacity(columns.len());
     for (position, column) in columns.into_iter().enumerate() {
         if column.name.is_empty() {

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use decant_proto::inference as oip;
+use futures::StreamExt;
 use oip::infer_parameter::ParameterChoice;
 use oip::model_infer_request::InferRequestedOutputTensor;
 use tonic::{Code, Request, Status};
@@ -226,8 +227,10 @@ async fn slots_are_not_set_at_a_scorer() {
     };
     let status = load("", "films/trial").await;
     assert_eq!(status.code(), Code::FailedPrecondition);
-    let command = "`decant slot set films VERSION --slot trial`";
-    assert!(status.message().contains(command), "{}", status.message());
+    for command in ["rollout start", "slot set"] {
+        let command = format!("`decant {command} films VERSION --slot trial`");
+        assert!(status.message().contains(&command), "{}", status.message());
+    }
     assert_eq!(
         fields(&load("elsewhere", "films").await),
         ["repository_name"]
@@ -246,7 +249,9 @@ async fn slots_are_not_set_at_a_scorer() {
     let status = unloaded.unwrap_err();
     assert_eq!(status.code(), Code::FailedPrecondition);
     assert!(
-        status.message().contains("`decant slot set films VERSION`"),
+        status
+            .message()
+            .contains("`decant rollout start films VERSION`"),
         "{}",
         status.message()
     );
@@ -256,6 +261,52 @@ async fn slots_are_not_set_at_a_scorer() {
     };
     let index = scorer.inference.clone().repository_index(elsewhere).await;
     assert_eq!(fields(&index.unwrap_err()), ["repository_name"]);
+    scorer.stop().await;
+}
+
+#[tokio::test]
+async fn an_open_stream_ends_when_the_scorer_stops() {
+    let (scorer, _) = Scorer::serving().await;
+    let open = tokio_stream::iter([request(&tensors(1, &[100]), true)]);
+    let open = open.chain(tokio_stream::pending());
+    let answers = scorer.inference.clone().model_stream_infer(open).await;
+    let mut answers = answers.unwrap().into_inner();
+    let first = answers.message().await.unwrap().unwrap();
+    assert_eq!(first.error_message, "");
+    scorer.drain().await;
+    let status = answers.message().await.unwrap_err();
+    assert_eq!(status.code(), Code::Unavailable, "{status:?}");
+    scorer.stop().await;
+}
+
+#[tokio::test]
+async fn a_priority_is_a_name_or_a_number_from_1() {
+    let (scorer, _) = Scorer::serving().await;
+    let asked = |priority: ParameterChoice| {
+        let mut asked = request(&tensors(1, &[100]), true);
+        let priority = parameter(priority);
+        asked.parameters.insert("priority".into(), priority);
+        asked
+    };
+    for number in 0..5 {
+        scorer
+            .infer(asked(ParameterChoice::Int64Param(number)))
+            .await;
+        let number = number.unsigned_abs();
+        scorer
+            .infer(asked(ParameterChoice::Uint64Param(number)))
+            .await;
+    }
+    let named = ParameterChoice::StringParam;
+    scorer.infer(asked(named("sheddable".into()))).await;
+    for bad in [
+        named("urgent".into()),
+        ParameterChoice::Int64Param(-1),
+        ParameterChoice::BoolParam(true),
+    ] {
+        let status = refused(&scorer, asked(bad)).await;
+        assert_eq!(fields(&status), ["parameters[priority]"]);
+    }
     scorer.stop().await;
 }
 
