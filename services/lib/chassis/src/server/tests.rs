@@ -1,12 +1,17 @@
 use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::Relaxed;
 
 use decant_proto::ops::v1::ops_service_client::OpsServiceClient;
 use decant_proto::ops::v1::ops_service_server::{OpsService, OpsServiceServer};
 use decant_proto::ops::v1::{
     GetLogFilterRequest, GetLogFilterResponse, SetLogFilterRequest, SetLogFilterResponse,
 };
+use futures::future::join_all;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
+use tokio::sync::Notify;
 use tokio::time::timeout;
 use tonic::transport::Channel;
 use tonic::{Code, Request, Response, Status};
@@ -59,8 +64,30 @@ async fn an_old_connection_is_told_to_go() {
     tasks.stop(Duration::from_secs(5)).await.unwrap();
 }
 
-/// Panics at once when it is asked for the filter, and after a while or never where that is to be the filter; answers else.
-struct Moody;
+/// Panics at once when it is asked for the filter, and after a while where that is to be the filter; or waits until it may go
+/// on; answers else.
+#[derive(Default)]
+struct Moody {
+    /// Calls that wait.
+    waiting: Arc<AtomicUsize>,
+    go_on: Arc<Notify>,
+}
+
+/// A call that waits, until it is given up or goes on.
+struct Waits(Arc<AtomicUsize>);
+
+impl Waits {
+    fn enter(waiting: &Arc<AtomicUsize>) -> Self {
+        waiting.fetch_add(1, Relaxed);
+        Self(Arc::clone(waiting))
+    }
+}
+
+impl Drop for Waits {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Relaxed);
+    }
+}
 
 #[tonic::async_trait]
 impl OpsService for Moody {
@@ -80,42 +107,107 @@ impl OpsService for Moody {
                 tokio::task::yield_now().await;
                 panic!("as the test wants it")
             }
-            "wait" => std::future::pending().await,
+            "wait" => {
+                let _waits = Waits::enter(&self.waiting);
+                self.go_on.notified().await;
+                Ok(Response::new(SetLogFilterResponse::default()))
+            }
             _ => Ok(Response::new(SetLogFilterResponse::default())),
         }
     }
 }
 
-#[tokio::test]
-async fn a_call_that_panics_ends_alone() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let (tasks, _failures) = Tasks::new();
-    let routes = Routes::new(OpsServiceServer::new(Moody));
-    let serving = serve(listener, routes, Serving::default(), tasks.stop_token());
-    tasks.spawn("server", serving);
-    let channel = Channel::from_shared(format!("http://{address}"))
-        .unwrap()
-        .connect()
-        .await
-        .unwrap();
-    let set = |filter: &str| {
-        let mut client = OpsServiceClient::new(channel.clone());
+/// A server of it, and its client's one connection.
+struct Served {
+    waiting: Arc<AtomicUsize>,
+    go_on: Arc<Notify>,
+    channel: Channel,
+    tasks: Tasks,
+}
+
+impl Served {
+    async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (tasks, _failures) = Tasks::new();
+        let moody = Moody::default();
+        let (waiting, go_on) = (Arc::clone(&moody.waiting), Arc::clone(&moody.go_on));
+        let routes = Routes::new(OpsServiceServer::new(moody));
+        let serving = serve(listener, routes, Serving::default(), tasks.stop_token());
+        tasks.spawn("server", serving);
+        let channel = Channel::from_shared(format!("http://{address}")).unwrap();
+        Self {
+            waiting,
+            go_on,
+            channel: channel.connect().await.unwrap(),
+            tasks,
+        }
+    }
+
+    fn set(
+        &self,
+        filter: &str,
+    ) -> impl Future<Output = Result<Response<SetLogFilterResponse>, Status>> + use<> {
+        let mut client = OpsServiceClient::new(self.channel.clone());
         let filter = filter.to_owned();
         async move { client.set_log_filter(SetLogFilterRequest { filter }).await }
-    };
+    }
 
+    /// Until so many calls wait, while this one is looked at.
+    async fn wait_for(&self, waiting: usize, mut call: impl Future + Unpin) {
+        let waits = async {
+            while self.waiting.load(Relaxed) != waiting {
+                let _ = futures::poll!(&mut call);
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        timeout(Duration::from_secs(20), waits).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_call_that_panics_ends_alone() {
+    let served = Served::start().await;
     // Beside them on the same connection, which it needs to the end.
-    let mut waiting = pin!(set("wait"));
-    assert!(futures::poll!(&mut waiting).is_pending());
-    let mut client = OpsServiceClient::new(channel.clone());
+    let mut waiting = pin!(served.set("wait"));
+    served.wait_for(1, &mut waiting).await;
+    let mut client = OpsServiceClient::new(served.channel.clone());
     let panicked = client.get_log_filter(GetLogFilterRequest {}).await;
     assert_eq!(panicked.unwrap_err().code(), Code::Internal);
-    assert!(set("answer").await.is_ok());
-    let panicked = set("panic later").await;
+    assert!(served.set("answer").await.is_ok());
+    let panicked = served.set("panic later").await;
     assert_eq!(panicked.unwrap_err().code(), Code::Internal);
-    assert!(set("answer").await.is_ok());
+    assert!(served.set("answer").await.is_ok());
     assert!(futures::poll!(&mut waiting).is_pending());
+}
+
+#[tokio::test]
+async fn calls_that_are_given_up_are_dropped_and_their_connection_goes_on() {
+    let served = Served::start().await;
+    let mut kept = pin!(served.set("wait"));
+    served.wait_for(1, &mut kept).await;
+    // In all more than a connection may have at once.
+    for _ in 0..4 {
+        let given_up = (0..500).map(|_| served.set("wait"));
+        served.wait_for(501, Box::pin(join_all(given_up))).await;
+        served.wait_for(1, &mut kept).await;
+    }
+    served.go_on.notify_waiters();
+    assert!(kept.await.is_ok());
+}
+
+#[tokio::test]
+async fn a_stop_lets_calls_that_wait_finish() {
+    let served = Served::start().await;
+    let mut waiting = pin!(served.set("wait"));
+    served.wait_for(1, &mut waiting).await;
+    let mut stopped = pin!(served.tasks.stop(Duration::from_secs(20)));
+    assert!(futures::poll!(&mut stopped).is_pending());
+    assert!(futures::poll!(&mut waiting).is_pending());
+    served.go_on.notify_waiters();
+    let (answer, stopped) = tokio::join!(waiting, stopped);
+    assert!(answer.is_ok());
+    stopped.unwrap();
 }
 
 /// A frame of HTTP/2 (RFC 9113, section 4.1).
