@@ -159,12 +159,14 @@ async fn score() {
     );
     let alone = Alone::wide(&Tiny::wide(1));
     let half = ours / 2.0;
+    answered.infer_time().await;
     let (mut served, mut echoed) = (Vec::new(), Vec::new());
     for round in 0..LATENCY_ROUNDS {
         let load = || Load::new(half, Duration::from_secs(3), round);
         served.push(open::calls(address, SCORE, &request, load()).await);
         echoed.push(open::calls(echo.address, SCORE, &request, load()).await);
     }
+    let infer = answered.infer_time().await;
     for seen in served.iter().chain(&echoed) {
         assert_eq!(seen.failed(), 0, "failed: {seen}");
     }
@@ -184,10 +186,11 @@ async fn score() {
         row(
             &format!("the same at half load, {half:.0}/s: {name} added to in-process ONNX Runtime"),
             format!(
-                "{}; the echo {}; in process {:.0} us",
+                "{}; the echo {}; in process {:.0} us, in the scorer {}",
                 show(&ours),
                 show(&theirs),
-                own * 1e6
+                own * 1e6,
+                micros(infer),
             ),
             target,
         );

@@ -153,8 +153,16 @@ impl ScorerService for Echoing {
 pub(crate) struct Answered {
     client: GrpcInferenceServiceClient<Channel>,
     model: &'static str,
+    told: Counts,
+}
+
+/// What a scorer has counted.
+#[derive(Clone, Copy, Default)]
+struct Counts {
     succeeded: u64,
     failed: u64,
+    /// How long calls waited for ONNX Runtime, all together.
+    infer_nanos: u64,
 }
 
 impl Answered {
@@ -163,28 +171,41 @@ impl Answered {
         Self {
             client: GrpcInferenceServiceClient::new(channel),
             model,
-            succeeded: 0,
-            failed: 0,
+            told: Counts::default(),
         }
     }
 
     /// Of the calls since it was asked last, the share that was answered with scores.
     pub(crate) async fn share(&mut self) -> f64 {
+        let new = self.since_last().await;
+        new.succeeded as f64 / (new.succeeded + new.failed) as f64
+    }
+
+    /// How long each of the calls since it was asked last waited for ONNX Runtime, on average: for all of its batch.
+    pub(crate) async fn infer_time(&mut self) -> Duration {
+        let new = self.since_last().await;
+        Duration::from_nanos(new.infer_nanos / new.succeeded.max(1))
+    }
+
+    async fn since_last(&mut self) -> Counts {
         let request = inference::ModelStatisticsRequest {
             name: self.model.to_owned(),
             version: String::new(),
         };
         let answer = self.client.model_statistics(request).await.unwrap();
-        let (mut succeeded, mut failed) = (0, 0);
+        let mut now = Counts::default();
         for model in answer.into_inner().model_stats {
             let statistics = model.inference_stats.unwrap();
-            succeeded += statistics.success.unwrap().count;
-            failed += statistics.fail.unwrap().count;
+            now.succeeded += statistics.success.unwrap().count;
+            now.failed += statistics.fail.unwrap().count;
+            now.infer_nanos += statistics.compute_infer.unwrap().ns;
         }
-        let answered = (succeeded - self.succeeded) as f64;
-        let refused = (failed - self.failed) as f64;
-        (self.succeeded, self.failed) = (succeeded, failed);
-        answered / (answered + refused)
+        let before = std::mem::replace(&mut self.told, now);
+        Counts {
+            succeeded: now.succeeded - before.succeeded,
+            failed: now.failed - before.failed,
+            infer_nanos: now.infer_nanos - before.infer_nanos,
+        }
     }
 }
 
