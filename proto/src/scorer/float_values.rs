@@ -4,6 +4,8 @@ use prost::bytes::{Buf, BufMut};
 use prost::encoding::{self, DecodeContext, WireType};
 use prost::{DecodeError, Message};
 
+use super::delimited;
+
 /// The number of the only field, `repeated float values`.
 const VALUES: u32 = 1;
 
@@ -53,12 +55,9 @@ impl Message for FloatValues {
 
 /// The floats of the run at the beginning of some bytes, and how many bytes it takes with its length, if it is whole.
 fn whole(bytes: &[u8]) -> Option<(&[[u8; 4]], usize)> {
-    let mut rest = bytes;
-    let length = usize::try_from(encoding::decode_varint(&mut rest).ok()?).ok()?;
-    let (run, left_over) = rest.get(..length)?.as_chunks();
-    left_over
-        .is_empty()
-        .then_some((run, bytes.len() - rest.len() + length))
+    let (run, length) = delimited(bytes)?;
+    let (run, left_over) = run.as_chunks();
+    left_over.is_empty().then_some((run, length))
 }
 
 #[cfg(test)]

@@ -5,6 +5,8 @@ use prost::bytes::{Buf, BufMut};
 use prost::encoding::{self, DecodeContext, WireType};
 use prost::{DecodeError, Message};
 
+use super::delimited;
+
 /// The number of the only field, `repeated string ids`.
 const IDS: u32 = 1;
 
@@ -214,10 +216,8 @@ fn whole(bytes: &[u8]) -> Option<(ItemId<'_>, usize)> {
     {
         return Some((ItemId::Short(id), 1 + usize::from(length)));
     }
-    let mut rest = bytes;
-    let length = usize::try_from(encoding::decode_varint(&mut rest).ok()?).ok()?;
-    let id = std::str::from_utf8(rest.get(..length)?).ok()?;
-    Some((id.into(), bytes.len() - rest.len() + length))
+    let (id, length) = delimited(bytes)?;
+    Some((std::str::from_utf8(id).ok()?.into(), length))
 }
 
 #[cfg(test)]

@@ -1,6 +1,5 @@
 //! A gRPC server on a given listener: health, reflection, limits, and an end that lets calls finish.
 
-mod caught;
 mod deadline;
 mod http2;
 mod incoming;
@@ -23,7 +22,6 @@ use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 use tower::Layer;
 
-use self::caught::Caught;
 use self::deadline::InTime;
 use self::http2::Http2;
 use self::incoming::{Closed, Door};
@@ -33,7 +31,7 @@ use crate::telemetry::{Telemetry, ops};
 use crate::tls;
 
 /// What answers calls: services, behind all that looks at every call.
-type Services = Observe<Gate<InTime<Caught<Routes>>>>;
+type Services = Observe<Gate<InTime<Routes>>>;
 
 /// Marks a service as serving or not in the health service.
 pub async fn set_serving<S: NamedService>(health: &HealthReporter, serving: bool) {
@@ -122,7 +120,7 @@ pub async fn serve(
     serving: Serving,
     stop: CancellationToken,
 ) -> Result<(), String> {
-    let gated = serving.gate.layer(InTime(Caught(routes)));
+    let gated = serving.gate.layer(InTime(routes));
     let services = serving.observe.layer(gated);
     let tasks = TaskTracker::new();
     let max_age = serving.max_connection_age;

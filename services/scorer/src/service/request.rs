@@ -137,24 +137,12 @@ pub(super) fn recommend(
         problems.add("top_k", "must be at least 1");
     }
     let excluded_ids = request.exclude_item_ids;
-    if excluded_ids.len() > max_rows {
-        problems.add(
-            "exclude_item_ids",
-            format!(
-                "{} items, but at most {max_rows} are allowed",
-                excluded_ids.len()
-            ),
-        );
-    }
+    let excluded = excluded_ids.len();
+    problems.at_most("exclude_item_ids", (excluded, "items"), max_rows);
     let items = servable.items();
     if let Some(items) = items {
         let answered = top_k.min(items.catalog().len());
-        if answered > max_rows {
-            problems.add(
-                "top_k",
-                format!("{answered} items, but at most {max_rows} are allowed"),
-            );
-        }
+        problems.at_most("top_k", (answered, "items"), max_rows);
         let mut asked = HashSet::new();
         for (position, column) in request.return_columns.iter().enumerate() {
             let field = || format!("return_columns[{position}]");

@@ -23,6 +23,7 @@ use tower::{Layer, Service};
 use super::Rules;
 use super::lasting::{self, Revoked};
 use crate::server::Peer;
+use crate::telemetry::rpc;
 
 /// What everybody may ask.
 const OPEN: [&str; 2] = [
@@ -33,8 +34,6 @@ const OPEN: [&str; 2] = [
 /// What changes a process.
 const OPS: &str = "/decant.ops.v1.OpsService/";
 
-/// Where gRPC says how a call ended.
-const STATUS: &str = "grpc-status";
 /// Why a call is refused of somebody who is known.
 const DENIED: &str = "denied";
 
@@ -182,10 +181,7 @@ where
         let mut answer = ready!(this.inner.poll(context))?;
         if let Some(guard) = this.asked {
             // Whether somebody may do this to the model that they name is seen where the request is read.
-            let status = answer.headers().get(STATUS);
-            if status
-                .is_some_and(|code| Code::from_bytes(code.as_bytes()) == Code::PermissionDenied)
-            {
+            if rpc::status(answer.headers()) == Some(Code::PermissionDenied) {
                 guard.count(DENIED);
             }
         }

@@ -5,10 +5,14 @@
 
 use std::convert::Infallible;
 use std::future::{Ready, ready};
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::thread;
 
-use futures::future::Either;
+use decant_proto::status::ErrorCode;
+use futures::FutureExt as _;
+use futures::future::{CatchUnwind, Either, Map};
 use http::{Request, Response};
 use tonic::Status;
 use tonic::body::Body;
@@ -17,6 +21,9 @@ use tonic::server::NamedService;
 use tower::Service;
 
 type Answer = BoxFuture<Response<Body>, Infallible>;
+type Answered = Result<Response<Body>, Infallible>;
+/// An answer, also to a call that panics.
+type Caught<F> = Map<CatchUnwind<AssertUnwindSafe<F>>, fn(thread::Result<Answered>) -> Answered>;
 
 /// Services by their names. Clones share them.
 #[derive(Clone, Default)]
@@ -63,7 +70,7 @@ impl Routes {
 impl Service<Request<Body>> for Routes {
     type Response = Response<Body>;
     type Error = Infallible;
-    type Future = Either<Answer, Ready<Result<Response<Body>, Infallible>>>;
+    type Future = Either<Caught<Answer>, Ready<Answered>>;
 
     fn poll_ready(&mut self, _context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         Poll::Ready(Ok(()))
@@ -71,7 +78,10 @@ impl Service<Request<Body>> for Routes {
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         match self.find(request.uri().path()) {
-            Some(route) => Either::Left((route.call)(request)),
+            Some(route) => {
+                let answer = AssertUnwindSafe((route.call)(request)).catch_unwind();
+                Either::Left(answer.map(caught as fn(_) -> _))
+            }
             None => {
                 let path = request.uri().path();
                 let status = Status::unimplemented(format!("nobody here answers `{path}`"));
@@ -79,4 +89,13 @@ impl Service<Request<Body>> for Routes {
             }
         }
     }
+}
+
+/// A call that panics is a fault that its caller is told of, and that is counted as such. Else it would look like one that its
+/// caller gave up.
+fn caught(outcome: thread::Result<Answered>) -> Answered {
+    outcome.unwrap_or_else(|_| {
+        let status = ErrorCode::Internal.status("the call broke off; the log says where");
+        Ok(status.into_http())
+    })
 }

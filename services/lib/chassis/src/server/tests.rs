@@ -1,3 +1,4 @@
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
@@ -26,17 +27,23 @@ const HEADERS: u8 = 1;
 const SETTINGS: u8 = 4;
 const GOAWAY: u8 = 7;
 
-#[tokio::test]
-async fn an_old_connection_is_told_to_go() {
+/// A server of these, as the task of what is returned.
+async fn start(routes: Routes, serving: Serving) -> (SocketAddr, Tasks) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (tasks, _failures) = Tasks::new();
+    let serving = serve(listener, routes, serving, tasks.stop_token());
+    tasks.spawn("server", serving);
+    (address, tasks)
+}
+
+#[tokio::test]
+async fn an_old_connection_is_told_to_go() {
     let serving = Serving {
         max_connection_age: Some(Duration::from_millis(20)),
         ..Serving::default()
     };
-    let serving = serve(listener, Routes::default(), serving, tasks.stop_token());
-    tasks.spawn("server", serving);
+    let (address, tasks) = start(Routes::default(), serving).await;
 
     let mut stream = TcpStream::connect(address).await.unwrap();
     stream
@@ -127,14 +134,10 @@ struct Served {
 
 impl Served {
     async fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let (tasks, _failures) = Tasks::new();
         let moody = Moody::default();
         let (waiting, go_on) = (Arc::clone(&moody.waiting), Arc::clone(&moody.go_on));
         let routes = Routes::new(OpsServiceServer::new(moody));
-        let serving = serve(listener, routes, Serving::default(), tasks.stop_token());
-        tasks.spawn("server", serving);
+        let (address, tasks) = start(routes, Serving::default()).await;
         let channel = Channel::from_shared(format!("http://{address}")).unwrap();
         Self {
             waiting,
@@ -219,9 +222,6 @@ fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
 /// Whoever asks for more and more that is to be sent to them, and takes nothing of it, is not read any more, and then closed.
 #[tokio::test]
 async fn a_client_that_takes_nothing_costs_little_and_not_for_long() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let (tasks, _failures) = Tasks::new();
     let telemetry = Telemetry::none();
     let serving = Serving {
         meter: telemetry.meter(),
@@ -231,8 +231,7 @@ async fn a_client_that_takes_nothing_costs_little_and_not_for_long() {
         },
         ..Serving::default()
     };
-    let serving = serve(listener, Routes::default(), serving, tasks.stop_token());
-    tasks.spawn("server", serving);
+    let (address, tasks) = start(Routes::default(), serving).await;
 
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(4 << 10).unwrap();
@@ -264,16 +263,7 @@ async fn a_client_that_takes_nothing_costs_little_and_not_for_long() {
 
 #[tokio::test]
 async fn a_silent_connection_does_not_hold_the_end_up() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let (tasks, _failures) = Tasks::new();
-    let serving = serve(
-        listener,
-        Routes::default(),
-        Serving::default(),
-        tasks.stop_token(),
-    );
-    tasks.spawn("server", serving);
+    let (address, tasks) = start(Routes::default(), Serving::default()).await;
     let mut silent = TcpStream::connect(address).await.unwrap();
     // It is served when the server's own first frame has come.
     silent.read_u8().await.unwrap();

@@ -183,7 +183,8 @@ impl<R: Body + Unpin> Body for ObservedBody<R> {
     }
 }
 
-fn status(headers: &HeaderMap) -> Option<Code> {
+/// How a call ended, where these are the headers or trailers that say so.
+pub(crate) fn status(headers: &HeaderMap) -> Option<Code> {
     headers
         .get(&STATUS)
         .map(|status| Code::from_bytes(status.as_bytes()))

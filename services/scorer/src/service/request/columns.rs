@@ -36,21 +36,22 @@ impl<'a> Problems<'a> {
     pub(crate) fn rows(&mut self, field: &str, rows: usize, max_rows: usize) {
         if rows == 0 {
             self.add(field, "no row; at least 1 is expected");
-        } else if rows > max_rows {
-            self.add(
-                field,
-                format!("{rows} rows, but at most {max_rows} are allowed"),
-            );
+        } else {
+            self.at_most(field, (rows, "rows"), max_rows);
+        }
+    }
+
+    /// Notes a number of something that is too large.
+    pub(super) fn at_most(&mut self, field: &str, (count, what): (usize, &str), most: usize) {
+        if count > most {
+            let reason = format!("{count} {what}, but at most {most} are allowed");
+            self.add(field, reason);
         }
     }
 
     /// Notes so many columns, if they are so many that to list what is wrong with each would help nobody.
     pub(crate) fn are_absurd(&mut self, field: &str, columns: usize) -> bool {
-        let sides = [Side::Query, Side::Item];
-        let read: usize = sides
-            .map(|side| self.schema.side(side).count())
-            .iter()
-            .sum();
+        let read = self.schema.features().len();
         let absurd = columns > 2 * read + SPARE_COLUMNS;
         if absurd {
             self.add(
