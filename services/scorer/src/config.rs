@@ -40,8 +40,8 @@ pub struct Config {
     /// Rows that may wait for a worker. A request that finds no room is told to come again later.
     pub queue_rows: usize,
     /// How long a request may wait for a worker, milliseconds: one that would wait longer is told to come again later. A
-    /// quarter of it, when as long there has not been a moment without requests of its kind for its version. Also the unit of
-    /// waiting work in the load that answers tell.
+    /// quarter of it, when as long there has not been a moment without requests of its kind for its version, until none has
+    /// been refused for as long. Also the unit of waiting work in the load that answers tell.
     pub queue_millis: u64,
     /// Rows that one client may have waiting, by the name in its `decant-client` header; 0 means as many as all.
     pub client_rows: usize,

@@ -252,7 +252,7 @@ impl Waiting {
 impl Drop for Waiting {
     fn drop(&mut self) {
         if let Some(ticket) = self.ticket {
-            self.shared.lock().cancel(ticket);
+            self.shared.lock().cancel(Instant::now(), ticket);
         }
     }
 }

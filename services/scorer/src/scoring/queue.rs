@@ -100,6 +100,8 @@ struct Flow<J> {
     backlog: [f64; Priority::COUNT],
     /// Since when something of each priority has waited without a break.
     busy_since: [Instant; Priority::COUNT],
+    /// Until when each priority counts as one that stands, though nothing of it should wait for a moment.
+    stands_until: [Instant; Priority::COUNT],
 }
 
 /// Work that a runner is to do at once.
@@ -146,6 +148,7 @@ impl<J> Flow<J> {
             lanes: [const { BTreeMap::new() }; Priority::COUNT],
             backlog: [0.0; Priority::COUNT],
             busy_since: [now; Priority::COUNT],
+            stands_until: [now; Priority::COUNT],
         }
     }
 
@@ -227,7 +230,7 @@ impl<J> Queue<J> {
     }
 
     /// Takes work back that nobody waits for any more. What has left the queue is not affected.
-    pub(super) fn cancel(&mut self, ticket: Ticket) {
+    pub(super) fn cancel(&mut self, now: Instant, ticket: Ticket) {
         for number in ticket.first..ticket.first + ticket.parts {
             let lane = ticket.priority.index();
             let Some(flow) = self.flows.get_mut(&ticket.flow) else {
@@ -237,7 +240,7 @@ impl<J> Queue<J> {
                 self.left(ticket.flow, lane, &entry);
             }
         }
-        self.sweep();
+        self.sweep(now);
     }
 
     /// The next batch; `None` when nothing waits that may run now. What cannot be done in time any more goes to
@@ -246,7 +249,7 @@ impl<J> Queue<J> {
         loop {
             let (key, lane) = self.next_flow()?;
             let batch = self.take_from(key, lane, now, expired);
-            self.sweep();
+            self.sweep(now);
             if self.waiting == 0 {
                 self.calibration.relax(now);
             }
@@ -299,7 +302,7 @@ impl<J> Queue<J> {
     }
 
     /// Whether an offer would be taken in now.
-    pub(super) fn would_admit(&self, now: Instant, offer: &Offer) -> Result<(), Refused> {
+    pub(super) fn would_admit(&mut self, now: Instant, offer: &Offer) -> Result<(), Refused> {
         self.admit(now, offer).map(drop)
     }
 
@@ -398,17 +401,16 @@ impl<J> Queue<J> {
         }
     }
 
-    /// A flow without work is kept as long as it is ahead of the others: if it came back without a past, it would be
-    /// ahead again.
-    fn sweep(&mut self) {
+    /// A flow without work is kept as long as it is ahead of the others, or has refused somebody lately: if it came back
+    /// without a past, it would be ahead again, or take in more than it can do.
+    fn sweep(&mut self, now: Instant) {
         if self.waiting == 0 {
-            self.flows.clear();
             self.clock = 0.0;
-        } else {
-            let clock = self.clock;
-            self.flows
-                .retain(|_, flow| !flow.is_empty() || flow.due > clock);
+            self.flows.values_mut().for_each(|flow| flow.due = 0.0);
         }
+        let clock = self.clock;
+        self.flows
+            .retain(|_, flow| !flow.is_empty() || flow.due > clock || flow.has_stood(now));
     }
 }
 

@@ -165,16 +165,23 @@ impl Calibration {
 
 impl<J> Flow<J> {
     /// A burst may wait. What does not empty for as long as that is no burst: more comes than can be done, and waiting helps
-    /// nobody, so what is taken in is to wait less (as in Maurer, Fail at Scale, ACM Queue 2015).
+    /// nobody, so what is taken in is to wait less (as in Maurer, Fail at Scale, ACM Queue 2015). As less is let wait, it
+    /// empties now and then; it stands until nothing had to be refused for as long as a burst may wait.
     fn stands(&self, now: Instant, lane: usize, longest: Duration) -> bool {
-        !self.lanes[lane].is_empty()
-            && now.saturating_duration_since(self.busy_since[lane]) > longest
+        let is_busy = !self.lanes[lane].is_empty()
+            && now.saturating_duration_since(self.busy_since[lane]) > longest;
+        is_busy || now < self.stands_until[lane]
+    }
+
+    /// Whether it may be found to stand though nothing waits in it.
+    pub(super) fn has_stood(&self, now: Instant) -> bool {
+        self.stands_until.iter().any(|until| now < *until)
     }
 }
 
 impl<J> Queue<J> {
     /// Microseconds that the offer is foreseen to wait, before experience corrects them.
-    pub(super) fn admit(&self, now: Instant, offer: &Offer) -> Result<f64, Refused> {
+    pub(super) fn admit(&mut self, now: Instant, offer: &Offer) -> Result<f64, Refused> {
         if self.closed {
             return Err(Refused::Closed);
         }
@@ -198,7 +205,7 @@ impl<J> Queue<J> {
                 retry_after,
             });
         }
-        if wait > self.longest_wait(now, &offer.flow, offer.priority) {
+        if !self.may_wait(now, offer, wait) {
             return Err(Refused::Slow {
                 wait,
                 retry_after,
@@ -222,15 +229,20 @@ impl<J> Queue<J> {
         Ok(foreseen)
     }
 
-    /// How long work of a flow may wait.
-    fn longest_wait(&self, now: Instant, key: &FlowKey, priority: Priority) -> Duration {
-        let longest = self.limits.wait;
-        let flow = self.flows.get(key);
-        let longest = match flow.is_some_and(|flow| flow.stands(now, priority.index(), longest)) {
-            true => longest / STANDING,
-            false => longest,
-        };
-        priority.wait(longest)
+    /// Whether work may wait so long in its flow.
+    fn may_wait(&mut self, now: Instant, offer: &Offer, wait: Duration) -> bool {
+        let (lane, longest) = (offer.priority.index(), self.limits.wait);
+        let flow = self.flows.get_mut(&offer.flow);
+        match flow.filter(|flow| flow.stands(now, lane, longest)) {
+            None => wait <= offer.priority.wait(longest),
+            Some(flow) => {
+                let may = wait <= offer.priority.wait(longest / STANDING);
+                if !may {
+                    flow.stands_until[lane] = now + longest;
+                }
+                may
+            }
+        }
     }
 
     /// Whether so much waits in a flow that stands that some of what may come for it now is refused.

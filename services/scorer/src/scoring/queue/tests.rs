@@ -228,13 +228,20 @@ fn a_burst_may_wait_longer_than_what_comes_to_a_flow_that_stands() {
     for offer in [paired(2, 120), critical] {
         let first = world.put("another burst", &offer);
         let second = world.put("another burst", &offer);
-        world.queue.cancel(first);
-        world.queue.cancel(second);
+        world.queue.cancel(world.now, first);
+        world.queue.cancel(world.now, second);
     }
 
     assert_eq!(world.take(), ["burst"]);
     world.put("little waits", &paired(1, 1));
     while !world.take().is_empty() {}
+    // More came than could be done a moment ago: that nothing waits now is no reason to let a burst in.
+    world.put("in time", &paired(1, 90));
+    world.put("in time", &paired(1, 200));
+    let refused = world.offer("too many", &paired(1, 1));
+    assert!(matches!(refused, Err(Refused::Slow { .. })), "{refused:?}");
+    while !world.take().is_empty() {}
+    world.now += wait;
     world.put("a burst again", &paired(1, 100));
     world.put("a burst again", &paired(1, 200));
     world.put("a burst again", &paired(1, 1));
@@ -277,7 +284,7 @@ fn one_client_may_not_take_the_queue_from_the_others() {
     );
     world.put("c", &of(b"mail", 30));
     world.put("d", &paired(1, 300));
-    world.queue.cancel(first);
+    world.queue.cancel(world.now, first);
     world.put("e", &of(b"feed", 100));
 }
 
@@ -395,7 +402,7 @@ proptest! {
                 }
                 Event::Cancel(position) => {
                     if let Some(ticket) = tickets.get(position) {
-                        queue.cancel(*ticket);
+                        queue.cancel(now, *ticket);
                         inside.retain(|(id, _), _| *id != position);
                     }
                 }
