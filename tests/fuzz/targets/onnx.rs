@@ -1,12 +1,15 @@
-//! Whatever bytes a graph has, the real ONNX Runtime refuses them, or opens a session that scores rows or says why not.
+//! Whatever bytes a graph has, the real ONNX Runtime refuses them, or opens a session that scores rows or says why not; and where
+//! there is a plan of the graph, it scores them alike.
 
 use bytes::Bytes;
 use decant_fuzz::{Format, Target};
 use decant_inference::testing::{self, rows, runtime};
-use decant_inference::{Error, Graph, Runtime, Session};
+use decant_inference::{Error, Golden, Graph, Plan, Runtime, Session};
 
 /// Rows that are wider are not made: they would be the test's memory, not the graph's.
 const WIDEST: usize = 64;
+/// How far a plan's scores may be from those of ONNX Runtime, which adds in another order.
+const TOLERANCE: f32 = 1e-5;
 
 #[test]
 fn onnx() {
@@ -19,8 +22,8 @@ fn onnx() {
     Target::new("onnx", Format::Protobuf)
         .with_seed("sound-shared-weights", shared.to_onnx())
         .run(1_500, |bytes| match open(&runtime, bytes) {
-            Ok(session) => {
-                score(session);
+            Ok((graph, session)) => {
+                score(&graph, session);
                 true
             }
             Err(Error::Open(_) | Error::Contract(_)) => false,
@@ -46,11 +49,13 @@ fn a_graph_reads_no_file() {
     assert!(tried > 0);
 }
 
-fn open(runtime: &Runtime, bytes: &[u8]) -> Result<Session, Error> {
-    Graph::read(runtime, Bytes::copy_from_slice(bytes))?.open()
+fn open(runtime: &Runtime, bytes: &[u8]) -> Result<(Graph, Session), Error> {
+    let graph = Graph::read(runtime, Bytes::copy_from_slice(bytes))?;
+    let session = graph.open()?;
+    Ok((graph, session))
 }
 
-fn score(mut session: Session) {
+fn score(graph: &Graph, mut session: Session) {
     let widths = session.widths();
     let [query_slots, query_dense] = [widths.query_slots, widths.query_dense];
     let [item_slots, item_dense] = [widths.item_slots, widths.item_dense];
@@ -70,9 +75,30 @@ fn score(mut session: Session) {
             Ok(()) => {
                 assert_eq!(scores.len(), count);
                 assert!(scores.iter().all(|score| score.is_finite()), "{scores:?}");
+                let golden = Golden {
+                    query: query.clone(),
+                    item,
+                    expected: scores.clone(),
+                    tolerance: TOLERANCE,
+                };
+                plan(graph, &mut session, &golden);
             }
             Err(Error::Run(_) | Error::NotFinite { .. }) => assert!(scores.is_empty()),
             Err(other) => panic!("{other}"),
         }
+    }
+}
+
+/// A plan that is found scores as ONNX Runtime did.
+fn plan(graph: &Graph, session: &mut Session, golden: &Golden) {
+    match Plan::find(graph, session, golden) {
+        Ok(None) => {}
+        Ok(Some(plan)) => {
+            session.plan(&plan);
+            golden.replay(session).unwrap();
+        }
+        // Of what depends on no input.
+        Err(Error::Open(_) | Error::Run(_)) => {}
+        Err(other) => panic!("{other}"),
     }
 }

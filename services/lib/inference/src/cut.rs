@@ -115,15 +115,11 @@ impl Cut {
         let mut nodes = Vec::with_capacity(graph.node.len());
         for node in &graph.node {
             let node: Node = onnx::read(node.clone())?;
-            // A graph within may take values that are not among the node's inputs.
-            let holds_graphs = |attribute: &onnx::Attribute| {
-                attribute.graph.is_some() || !attribute.graphs.is_empty()
-            };
-            if node.attribute.iter().any(holds_graphs) {
+            if node.holds_graphs() {
                 return Ok(None);
             }
             let mut of = Of::Nothing;
-            for name in inputs(&node) {
+            for name in node.input() {
                 match known.get(name) {
                     Some(known) => of = of.and(*known),
                     None => return Ok(None),
@@ -140,7 +136,7 @@ impl Cut {
         }
         let mut names = BTreeSet::new();
         for (node, _) in nodes.iter().filter(|(_, of)| *of == Of::Both) {
-            let items = inputs(node).filter(|name| known[*name] == Of::Items);
+            let items = node.input().filter(|name| known[*name] == Of::Items);
             names.extend(items.map(str::to_owned));
         }
         let nothing_gained = names.is_empty() || names.iter().any(|name| given.contains(name));
@@ -204,7 +200,7 @@ impl Cut {
             let makes = node.output.iter().any(|name| needed.contains(&**name));
             if makes && (belongs(*of) || *of == Of::Nothing) {
                 keeps[place] = true;
-                needed.extend(inputs(node));
+                needed.extend(node.input());
             }
         }
         let nodes = self.graph.node.iter().zip(keeps);
@@ -236,10 +232,4 @@ impl Cut {
         };
         Ok(model.encode_to_vec().into())
     }
-}
-
-/// The values that a node takes; one that it may do without has no name.
-fn inputs(node: &Node) -> impl Iterator<Item = &str> {
-    let names = node.input.iter().map(String::as_str);
-    names.filter(|name| !name.is_empty())
 }

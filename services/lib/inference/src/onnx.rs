@@ -50,13 +50,24 @@ pub(crate) struct Node {
     pub(crate) domain: String,
 }
 
-/// Only as far as it holds graphs.
+/// As far as networks of ranking have any, and as it holds graphs.
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct Attribute {
+    #[prost(string, tag = "1")]
+    pub(crate) name: String,
+    #[prost(float, tag = "2")]
+    pub(crate) float: f32,
+    #[prost(int64, tag = "3")]
+    pub(crate) integer: i64,
     #[prost(bytes = "bytes", optional, tag = "6")]
     pub(crate) graph: Option<Bytes>,
+    #[prost(int64, repeated, tag = "8")]
+    pub(crate) integers: Vec<i64>,
     #[prost(bytes = "bytes", repeated, tag = "11")]
     pub(crate) graphs: Vec<Bytes>,
+    /// Which of them it has.
+    #[prost(int32, tag = "20")]
+    pub(crate) kind: i32,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -116,6 +127,41 @@ pub(crate) enum Extent {
 
 /// The number of the type of 32-bit floats.
 pub(crate) const FLOAT: i32 = 1;
+pub(crate) const INT32: i32 = 6;
+pub(crate) const INT64: i32 = 7;
+
+impl Node {
+    /// The values that it takes; one that it may do without has no name.
+    pub(crate) fn input(&self) -> impl Iterator<Item = &str> {
+        let names = self.input.iter().map(String::as_str);
+        names.filter(|name| !name.is_empty())
+    }
+
+    /// Whether there are graphs within, which may take values that are not among its inputs.
+    pub(crate) fn holds_graphs(&self) -> bool {
+        let mut attributes = self.attribute.iter();
+        attributes.any(|attribute| attribute.graph.is_some() || !attribute.graphs.is_empty())
+    }
+
+    pub(crate) fn integer(&self, name: &str) -> Option<i64> {
+        self.attribute(name).map(|attribute| attribute.integer)
+    }
+
+    pub(crate) fn integers(&self, name: &str) -> Option<&[i64]> {
+        self.attribute(name)
+            .map(|attribute| &attribute.integers[..])
+    }
+
+    pub(crate) fn float(&self, name: &str) -> Option<f32> {
+        self.attribute(name).map(|attribute| attribute.float)
+    }
+
+    fn attribute(&self, name: &str) -> Option<&Attribute> {
+        self.attribute
+            .iter()
+            .find(|attribute| attribute.name == name)
+    }
+}
 
 /// Reads a message.
 ///

@@ -1,14 +1,16 @@
 //! A graph, and sessions on it that are ready to score.
 
 use std::fmt;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use decant_features::{Encoded, Rows};
 use ort::ep;
 use ort::session::SessionInputValue;
-use ort::value::TensorRef;
+use ort::value::{DynValue, TensorRef};
 
 use crate::contract::{self, Input, Widths};
+use crate::plan::{Desk, Plan};
 use crate::weights::Weights;
 use crate::{Error, Runtime};
 
@@ -45,6 +47,11 @@ impl Graph {
         })
     }
 
+    /// The weights that its sessions share, by their names.
+    pub(crate) fn shared(&self) -> impl Iterator<Item = &(String, Arc<DynValue>)> {
+        self.weights.named.iter()
+    }
+
     pub(crate) fn bytes(&self) -> &Bytes {
         &self.onnx
     }
@@ -65,6 +72,7 @@ impl Graph {
             inner,
             inputs,
             widths,
+            few: None,
         })
     }
 
@@ -108,6 +116,8 @@ pub struct Session {
     /// In the graph's order, so that values need no names.
     inputs: Vec<Input>,
     widths: Widths,
+    /// What computes a few rows.
+    few: Option<Desk>,
 }
 
 impl Session {
@@ -117,6 +127,11 @@ impl Session {
     /// As [`Graph::read`] and [`Graph::open`].
     pub fn open(runtime: &Runtime, onnx: impl Into<Bytes>) -> Result<Self, Error> {
         Graph::read(runtime, onnx.into())?.open()
+    }
+
+    /// Has a few rows computed by a plan of this graph.
+    pub fn plan(&mut self, plan: &Arc<Plan>) {
+        self.few = Some(Desk::new(Arc::clone(plan)));
     }
 
     /// How wide the rows are that this graph takes.
@@ -153,6 +168,12 @@ impl Session {
         scores.clear();
         let (query, item) = (query.into(), item.into());
         self.check(query, item)?;
+        if let Some(few) = &mut self.few
+            && few.takes(query.rows, item.rows)
+            && few.compute(query, item, scores)
+        {
+            return Ok(());
+        }
         let values = self.inputs.iter().map(|input| value(*input, query, item));
         run(&mut self.inner, values, item.rows, scores)
     }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 use bytes::Bytes;
 use decant_artifact::{Bundle, check_signer};
 use decant_features::{Catalog, Encoded, Schema, Side, SideLayout};
-use decant_inference::{Golden, Graph, Picked, Precomputed, Runtime, Session, Widths};
+use decant_inference::{Golden, Graph, Picked, Plan, Precomputed, Runtime, Session, Widths};
 use decant_model::{BundlePath, Digest, Manifest, file};
 use thiserror::Error;
 
@@ -205,6 +205,7 @@ impl Loading {
                 .map_err(|error| Step::Replay.failed(error))?;
             clock.check()?;
         }
+        plan(&graph, &mut sessions, &golden);
         times.replay = clock.lap()?;
 
         let mut cost = None;
@@ -324,6 +325,23 @@ fn check_layout(schema: &Schema, session: &mut Session) -> Result<(), LoadError>
     scored.map_err(|error| {
         Step::Layout.failed(format!("the graph fails on the schema's last ids: {error}"))
     })
+}
+
+/// Has a few rows computed without ONNX Runtime, where that is known to come to the same.
+fn plan(graph: &Graph, sessions: &mut [Session], golden: &Golden) {
+    let Some(session) = sessions.first_mut() else {
+        return;
+    };
+    match Plan::find(graph, session, golden) {
+        Ok(Some(plan)) => {
+            tracing::info!(?plan, "a few rows are computed by a plan");
+            sessions.iter_mut().for_each(|session| session.plan(&plan));
+        }
+        Ok(None) => {}
+        Err(error) => {
+            tracing::warn!(%error, "a few rows are computed by ONNX Runtime, as many are");
+        }
+    }
 }
 
 /// Computes once what the graph computes of each item alone, if it has such a part; the rest is then all that a request which

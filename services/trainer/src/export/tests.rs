@@ -2,6 +2,7 @@ use std::sync::Arc;
 
 use decant_features::Encoded;
 use decant_inference::testing::runtime;
+use decant_inference::{Golden, Graph, Plan};
 
 use super::*;
 use crate::dataset::{Examples, Pair};
@@ -22,6 +23,13 @@ fn networks(train: &Examples) -> Vec<Network> {
         network(Architecture::mlp(4, &[8]), history.clone()),
         network(Architecture::deepfm(4, &[16, 8]), history),
     ]
+}
+
+/// A scorer computes a few rows of what is exported without ONNX Runtime.
+fn has_plan(onnx: &[u8], golden: &Golden) -> bool {
+    let graph = Graph::read(&runtime(), onnx.to_vec().into()).unwrap();
+    let mut session = graph.open().unwrap();
+    Plan::find(&graph, &mut session, golden).unwrap().is_some()
 }
 
 #[test]
@@ -48,6 +56,8 @@ fn graphs_score_as_their_networks_do() {
                 parity.worst
             );
             assert_eq!(parity.golden.expected.len(), 48);
+            let architecture = network.architecture();
+            assert!(has_plan(&onnx, &parity.golden), "{architecture:?}");
             // Scores far apart, or equality would be worth nothing.
             let scores = &parity.golden.expected;
             let spread = scores
@@ -154,6 +164,7 @@ fn a_published_ensemble_scores_rows_without_histories_as_its_networks_score_with
                 &ensemble.logits(&test),
             )
             .unwrap();
+            assert!(has_plan(&onnx, &parity.golden));
             // As a request asks: one query row, many items.
             let (query, mut session) = (test.pairs[0].query, parity.session);
             let rated: Vec<u32> = train

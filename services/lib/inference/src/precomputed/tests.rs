@@ -1,8 +1,5 @@
-use bytes::Bytes;
-use prost::Message as _;
-
 use super::*;
-use crate::onnx::{Dimension, Extent, GraphDef, Model, Node, Shape, Tensor, Value};
+use crate::handmade::Handmade;
 use crate::testing::{self, perceptron, rows, runtime};
 
 const TOLERANCE: f32 = 1e-6;
@@ -90,56 +87,20 @@ fn there_is_nothing_where_it_would_take_too_much_or_no_part_is_of_items_alone() 
 
 /// `score = query_dense + item_dense`, by way of these nodes, which make `items` of `item_dense`.
 fn by_way_of(nodes: &[(&str, &[&str], &str)]) -> Vec<u8> {
-    let node = |(operator, input, output): &(&str, &[&str], &str)| Node {
-        input: input.iter().map(|&name| name.to_owned()).collect(),
-        output: vec![(*output).to_owned()],
-        op_type: (*operator).to_owned(),
-        ..Node::default()
-    };
-    let last: [(&str, &[&str], &str); 2] = [
-        ("Add", &["items", "query_dense"], "sum"),
-        ("Squeeze", &["sum", "second"], "score"),
-    ];
-    let axis = |name: &str, axis: i64| Tensor {
-        dims: vec![1],
-        data_type: 7,
-        name: name.to_owned(),
-        raw_data: axis.to_le_bytes().to_vec().into(),
-    };
-    let value = |name: &str, rows: &str, width: Option<usize>| {
-        let rows = Extent::Free(rows.to_owned());
-        let width = width.map(|width| Extent::Size(width as i64));
-        let extents = [Some(rows), width].into_iter().flatten();
-        let dim = extents.map(|extent| Dimension {
-            extent: Some(extent),
+    let graph = Handmade::new(1, 1)
+        .integers("first", &[0])
+        .integers("second", &[1]);
+    let graph = nodes
+        .iter()
+        .fold(graph, |graph, (operator, inputs, output)| {
+            graph.node(operator, inputs, output)
         });
-        Value::floats(name, Some(Shape { dim: dim.collect() }))
-    };
-    let nodes = nodes.iter().chain(&last).map(node);
-    let graph = GraphDef {
-        node: nodes.map(|node| node.encode_to_vec().into()).collect(),
-        name: "by way of".to_owned(),
-        initializer: [axis("first", 0), axis("second", 1)]
-            .map(|tensor| tensor.encode_to_vec().into())
-            .to_vec(),
-        input: [
-            value("query_dense", "Q", Some(1)),
-            value("item_dense", "N", Some(1)),
-        ]
-        .map(|value| value.encode_to_vec().into())
-        .to_vec(),
-        output: vec![value("score", "N", None).encode_to_vec().into()],
-        ..GraphDef::default()
-    };
-    // Field 2 of OperatorSetIdProto is its version.
-    let opset = Bytes::from_static(&[16, 17]);
-    let model = Model {
-        ir_version: 8,
-        graph: Some(graph),
-        opset_import: vec![opset],
-        functions: Vec::new(),
-    };
-    model.encode_to_vec()
+    let graph = graph.node("Add", &["items", "query_dense"], "sum").node(
+        "Squeeze",
+        &["sum", "second"],
+        "score",
+    );
+    graph.onnx().to_vec()
 }
 
 #[test]
