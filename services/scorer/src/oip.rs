@@ -48,7 +48,8 @@ use self::names::{Asked, Fields};
 use crate::error::CallError;
 use crate::health::Health;
 use crate::servable::{Handle, Place};
-use crate::service::caller::{Caller, Who};
+use crate::service::asking::Asking;
+use crate::service::caller::Who;
 use crate::service::routing::Routing;
 use crate::service::{Service, stream};
 
@@ -148,10 +149,8 @@ impl GrpcInferenceService for Protocol {
         request: Request<wire::ModelInferRequest>,
     ) -> Result<Response<wire::ModelInferResponse>, Status> {
         let (metadata, extensions, request) = request.into_parts();
-        let caller = Caller::read(&metadata)?;
-        let routing = Routing::read(&metadata, &extensions)?;
-        let who = Who::read(&extensions);
-        let answer = infer::infer(&self.service, request, routing, who, caller).await?;
+        let asking = Asking::read(&metadata, &extensions);
+        let answer = infer::infer(&self.service, request, asking).await?;
         Ok(Response::new(answer))
     }
 
@@ -161,16 +160,13 @@ impl GrpcInferenceService for Protocol {
         &self,
         request: Request<Streaming<wire::ModelInferRequest>>,
     ) -> Result<Response<Answers>, Status> {
-        let caller = Caller::read(request.metadata())?;
-        let routing = Routing::read(request.metadata(), request.extensions())?.keep();
-        let who = Who::read(request.extensions()).keep();
+        let asking = Asking::read(request.metadata(), request.extensions()).keep()?;
         let service = self.service.clone();
         let answer = move |message: wire::ModelInferRequest| {
-            let (service, routing, who) = (service.clone(), routing.clone(), who.clone());
+            let (service, asking) = (service.clone(), asking.clone());
             async move {
                 let id = message.id.clone();
-                let answered =
-                    infer::infer(&service, message, routing.routing(), who.who(), caller);
+                let answered = infer::infer(&service, message, asking.asking());
                 infer::outcome(id, answered.await)
             }
         };

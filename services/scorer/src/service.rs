@@ -1,12 +1,13 @@
 //! `decant.scorer.v1.ScorerService`: each call is a request read, a version pinned, a job queued, an answer written.
 //!
-//! Reading order: [`early`] refuses calls under overload before they are read; [`caller`] is what a call says of itself, and
-//! [`routing`] what it says of its version; [`request`] turns messages into work and lists what is wrong with them;
+//! Reading order: [`early`] refuses calls under overload before they are read; [`asking`] is what a call says beside its message:
+//! of its [`caller`], and of the version by its [`routing`]; [`request`] turns messages into work and lists what is wrong with them;
 //! [`stream`] answers the messages of a stream; [`answer`] turns what was found into messages, and [`evidence`] what was
 //! counted; [`status`] turns errors into gRPC's. What any protocol needs is `pub(crate)`: [`oip`](crate::oip) is the other
 //! one.
 
 mod early;
+pub(crate) mod asking;
 pub(crate) mod caller;
 mod deadline;
 pub(crate) mod routing;
@@ -32,8 +33,10 @@ use futures::Stream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
+use self::asking::Asking;
 use self::caller::{Caller, Who};
 pub(crate) use self::early::Early;
+use self::request::columns::Problems;
 use self::routing::Routing;
 use crate::compare::Comparer;
 use crate::config::Config;
@@ -163,12 +166,11 @@ impl Service {
     fn pin(
         &self,
         model: Option<wire::ModelRef>,
-        routing: Routing<'_>,
-        who: Who<'_>,
+        asking: &mut Asking<'_>,
     ) -> Result<Handle, CallError> {
-        let place = request::place(model)?;
-        who.may(Permission::Score, &place.model)?;
-        self.pin_at(place, None, routing)
+        let place = asking.with_wrong(request::place(model))?;
+        asking.who.may(Permission::Score, &place.model)?;
+        self.pin_at(place, None, asking.routing)
     }
 
     /// The version that is to answer: the one of this number if one is given, in whichever part, and else the one that the
@@ -282,16 +284,14 @@ impl Service {
     async fn answer_score(
         &self,
         request: wire::ScoreRequest,
-        routing: Routing<'_>,
-        who: Who<'_>,
-        caller: Caller,
+        mut asking: Asking<'_>,
     ) -> Result<wire::ScoreResponse, CallError> {
-        let handle = self.pin(request.model, routing, who)?;
-        let schema = handle.servable().schema();
-        let columns = request::score(request.columns, schema, self.config().max_rows);
+        let handle = self.pin(request.model, &mut asking)?;
+        let problems = Problems::new(handle.servable().schema(), asking.wrong);
+        let columns = request::score(request.columns, problems, self.config().max_rows);
         let columns = columns.inspect_err(|error| handle.count_failure(error))?;
         let scored = self
-            .score_columns(&handle, columns, routing, caller)
+            .score_columns(&handle, columns, asking.routing, asking.caller)
             .await?;
         answer::score(&handle, scored)
     }
@@ -312,12 +312,12 @@ impl Service {
     async fn answer_rank(
         &self,
         mut request: wire::RankRequest,
-        routing: Routing<'_>,
-        who: Who<'_>,
-        caller: Caller,
+        mut asking: Asking<'_>,
     ) -> Result<wire::RankResponse, CallError> {
-        let handle = self.pin(request.model.take(), routing, who)?;
-        let rank = request::rank(request, handle.servable(), self.config().max_rows);
+        let handle = self.pin(request.model.take(), &mut asking)?;
+        let (servable, routing, caller) = (handle.servable(), asking.routing, asking.caller);
+        let problems = Problems::new(servable.schema(), asking.wrong);
+        let rank = request::rank(request, servable, problems, self.config().max_rows);
         let rank = rank.inspect_err(|error| handle.count_failure(error))?;
         let scored = self.run(&handle, rank.work, rank.rows, routing, caller);
         answer::rank(&handle, scored.await?, &rank.ids)
@@ -326,12 +326,12 @@ impl Service {
     async fn answer_recommend(
         &self,
         mut request: wire::RecommendRequest,
-        routing: Routing<'_>,
-        who: Who<'_>,
-        caller: Caller,
+        mut asking: Asking<'_>,
     ) -> Result<wire::RecommendResponse, CallError> {
-        let handle = self.pin(request.model.take(), routing, who)?;
-        let recommend = request::recommend(request, handle.servable(), self.config().max_rows);
+        let handle = self.pin(request.model.take(), &mut asking)?;
+        let (servable, routing, caller) = (handle.servable(), asking.routing, asking.caller);
+        let problems = Problems::new(servable.schema(), asking.wrong);
+        let recommend = request::recommend(request, servable, problems, self.config().max_rows);
         let recommend = recommend.inspect_err(|error| handle.count_failure(error))?;
         let scored = self.run(&handle, recommend.work, recommend.rows, routing, caller);
         answer::recommend(&handle, scored.await?, &recommend.return_columns)
@@ -374,10 +374,8 @@ impl ScorerService for Service {
         request: Request<wire::ScoreRequest>,
     ) -> Result<Response<wire::ScoreResponse>, Status> {
         let (metadata, extensions, request) = request.into_parts();
-        let caller = Caller::read(&metadata)?;
-        let routing = Routing::read(&metadata, &extensions)?;
-        let who = Who::read(&extensions);
-        let answer = self.answer_score(request, routing, who, caller).await?;
+        let asking = Asking::read(&metadata, &extensions);
+        let answer = self.answer_score(request, asking).await?;
         Ok(Response::new(answer))
     }
 
@@ -387,15 +385,13 @@ impl ScorerService for Service {
         &self,
         request: Request<Streaming<wire::ScoreStreamRequest>>,
     ) -> Result<Response<Answers>, Status> {
-        let caller = Caller::read(request.metadata())?;
-        let routing = Routing::read(request.metadata(), request.extensions())?.keep();
-        let who = Who::read(request.extensions()).keep();
+        let asking = Asking::read(request.metadata(), request.extensions()).keep()?;
         let service = self.clone();
         let answer = move |message: wire::ScoreStreamRequest| {
-            let (service, routing, who) = (service.clone(), routing.clone(), who.clone());
+            let (service, asking) = (service.clone(), asking.clone());
             async move {
                 let request = message.request.unwrap_or_default();
-                let answered = service.answer_score(request, routing.routing(), who.who(), caller);
+                let answered = service.answer_score(request, asking.asking());
                 answer::stream(message.id, answered.await)
             }
         };
@@ -410,10 +406,8 @@ impl ScorerService for Service {
         request: Request<wire::RankRequest>,
     ) -> Result<Response<wire::RankResponse>, Status> {
         let (metadata, extensions, request) = request.into_parts();
-        let caller = Caller::read(&metadata)?;
-        let routing = Routing::read(&metadata, &extensions)?;
-        let who = Who::read(&extensions);
-        let answer = self.answer_rank(request, routing, who, caller).await?;
+        let asking = Asking::read(&metadata, &extensions);
+        let answer = self.answer_rank(request, asking).await?;
         Ok(Response::new(answer))
     }
 
@@ -422,10 +416,8 @@ impl ScorerService for Service {
         request: Request<wire::RecommendRequest>,
     ) -> Result<Response<wire::RecommendResponse>, Status> {
         let (metadata, extensions, request) = request.into_parts();
-        let caller = Caller::read(&metadata)?;
-        let routing = Routing::read(&metadata, &extensions)?;
-        let who = Who::read(&extensions);
-        let answer = self.answer_recommend(request, routing, who, caller).await?;
+        let asking = Asking::read(&metadata, &extensions);
+        let answer = self.answer_recommend(request, asking).await?;
         Ok(Response::new(answer))
     }
 

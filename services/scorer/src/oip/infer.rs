@@ -20,9 +20,9 @@ use crate::error::CallError;
 use crate::scoring::{Priority, Scored};
 use crate::servable::Handle;
 use crate::service::Service;
-use crate::service::caller::{Caller, Who};
+use crate::service::asking::Asking;
+use crate::service::caller::Caller;
 use crate::service::request::columns::Problems;
-use crate::service::routing::Routing;
 
 /// Parameters of tensors that would make the answer another one, and are not there.
 const UNSUPPORTED: [&str; 2] = ["classification", "shared_memory_region"];
@@ -31,21 +31,17 @@ const UNSUPPORTED: [&str; 2] = ["classification", "shared_memory_region"];
 pub(super) async fn infer(
     service: &Service,
     request: wire::ModelInferRequest,
-    routing: Routing<'_>,
-    who: Who<'_>,
-    caller: Caller,
+    mut asking: Asking<'_>,
 ) -> Result<wire::ModelInferResponse, CallError> {
     let began = Instant::now();
-    let asked = Asked::read(
-        Fields::MODEL_NAME,
-        &request.model_name,
-        &request.model_version,
-    )?;
-    who.may(Permission::Score, &asked.place.model)?;
+    let (name, version) = (&request.model_name, &request.model_version);
+    let asked = asking.with_wrong(Asked::read(Fields::MODEL_NAME, name, version))?;
+    asking.who.may(Permission::Score, &asked.place.model)?;
+    let (routing, caller) = (asking.routing, asking.caller);
     let handle = service.pin_at(asked.place, asked.version, routing)?;
     let (schema, max_rows) = (handle.servable().schema(), service.config().max_rows);
 
-    let mut problems = Problems::new(schema);
+    let mut problems = Problems::new(schema, asking.wrong);
     let is_raw = !request.raw_input_contents.is_empty();
     let timeout = timeout(&request.parameters, &mut problems);
     let priority = priority(&request.parameters, &mut problems);

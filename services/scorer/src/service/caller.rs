@@ -28,28 +28,27 @@ pub(crate) struct Caller {
 }
 
 impl Caller {
-    /// Reads the metadata.
-    ///
-    /// # Errors
-    /// When the priority is none that there is.
-    pub(crate) fn read(metadata: &MetadataMap) -> Result<Self, CallError> {
+    /// Reads the metadata, and notes what is wrong with it.
+    pub(super) fn read(metadata: &MetadataMap, wrong: &mut Vec<Violation>) -> Self {
         let headers = metadata.as_ref();
-        let priority = match headers.get(&PRIORITY).map(HeaderValue::as_bytes) {
-            None => Priority::default(),
-            Some(name) => Priority::named(name).ok_or_else(|| {
+        let priority = headers.get(&PRIORITY).map(HeaderValue::as_bytes);
+        let priority = priority.and_then(|name| {
+            let named = Priority::named(name);
+            if named.is_none() {
                 let reason = format!(
                     "`{}` is none of critical, normal and sheddable",
                     name.escape_ascii()
                 );
-                CallError::Invalid(vec![Violation::new(PRIORITY.as_str(), reason)])
-            })?,
-        };
+                wrong.push(Violation::new(PRIORITY.as_str(), reason));
+            }
+            named
+        });
         let client = headers.get(&CLIENT);
-        Ok(Self {
+        Self {
             deadline: deadline(metadata),
-            priority,
+            priority: priority.unwrap_or_default(),
             client: client.map_or(Client::UNKNOWN, |name| Client::named(name.as_bytes())),
-        })
+        }
     }
 }
 

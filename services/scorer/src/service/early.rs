@@ -23,8 +23,8 @@ use tonic::{Extensions, Status};
 
 use self::skim::{Skimmed, skim};
 use super::Service;
-use super::caller::{Caller, Who};
-use super::routing::{Drawn, Routing};
+use super::asking::Asking;
+use super::routing::Drawn;
 use crate::error::CallError;
 use crate::metrics::Refusal;
 use crate::scoring::Outline;
@@ -171,15 +171,16 @@ impl Service {
         };
         let [_, length @ ..] = *prefix;
         let Skimmed { model, rows } = skim(method, message);
-        let (Ok(caller), Ok(routing), Some(model)) = (
-            Caller::read(metadata),
-            Routing::read(metadata, extensions),
-            model,
-        ) else {
+        let Asking {
+            caller,
+            routing,
+            who,
+            wrong,
+        } = Asking::read(metadata, extensions);
+        // Who is refused for this, or may not ask, is so after it was read.
+        let Some(model) = model.filter(|_| wrong.is_empty()) else {
             return Ok(());
         };
-        // Who is refused for this, or may not ask, is so after it was read.
-        let who = Who::read(extensions);
         let pinned = super::request::place(Some(model)).and_then(|place| {
             who.may(Permission::Score, &place.model)?;
             self.look_up(place, None, routing)

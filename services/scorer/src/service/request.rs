@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use decant_features::{Columns, Schema, Side};
+use decant_features::{Columns, Side};
 use decant_model::{ModelName, SlotName};
 use decant_proto::scorer::{ItemId, v1 as wire};
 use wire::rank_request::Candidates as WireCandidates;
@@ -60,14 +60,14 @@ pub(super) fn place(model: Option<wire::ModelRef>) -> Result<Place, CallError> {
 /// The columns of `Score`, which hold both sides' features.
 pub(super) fn score(
     columns: Vec<wire::Column>,
-    schema: &Schema,
+    mut problems: Problems<'_>,
     max_rows: usize,
 ) -> Result<Columns, CallError> {
-    let mut problems = Problems::new(schema);
     let read = columns::read(
         "columns",
         columns,
         &[Side::Query, Side::Item],
+        max_rows,
         &mut problems,
     );
     if let Some(columns) = &read {
@@ -80,9 +80,9 @@ pub(super) fn score(
 pub(super) fn rank(
     request: wire::RankRequest,
     servable: &Servable,
+    mut problems: Problems<'_>,
     max_rows: usize,
 ) -> Result<Rank, CallError> {
-    let mut problems = Problems::new(servable.schema());
     let query = query(request.query, &mut problems);
     let (candidates, ids) = match request.candidates {
         None => {
@@ -93,7 +93,8 @@ pub(super) fn rank(
             (None, wire::ItemIds::default())
         }
         Some(WireCandidates::ItemColumns(items)) => {
-            let read = columns::read("item_columns", items.columns, &[Side::Item], &mut problems);
+            let (field, columns) = ("item_columns", items.columns);
+            let read = columns::read(field, columns, &[Side::Item], max_rows, &mut problems);
             if let Some(columns) = &read {
                 problems.rows("item_columns", columns.rows(), max_rows);
             }
@@ -128,9 +129,9 @@ pub(super) fn rank(
 pub(super) fn recommend(
     request: wire::RecommendRequest,
     servable: &Servable,
+    mut problems: Problems<'_>,
     max_rows: usize,
 ) -> Result<Recommend, CallError> {
-    let mut problems = Problems::new(servable.schema());
     let query = query(request.query, &mut problems);
     let top_k = request.top_k as usize;
     if top_k == 0 {
@@ -173,7 +174,7 @@ pub(super) fn recommend(
 }
 
 fn query(columns: Vec<wire::Column>, problems: &mut Problems<'_>) -> Option<Columns> {
-    let query = columns::read("query", columns, &[Side::Query], problems)?;
+    let query = columns::read("query", columns, &[Side::Query], 1, problems)?;
     if query.rows() != 1 {
         problems.add(
             "query",

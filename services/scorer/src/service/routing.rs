@@ -10,7 +10,7 @@ use tonic::Extensions;
 use tonic::codegen::http::{HeaderName, HeaderValue};
 use tonic::metadata::{Binary, MetadataMap, MetadataValue};
 
-use crate::error::{CallError, Violation};
+use crate::error::Violation;
 
 /// Says which requests belong together, such as a user's id.
 static KEY: HeaderName = HeaderName::from_static("decant-routing-key");
@@ -59,7 +59,7 @@ impl<'a> Routing<'a> {
     pub(crate) fn read(
         metadata: &'a MetadataMap,
         extensions: &Extensions,
-    ) -> Result<Self, CallError> {
+    ) -> Result<Self, Violation> {
         let headers = metadata.as_ref();
         if headers.contains_key(&BINARY_KEY)
             && let Some(key) = metadata.get_bin(BINARY_KEY.as_str())
@@ -126,7 +126,7 @@ pub(crate) fn random() -> u64 {
     mixed ^ (mixed >> 31)
 }
 
-fn check_length(name: &HeaderName, bytes: usize) -> Result<(), CallError> {
+fn check_length(name: &HeaderName, bytes: usize) -> Result<(), Violation> {
     if bytes <= LONGEST {
         return Ok(());
     }
@@ -134,8 +134,8 @@ fn check_length(name: &HeaderName, bytes: usize) -> Result<(), CallError> {
     Err(invalid(name, reason))
 }
 
-fn invalid(name: &HeaderName, reason: String) -> CallError {
-    CallError::Invalid(vec![Violation::new(name.as_str(), reason)])
+fn invalid(name: &HeaderName, reason: String) -> Violation {
+    Violation::new(name.as_str(), reason)
 }
 
 /// How many bytes base 64 stands for, if it is some: padding may be left out, and bits that stand for nothing are 0. As the

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use decant_proto::inference as oip;
 use decant_proto::scorer::v1 as wire;
 use decant_scorer::Config;
 use futures::StreamExt;
@@ -280,6 +281,13 @@ async fn what_is_larger_than_allowed_is_refused_before_it_costs_anything() {
     wide.columns.extend(more);
     assert_eq!(fields(&refused(&scorer, wide).await), ["columns"]);
 
+    // Also when the columns are not of one number of rows.
+    let mut many = score(1, &[100; 5]);
+    many.columns.push(ints("hour", &[1; 7]));
+    let many = refused(&scorer, many).await;
+    let limit = "columns: 7 rows, but at most 4 are allowed";
+    assert!(many.message().contains(limit), "{many:?}");
+
     let status = refused(&scorer, score(1, &[1 << 40; 20_000])).await;
     assert_eq!(status.code(), Code::OutOfRange, "{status:?}");
     scorer.stop().await;
@@ -320,6 +328,62 @@ async fn a_priority_that_there_is_not_is_refused() {
     }
     let status = asked("urgent").await.unwrap_err();
     assert_eq!(fields(&status), ["decant-priority"]);
+    scorer.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_the_metadata_is_told_with_what_is_wrong_with_the_message() {
+    fn astray<T>(message: T) -> Request<T> {
+        let mut request = Request::new(message);
+        let metadata = request.metadata_mut();
+        metadata.insert("decant-priority", "urgent".parse().unwrap());
+        let key = "x".repeat(1_025);
+        metadata.insert("decant-routing-key", key.parse().unwrap());
+        request
+    }
+    let (scorer, _) = Scorer::serving().await;
+    let mut client = scorer.client.clone();
+    let headers = ["decant-priority", "decant-routing-key"];
+    let with_headers = |others: &[&'static str]| [&headers[..], others].concat();
+
+    let request = with(floats("user", &[1.0, 2.0]));
+    let status = client.score(astray(request)).await.unwrap_err();
+    assert_eq!(fields(&status), with_headers(&["columns[user]"]));
+    let request = wire::ScoreRequest {
+        model: None,
+        ..score(1, &[100])
+    };
+    let status = client.score(astray(request)).await.unwrap_err();
+    assert_eq!(fields(&status), with_headers(&["model"]));
+
+    let request = wire::RankRequest {
+        model: films(),
+        query: user(1),
+        ..Default::default()
+    };
+    let status = client.rank(astray(request)).await.unwrap_err();
+    assert_eq!(fields(&status), with_headers(&["candidates"]));
+    let request = wire::RecommendRequest {
+        model: films(),
+        query: user(1),
+        ..Default::default()
+    };
+    let status = client.recommend(astray(request)).await.unwrap_err();
+    assert_eq!(fields(&status), with_headers(&["top_k"]));
+
+    let request = oip::ModelInferRequest {
+        model_name: "films".into(),
+        ..Default::default()
+    };
+    let mut inference = scorer.inference.clone();
+    let status = inference.model_infer(astray(request)).await.unwrap_err();
+    assert_eq!(fields(&status)[..2], headers);
+    assert!(fields(&status).len() > 2, "{status:?}");
+
+    // Of a stream it is told before there is any message.
+    let messages = tokio_stream::pending::<wire::ScoreStreamRequest>();
+    let status = client.score_stream(astray(messages)).await.unwrap_err();
+    assert_eq!(fields(&status), headers);
     scorer.stop().await;
 }
 

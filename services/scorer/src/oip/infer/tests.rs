@@ -8,7 +8,7 @@ fn numbers_stand_for_priorities_as_in_triton() {
             parameter_choice: Some(choice),
         };
         let parameters = HashMap::from([("priority".to_owned(), parameter)]);
-        let mut problems = Problems::new(&schema);
+        let mut problems = Problems::new(&schema, Vec::new());
         let read = priority(&parameters, &mut problems);
         problems.or(Some(read)).unwrap()
     };

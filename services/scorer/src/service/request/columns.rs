@@ -20,10 +20,11 @@ pub(crate) struct Problems<'a> {
 }
 
 impl<'a> Problems<'a> {
-    pub(crate) fn new(schema: &'a Schema) -> Self {
+    /// With what is wrong beside the message.
+    pub(crate) fn new(schema: &'a Schema, found: Vec<Violation>) -> Self {
         Self {
             schema,
-            found: Vec::new(),
+            found,
             of_schema: Vec::new(),
         }
     }
@@ -91,12 +92,13 @@ impl<'a> Problems<'a> {
     }
 }
 
-/// Reads columns, of which each is to be read by a feature of one of the sides. What is returned agrees with itself;
-/// `None` always comes with a problem.
+/// Reads columns, of which each is to be read by a feature of one of the sides. What is returned agrees with itself, and how
+/// many rows it has is left to look at; `None` always comes with a problem.
 pub(super) fn read(
     field: &'static str,
     columns: Vec<wire::Column>,
     sides: &'static [Side],
+    most_rows: usize,
     problems: &mut Problems<'_>,
 ) -> Option<Columns> {
     if problems.are_absurd(field, columns.len()) {
@@ -125,6 +127,8 @@ pub(super) fn read(
             for error in errors {
                 problems.add(format!("{field}[{}]", error.column), error.reason);
             }
+            let rows = columns.iter().map(Column::rows).max();
+            problems.at_most(field, (rows.unwrap_or(0), "rows"), most_rows);
             problems.compare(field, sides, &columns);
             None
         }
@@ -141,7 +145,7 @@ pub(crate) fn fit(
     columns: &Columns,
     schema: &Schema,
 ) -> Result<(), CallError> {
-    let mut problems = Problems::new(schema);
+    let mut problems = Problems::new(schema, Vec::new());
     for column in columns.iter() {
         if !is_read(schema, sides, &column.name) {
             problems.add(format!("{field}[{}]", column.name), unread(sides));

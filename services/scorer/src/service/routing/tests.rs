@@ -26,10 +26,7 @@ fn bucket_of(given: &[(&'static str, &[u8])]) -> u32 {
 /// The field and the reason of a refusal.
 fn refused(given: &[(&'static str, &[u8])]) -> (String, String) {
     match Routing::read(&headers(given), &Extensions::new()) {
-        Err(CallError::Invalid(violations)) => {
-            let [violation] = violations.try_into().unwrap();
-            (violation.field, violation.reason)
-        }
+        Err(violation) => (violation.field, violation.reason),
         other => panic!("{other:?}"),
     }
 }

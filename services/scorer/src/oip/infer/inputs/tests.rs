@@ -98,7 +98,7 @@ fn texts(name: &str, shape: &[i64], values: &[&str]) -> Tensor {
 
 fn read_some(inputs: Vec<InferInputTensor>, buffers: Vec<Bytes>) -> Result<Columns, Vec<String>> {
     let schema = fixture::schema();
-    let mut problems = Problems::new(&schema);
+    let mut problems = Problems::new(&schema, Vec::new());
     let columns = read(inputs, buffers, &schema, MAX_ROWS, &mut problems);
     match problems.or(columns) {
         Ok(columns) => Ok(columns),

@@ -29,8 +29,8 @@ fn column(name: &str, values: Option<WireValues>) -> wire::Column {
 /// Everything that is wrong with columns, as `field: reason`.
 fn wrong(columns: Vec<wire::Column>) -> Vec<String> {
     let schema = fixture::schema();
-    let mut problems = Problems::new(&schema);
-    let read = read("columns", columns, BOTH, &mut problems);
+    let mut problems = Problems::new(&schema, Vec::new());
+    let read = read("columns", columns, BOTH, usize::MAX, &mut problems);
     match problems.or(read) {
         Err(CallError::Invalid(violations)) => violations
             .into_iter()
@@ -91,8 +91,8 @@ proptest! {
     #[test]
     fn no_columns_make_the_reader_or_the_encoder_panic(columns in prop::collection::vec(any_column(), 0..6)) {
         let schema = fixture::schema();
-        let mut problems = Problems::new(&schema);
-        let read = read("columns", columns, BOTH, &mut problems);
+        let mut problems = Problems::new(&schema, Vec::new());
+        let read = read("columns", columns, BOTH, usize::MAX, &mut problems);
         if let Ok(columns) = problems.or(read) {
             for side in BOTH {
                 if let Ok(encoded) = schema.encode(*side, &columns) {
