@@ -3,8 +3,9 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use prost::Message as _;
 use tonic::{Code, Status};
-use tonic_types::{ErrorDetails, StatusExt};
+use tonic_types::{ErrorDetails, StatusExt, pb};
 
 /// gRPC's codes by their numbers, as they are written in protocols.
 pub const CODE_NAMES: [&str; 17] = [
@@ -26,6 +27,13 @@ pub const CODE_NAMES: [&str; 17] = [
     "DATA_LOSS",
     "UNAUTHENTICATED",
 ];
+
+/// What a status tells beside its code and its message, for answers that carry statuses within them.
+pub fn details(status: &Status) -> Vec<prost_types::Any> {
+    // What does not decode was not made here.
+    let status = pb::Status::decode(status.details());
+    status.map(|status| status.details).unwrap_or_default()
+}
 
 /// A code as it is written in protocols.
 pub fn code_name(code: Code) -> &'static str {

@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use decant_model::{Arm, Generation, Prepared};
 use decant_proto::rollout::v1::Arm as WireArm;
 use decant_proto::scorer::{Attributes, v1 as wire};
+use decant_proto::status::details;
 use tonic::Status as GrpcStatus;
 use wire::score_stream_response::Outcome;
 
@@ -29,6 +30,7 @@ pub(super) fn stream(
             Outcome::Error(wire::StreamError {
                 code: status.code().into(),
                 message: status.message().to_owned(),
+                details: details(&status),
             })
         }
     };

@@ -3,10 +3,12 @@
 use decant_proto::rollout::v1::Arm;
 use decant_proto::scorer::v1 as wire;
 use tokio_stream::StreamExt;
+use tonic_types::StatusExt;
 use wire::score_stream_response::Outcome;
 
 use crate::fixture;
 use crate::harness::{Scorer, films, items, score, user};
+use crate::refusals::status;
 
 #[tokio::test]
 async fn score_answers_each_row_and_says_who_answered() {
@@ -202,6 +204,9 @@ async fn a_stream_answers_in_order_and_survives_bad_requests() {
                     "{}",
                     error.message
                 );
+                let status = status(&error);
+                let details = status.get_details_bad_request().unwrap();
+                assert_eq!(details.field_violations[0].field, "model");
             }
         }
     }

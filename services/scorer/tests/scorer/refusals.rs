@@ -6,8 +6,10 @@ use decant_proto::inference as oip;
 use decant_proto::scorer::v1 as wire;
 use decant_scorer::Config;
 use futures::StreamExt;
+use prost::Message;
 use tonic::{Code, Request, Status};
 use tonic_types::StatusExt;
+use wire::score_stream_response::Outcome;
 
 use crate::fixture::FILMS;
 use crate::harness::{
@@ -432,6 +434,12 @@ async fn what_is_unknown_is_not_found_and_what_is_not_ready_is_unavailable() {
 }
 
 /// Some were refused, each with a time to come again.
+/// An error within a stream, as the one of a call: field by field it is the same message.
+pub(crate) fn status(error: &wire::StreamError) -> Status {
+    let code = Code::from(error.code);
+    Status::with_details(code, error.message.clone(), error.encode_to_vec().into())
+}
+
 pub(crate) fn check_busy(refused: impl Iterator<Item = Status>) {
     let refused: Vec<Status> = refused.collect();
     assert!(!refused.is_empty(), "nothing was refused");
@@ -458,6 +466,29 @@ async fn a_full_queue_refuses_with_a_time_to_come_again() {
         .collect();
     let answers = futures::future::join_all(calls).await;
     check_busy(answers.into_iter().filter_map(Result::err));
+
+    // The messages of streams are told as much.
+    let streams = (0..20).map(|_| {
+        let mut client = scorer.client.clone();
+        let messages = (0..10).map(|id| wire::ScoreStreamRequest {
+            id,
+            request: Some(score(1, &[100; 900])),
+        });
+        async move {
+            let answers = client.score_stream(tokio_stream::iter(messages)).await;
+            let answers: Vec<_> = answers.unwrap().into_inner().collect().await;
+            answers
+        }
+    });
+    let answers = futures::future::join_all(streams).await;
+    let outcomes = answers
+        .into_iter()
+        .flatten()
+        .map(|answer| answer.unwrap().outcome);
+    check_busy(outcomes.filter_map(|outcome| match outcome {
+        Some(Outcome::Error(error)) => Some(status(&error)),
+        _ => None,
+    }));
     scorer.answers(1).await;
     scorer.stop().await;
 }
