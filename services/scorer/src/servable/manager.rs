@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::handle::Entry;
 use super::load::LoadError;
 use super::memory::mebibytes;
-use super::place::{Memory, PlaceState, Retired, Urgency};
+use super::place::{PlaceState, Retired, Urgency};
 use super::statistics::Totals;
 use super::{LoadTimes, Place, Servable, Table};
 use crate::config::Retry;
@@ -43,7 +43,9 @@ struct Shared {
     places: BTreeMap<Place, PlaceState>,
     /// What the loader was given last, if it was only to be prepared.
     preparing: Option<Superseded>,
-    retired: Vec<Retired>,
+    /// What the version that is being loaded will take of memory: there is one loader.
+    loading: u64,
+    leaving: Leaving,
     /// Why nothing new is taken in, if it is not.
     frozen: Option<String>,
     /// Whether the source has spoken at all.
@@ -51,12 +53,45 @@ struct Shared {
     stopped: bool,
 }
 
+/// Versions that are to be freed, in places that are still there or not.
+#[derive(Default)]
+struct Leaving {
+    /// Those that the reaper has not taken yet.
+    retired: Vec<Retired>,
+    /// Memory of all that are not freed yet: somebody may hold them still.
+    bytes: u64,
+}
+
+impl Leaving {
+    fn extend(&mut self, retired: impl IntoIterator<Item = Retired>) {
+        for retired in retired {
+            self.bytes += retired.bytes;
+            self.retired.push(retired);
+        }
+    }
+}
+
+/// Bytes of memory that versions take.
+struct Memory {
+    /// By those that serve, are wanted, or are being loaded.
+    used: u64,
+    /// By those that are kept only for going back.
+    spare: u64,
+    /// By those that are to be freed.
+    leaving: u64,
+}
+
 impl Shared {
     /// What all versions take.
     fn memory(&self) -> Memory {
-        let mut memory = Memory::default();
-        for state in self.places.values() {
-            memory.add(state.memory());
+        let mut memory = Memory {
+            used: self.loading,
+            spare: 0,
+            leaving: self.leaving.bytes,
+        };
+        for held in self.places.values().map(PlaceState::held) {
+            memory.used += held.needed;
+            memory.spare += held.spare;
         }
         memory
     }
@@ -210,7 +245,7 @@ impl Manager {
         let mut shared = self.lock();
         let Shared {
             places,
-            retired,
+            leaving,
             synced,
             preparing,
             ..
@@ -219,14 +254,14 @@ impl Manager {
             let keep = wanted.contains_key(place);
             if !keep {
                 tracing::info!(%place, "slot removed");
-                retired.extend(state.retire_all(place));
+                leaving.extend(state.retire_all(place));
             }
             keep
         });
         while let Some((place, desired)) = wanted.pop_first() {
             let state = places.entry(place.clone()).or_default();
             state.aspire(&place, desired);
-            retired.extend(state.settle(&place));
+            leaving.extend(state.settle(&place));
         }
         // A version that is to answer does not wait for one that is only to be prepared: that one begins again later.
         let now = Instant::now();
@@ -289,9 +324,7 @@ impl Manager {
                 leaving,
             } = shared.memory();
             if (used + spare + leaving).saturating_add(bytes) <= budget {
-                if let Some(state) = shared.places.get_mut(&load.place) {
-                    state.reserve(load.prepared.digest, bytes);
-                }
+                shared.loading = bytes;
                 return Ok(());
             }
             let stays = used.saturating_add(bytes) > budget;
@@ -310,13 +343,13 @@ impl Manager {
                 (used + spare).saturating_add(bytes) <= budget && began.elapsed() <= FREED_WITHIN;
             if spare > 0 && !leaving_is_enough {
                 let Shared {
-                    places, retired, ..
+                    places, leaving, ..
                 } = &mut *shared;
                 let largest = places
                     .iter_mut()
-                    .max_by_key(|(_, state)| state.memory().spare);
+                    .max_by_key(|(_, state)| state.held().spare);
                 if let Some((place, state)) = largest {
-                    retired.extend(state.give_up_previous(place));
+                    leaving.extend(state.give_up_previous(place));
                 }
                 self.changed.notify_all();
             }
@@ -328,17 +361,21 @@ impl Manager {
     pub(crate) fn loaded(&self, load: &Load, outcome: Result<Servable, LoadError>) {
         let mut shared = self.lock();
         let Shared {
-            places, retired, ..
+            places,
+            leaving,
+            loading,
+            ..
         } = &mut *shared;
+        let bytes = std::mem::take(loading);
         match places.get_mut(&load.place) {
             Some(state) => {
-                retired.extend(state.loaded(load, outcome, self.retry));
-                retired.extend(state.settle(&load.place));
+                leaving.extend(state.loaded(load, outcome, bytes, self.retry));
+                leaving.extend(state.settle(&load.place));
             }
-            None => retired.extend(
+            None => leaving.extend(
                 outcome
                     .ok()
-                    .map(|servable| Retired::new(&load.place, Arc::new(servable))),
+                    .map(|servable| Retired::new(&load.place, Arc::new(servable), bytes)),
             ),
         }
         self.publish(&shared);
@@ -347,7 +384,7 @@ impl Manager {
     /// Waits, at most so long if a limit is given, for versions that went out of service; `None` when the scorer stops.
     pub(super) fn take_retired(&self, patience: Option<Duration>) -> Option<Vec<Retired>> {
         let mut shared = self.lock();
-        while shared.retired.is_empty() && !shared.stopped {
+        while shared.leaving.retired.is_empty() && !shared.stopped {
             shared = self.wait(shared, patience);
             if patience.is_some() {
                 break;
@@ -356,15 +393,18 @@ impl Manager {
         if shared.stopped {
             None
         } else {
-            Some(std::mem::take(&mut shared.retired))
+            Some(std::mem::take(&mut shared.leaving.retired))
         }
     }
 
-    /// A version has been freed.
-    pub(super) fn ended(&self, place: &Place, digest: Digest) {
-        if let Some(state) = self.lock().places.get_mut(place) {
+    /// A version has been freed, and with it so many bytes.
+    pub(super) fn ended(&self, place: &Place, digest: Digest, bytes: u64) {
+        let mut shared = self.lock();
+        shared.leaving.bytes -= bytes;
+        if let Some(state) = shared.places.get_mut(place) {
             state.ended(digest);
         }
+        drop(shared);
         // Somebody may wait for its memory.
         self.changed.notify_all();
     }

@@ -36,7 +36,7 @@ struct Version {
     arm: Option<Arm>,
     /// The last generation that wanted it.
     generation: Generation,
-    /// Memory that it takes, or will when it is loaded.
+    /// Memory that it takes while it is available.
     bytes: u64,
     phase: Phase,
     since: SystemTime,
@@ -58,23 +58,13 @@ enum Phase {
     },
 }
 
-/// Bytes of memory that versions take.
+/// Bytes of memory that a place's versions take.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Memory {
-    /// By those that serve, are wanted, or are being loaded.
-    pub(super) used: u64,
+pub(super) struct Held {
+    /// By those that serve or are wanted.
+    pub(super) needed: u64,
     /// By those that are kept only for going back.
     pub(super) spare: u64,
-    /// By those that are about to be freed.
-    pub(super) leaving: u64,
-}
-
-impl Memory {
-    pub(super) fn add(&mut self, other: Memory) {
-        self.used += other.used;
-        self.spare += other.spare;
-        self.leaving += other.leaving;
-    }
 }
 
 /// Which loads come first: those of versions that are to answer, in all places, before those that are to be ready.
@@ -88,22 +78,22 @@ pub(super) enum Urgency {
 pub(super) struct Retired {
     pub(super) place: Place,
     pub(super) servable: Arc<Servable>,
+    /// Memory that it takes.
+    pub(super) bytes: u64,
 }
 
 impl Retired {
-    pub(super) fn new(place: &Place, servable: Arc<Servable>) -> Self {
+    pub(super) fn new(place: &Place, servable: Arc<Servable>, bytes: u64) -> Self {
         Self {
             place: place.clone(),
             servable,
+            bytes,
         }
     }
 }
 
 impl Version {
     fn enter(&mut self, phase: Phase) {
-        if matches!(phase, Phase::Start | Phase::Failed { .. }) {
-            self.bytes = 0;
-        }
         self.phase = phase;
         self.since = SystemTime::now();
     }
@@ -252,26 +242,20 @@ impl PlaceState {
         wanted.chain(self.current.iter().copied())
     }
 
-    /// Notes what a version that is being loaded will take.
-    pub(super) fn reserve(&mut self, digest: Digest, bytes: u64) {
-        if let Some(version) = self.versions.get_mut(&digest) {
-            version.bytes = bytes;
-        }
-    }
-
     /// What the versions here take.
-    pub(super) fn memory(&self) -> Memory {
+    pub(super) fn held(&self) -> Held {
         let needed: BTreeSet<Digest> = self.needed().collect();
-        let mut memory = Memory::default();
+        let mut held = Held::default();
         for (digest, version) in &self.versions {
-            let share = match version.phase {
-                Phase::Unloading { .. } => &mut memory.leaving,
-                Phase::Available(_) if !needed.contains(digest) => &mut memory.spare,
-                _ => &mut memory.used,
-            };
-            *share += version.bytes;
+            if version.servable().is_some() {
+                let share = match needed.contains(digest) {
+                    true => &mut held.needed,
+                    false => &mut held.spare,
+                };
+                *share += version.bytes;
+            }
         }
-        memory
+        held
     }
 
     /// Frees what is kept only for going back.
@@ -299,7 +283,7 @@ impl PlaceState {
                     answered: servable.answered(),
                     load_times: servable.load_times(),
                 });
-                retired.push(Retired::new(place, servable));
+                retired.push(Retired::new(place, servable, version.bytes));
             }
         }
         retired
@@ -369,12 +353,13 @@ impl PlaceState {
         due.min()
     }
 
-    /// Takes in what became of a load.
+    /// Takes in what became of a load, for which so much memory was reserved.
     #[must_use]
     pub(super) fn loaded(
         &mut self,
         load: &Load,
         outcome: Result<Servable, LoadError>,
+        bytes: u64,
         retry: Retry,
     ) -> Option<Retired> {
         let (place, digest) = (&load.place, load.prepared.digest);
@@ -382,12 +367,13 @@ impl PlaceState {
         let Some(version) = self.versions.get_mut(&digest) else {
             return outcome
                 .ok()
-                .map(|servable| Retired::new(place, Arc::new(servable)));
+                .map(|servable| Retired::new(place, Arc::new(servable), bytes));
         };
         match outcome {
             Ok(servable) if wanted => {
                 tracing::info!(%place, version = %version.prepared.version, %digest, times = ?servable.load_times(), "loaded");
                 version.failures = 0;
+                version.bytes = bytes;
                 version.enter(Phase::Available(Arc::new(servable)));
                 None
             }
@@ -405,7 +391,7 @@ impl PlaceState {
                 self.forget(digest);
                 unwanted
                     .ok()
-                    .map(|servable| Retired::new(place, Arc::new(servable)))
+                    .map(|servable| Retired::new(place, Arc::new(servable), bytes))
             }
         }
     }

@@ -35,15 +35,23 @@ pub(crate) fn start(manager: Arc<Manager>) -> io::Result<JoinHandle<()>> {
 
 /// Frees a version, or returns it when someone still holds it.
 fn free(manager: &Manager, retired: Retired) -> Option<Retired> {
-    let Retired { place, servable } = retired;
+    let Retired {
+        place,
+        servable,
+        bytes,
+    } = retired;
     match Arc::try_unwrap(servable) {
         Ok(servable) => {
             let digest = servable.digest();
             drop(servable);
             tracing::info!(%place, %digest, "freed");
-            manager.ended(&place, digest);
+            manager.ended(&place, digest, bytes);
             None
         }
-        Err(servable) => Some(Retired { place, servable }),
+        Err(servable) => Some(Retired {
+            place,
+            servable,
+            bytes,
+        }),
     }
 }

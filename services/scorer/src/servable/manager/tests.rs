@@ -168,7 +168,7 @@ fn the_version_before_the_previous_one_is_handed_to_the_reaper() {
     let retired = manager.take_retired(None).unwrap();
     assert_eq!(retired.len(), 1);
     assert_eq!(retired[0].servable.digest(), active(1).digest);
-    manager.ended(&place(), active(1).digest);
+    manager.ended(&place(), active(1).digest, retired[0].bytes);
     assert_eq!(
         states(&manager),
         [(2, State::Available), (3, State::Available)]
@@ -410,7 +410,7 @@ fn a_version_that_is_kept_for_going_back_makes_room_and_is_kept_as_long_as_there
         scope.spawn(|| {
             for retired in manager.take_retired(None).unwrap() {
                 let digest = retired.servable.digest();
-                manager.ended(&retired.place, digest);
+                manager.ended(&retired.place, digest, retired.bytes);
             }
         });
         assert_eq!(load_in(&manager, 4 << 20).unwrap(), 3);
@@ -418,4 +418,49 @@ fn a_version_that_is_kept_for_going_back_makes_room_and_is_kept_as_long_as_there
     assert_eq!(answering(&manager), Some((3, 3)));
     let kept = [(2, State::Available), (3, State::Available)];
     assert_eq!(states(&manager), kept);
+}
+
+#[test]
+fn memory_counts_until_it_is_freed_whatever_became_of_its_place() {
+    const BYTES: u64 = 4 << 20;
+    let manager = Manager::new(RETRY, 3 * BYTES);
+    let free = || {
+        for retired in manager.take_retired(None).unwrap() {
+            let digest = retired.servable.digest();
+            manager.ended(&retired.place, digest, retired.bytes);
+        }
+    };
+    // The slot goes away while somebody may still hold its version.
+    want(&manager, 1, &[1]);
+    assert_eq!(load_in(&manager, BYTES).unwrap(), 1);
+    manager.aspire(BTreeMap::new());
+    assert_eq!(manager.promised(), BYTES);
+    free();
+    assert_eq!(manager.promised(), 0);
+
+    // It goes away while its version is being loaded.
+    want(&manager, 1, &[1]);
+    let load = manager.next_load().unwrap();
+    manager.reserve(&load, BYTES).unwrap();
+    manager.aspire(BTreeMap::new());
+    assert_eq!(manager.promised(), BYTES);
+    manager.loaded(&load, Ok(servable(&load)));
+    assert_eq!(manager.promised(), BYTES);
+    free();
+    assert_eq!(manager.promised(), 0);
+
+    // A version is wanted again before it is freed.
+    for generation in 1..=3 {
+        want(&manager, generation, &[generation]);
+        assert_eq!(load_in(&manager, BYTES).unwrap(), generation);
+    }
+    let retired = manager.take_retired(None).unwrap();
+    want(&manager, 4, &[1, 3]);
+    assert_eq!(manager.promised(), 3 * BYTES);
+    for retired in retired {
+        let digest = retired.servable.digest();
+        manager.ended(&retired.place, digest, retired.bytes);
+    }
+    assert_eq!(load_in(&manager, BYTES).unwrap(), 1);
+    assert_eq!(manager.promised(), 3 * BYTES);
 }

@@ -147,7 +147,7 @@ impl World {
                 Err(failure())
             };
             self.retired
-                .extend(self.state.loaded(&load, outcome, RETRY));
+                .extend(self.state.loaded(&load, outcome, 0, RETRY));
             self.retired.extend(self.state.settle(&place()));
         }
     }
@@ -395,7 +395,7 @@ fn a_failure_that_lasts_is_not_tried_again_soon_unless_the_slot_changes() {
         lasts: true,
     };
     let before = Instant::now();
-    assert!(world.state.loaded(&load, Err(lasting), RETRY).is_none());
+    assert!(world.state.loaded(&load, Err(lasting), 0, RETRY).is_none());
     let due = |world: &World, at| world.state.is_due(Urgency::Prepared, at);
     assert!(!due(&world, before + RETRY.lasting / 2));
     assert!(due(&world, Instant::now() + RETRY.lasting));
