@@ -21,7 +21,7 @@ use self::step::{Given, Made, Operand};
 use crate::{Error, Golden, Graph, Session};
 
 /// So many multiplications ONNX Runtime does not do faster than a plan.
-const MOST_WORK: usize = 1 << 17;
+const MOST_WORK: usize = 1 << 18;
 /// Of the golden rows, so many are compared, each by itself.
 const COMPARED: usize = 64;
 /// So many rows are compared together.

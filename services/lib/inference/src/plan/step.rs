@@ -175,13 +175,16 @@ impl Made {
                 let weights = given.constants[*weights].numbers();
                 let bias = bias.map(|bias| given.constants[bias].numbers());
                 let numbers = given.numbers(of);
+                // Compiled once more for wider vectors than all processors have.
+                let vectors = pulp::Arch::new();
                 for row in 0..rows {
                     let start = out.len();
                     match bias {
                         Some(bias) => out.extend_from_slice(bias),
                         None => out.resize(start + self.width, 0.0),
                     }
-                    multiply(of.row(numbers, row), weights, &mut out[start..]);
+                    let (row, sums) = (of.row(numbers, row), &mut out[start..]);
+                    vectors.dispatch(|| multiply(row, weights, sums));
                 }
             }
             Step::Reduce {
@@ -256,6 +259,8 @@ fn broadcast(
 }
 
 /// Adds a row times a matrix, which is stored row by row.
+// Inlined, as what it becomes depends on where it is.
+#[inline(always)]
 fn multiply(row: &[f32], matrix: &[f32], sums: &mut [f32]) {
     let width = sums.len();
     if width == 1 {
@@ -281,6 +286,7 @@ fn multiply(row: &[f32], matrix: &[f32], sums: &mut [f32]) {
 }
 
 /// Several sums at once: one would wait for each addition before the next.
+#[inline(always)]
 fn dot(left: &[f32], right: &[f32]) -> f32 {
     let (l_chunks, l_rest) = left.as_chunks::<8>();
     let (r_chunks, r_rest) = right.as_chunks::<8>();
