@@ -37,8 +37,9 @@ pub(super) struct Endpoints {
 struct Member {
     url: String,
     options: ConnectOptions,
-    /// Made at the first call, and again after a call got no answer: the connection may be a dead one.
-    client: tokio::sync::Mutex<Option<Client>>,
+    /// Made at the first call, and again after a call got no answer: the connection may be a dead one. Nobody waits for it:
+    /// a call that others wait for may be one that is not polled on, as of a stream whose next value nobody asks for just now.
+    client: Mutex<Option<Client>>,
     health: Mutex<Health>,
 }
 
@@ -56,7 +57,7 @@ impl Endpoints {
         let member = |url: &String| Member {
             url: url.clone(),
             options: options.clone(),
-            client: tokio::sync::Mutex::default(),
+            client: Mutex::default(),
             health: Mutex::default(),
         };
         let members: Vec<_> = config.endpoints.iter().map(member).collect();
@@ -123,7 +124,7 @@ impl Member {
             };
         }
         match outcome {
-            Err(Fault::NotTaken(_) | Fault::Unknown(_)) => self.failed(begin).await,
+            Err(Fault::NotTaken(_) | Fault::Unknown(_)) => self.failed(begin),
             _ => *self.health() = Health::default(),
         }
         outcome
@@ -149,13 +150,13 @@ impl Member {
     }
 
     async fn client(&self) -> Result<Client, Error> {
-        let mut client = self.client.lock().await;
-        if let Some(client) = &*client {
-            return Ok(client.clone());
+        let known = locked(&self.client).clone();
+        if let Some(client) = known {
+            return Ok(client);
         }
-        // Opens no connection by itself; logs in, if there is a user.
+        // Opens no connection by itself; logs in, if there is a user. Of several that do so at once, the first is kept.
         let made = Client::connect([&self.url], Some(self.options.clone())).await?;
-        Ok(client.insert(made).clone())
+        Ok(locked(&self.client).get_or_insert(made).clone())
     }
 
     async fn log_in(&self, deadline: Instant) -> Result<(), Fault> {
@@ -167,7 +168,7 @@ impl Member {
     }
 
     /// A call that began at this time failed.
-    async fn failed(&self, begin: Instant) {
+    fn failed(&self, begin: Instant) {
         {
             let mut health = self.health();
             // Calls that were under way together fail together: that is one failure.
@@ -183,7 +184,7 @@ impl Member {
                 );
             }
         }
-        *self.client.lock().await = None;
+        *locked(&self.client) = None;
     }
 
     /// None when it is not left alone; who may be asked soonest sorts first.
@@ -193,6 +194,45 @@ impl Member {
     }
 
     fn health(&self) -> MutexGuard<'_, Health> {
-        self.health.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.health)
+    }
+}
+
+/// What is locked here is whole between any two statements.
+fn locked<T>(what: &Mutex<T>) -> MutexGuard<'_, T> {
+    what.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::task::Poll;
+
+    use super::*;
+
+    /// A call of a stream is left where it is while the stream's owner does something else.
+    #[tokio::test]
+    async fn a_call_that_is_not_polled_on_holds_up_no_other() {
+        // Takes connections, and never answers: who logs in there waits.
+        let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut password = tempfile::NamedTempFile::new().unwrap();
+        password.write_all(b"secret").unwrap();
+        let endpoints = Endpoints::new(&EtcdConfig {
+            user: "decant".to_owned(),
+            password_file: Some(password.path().to_owned()),
+            request_timeout_millis: 100,
+            ..EtcdConfig::of([format!("http://{}", silent.local_addr().unwrap())])
+        });
+        let endpoints = endpoints.unwrap();
+        let status = || {
+            endpoints.call(Repeat::Harmless, |mut client| async move {
+                client.status().await
+            })
+        };
+        let mut left = std::pin::pin!(status());
+        assert!(matches!(futures::poll!(&mut left), Poll::Pending));
+        let ended = tokio::time::timeout(Duration::from_secs(10), status()).await;
+        let fault = ended.expect("it does not wait for the other").unwrap_err();
+        assert!(matches!(fault, Fault::NotTaken(_)), "{fault:?}");
     }
 }

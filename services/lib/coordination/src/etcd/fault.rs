@@ -8,6 +8,7 @@ use tonic::{Code, ConnectError, Status};
 use crate::StoreError;
 
 /// A call to one member that failed.
+#[derive(Debug)]
 pub(super) enum Fault {
     /// Nothing was sent, or the member said that it did not take it: another one may be asked for anything.
     NotTaken(String),
