@@ -33,17 +33,20 @@ pub struct Config {
     pub cache: CacheConfig,
     /// Batches that are computed at once; 0 means one for each core.
     pub workers: usize,
-    /// Of these, how many may be of one version; 0 means all. What a model may not take is left for the others.
+    /// Of these, how many may be of one model, whatever its slots and versions; 0 means all. What it may not take is left for
+    /// the others.
     pub model_workers: usize,
     /// Rows of one request, at most; candidates and excluded items count as rows.
     pub max_rows: usize,
-    /// Rows that may wait for a worker. A request that finds no room is told to come again later.
+    /// Rows that may wait for a worker. A request that finds no room is told to come again later. A `Recommend` has as many
+    /// rows as its catalog has items: keep this at several times the largest catalog.
     pub queue_rows: usize,
     /// How long a request may wait for a worker, milliseconds: one that would wait longer is told to come again later. A
     /// quarter of it, when as long there has not been a moment without requests of its kind for its version, until none has
     /// been refused for as long. Also the unit of waiting work in the load that answers tell.
     pub queue_millis: u64,
-    /// Rows that one client may have waiting, by the name in its `decant-client` header; 0 means as many as all.
+    /// Rows that one client may have waiting; 0 means as many as all. A client is who it was found to be, or, where nobody is
+    /// asked, who its `decant-client` header says.
     pub client_rows: usize,
     /// Rows that are computed together, at most.
     pub batch_rows: usize,
@@ -243,7 +246,7 @@ impl Config {
     pub(crate) fn limits(&self) -> Limits {
         Limits {
             runners: self.workers().get(),
-            version_runners: self.model_workers,
+            model_runners: self.model_workers,
             rows: self.queue_rows,
             client_rows: self.client_rows,
             wait: Duration::from_millis(self.queue_millis),
@@ -313,7 +316,7 @@ mod tests {
         }
         .limits();
         let rows = (limits.rows, limits.client_rows, limits.batch_rows);
-        assert_eq!((limits.runners, limits.version_runners), (3, 2));
+        assert_eq!((limits.runners, limits.model_runners), (3, 2));
         assert_eq!(rows, (20_000, 500, 64));
         assert_eq!(limits.wait, Duration::from_millis(7));
         assert_eq!(limits.batch, Duration::from_micros(300));

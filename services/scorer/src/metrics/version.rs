@@ -50,6 +50,11 @@ impl VersionMeter {
         }
     }
 
+    /// Whose version it is.
+    pub(crate) fn place(&self) -> &Place {
+        &self.place
+    }
+
     /// The meter of a part.
     pub(crate) fn arm(&self, arm: Arm) -> &ArmMeter {
         let make = || self.meters.arm(&self.place, self.version, arm);

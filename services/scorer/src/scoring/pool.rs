@@ -210,6 +210,7 @@ impl Pool {
             .clamp(1, self.shared.limits.runners);
         Offer {
             flow: FlowKey {
+                model: outline.servable.model(),
                 version: outline.servable.id(),
                 kind,
             },

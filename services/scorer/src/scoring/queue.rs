@@ -23,7 +23,8 @@ const PRESSED: f64 = 0.5;
 /// Work that runs together shares one flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct FlowKey {
-    /// The version.
+    /// The model, whatever its slots and versions.
+    pub(super) model: u64,
     pub(super) version: u64,
     pub(super) kind: Kind,
 }
@@ -126,7 +127,7 @@ pub(super) struct Taken<J> {
 pub(super) struct Queue<J> {
     limits: Limits,
     flows: BTreeMap<FlowKey, Flow<J>>,
-    /// Batches of each version at work.
+    /// Batches of each model at work.
     running: HashMap<u64, usize>,
     /// Rows that wait, of each client that has some.
     clients: HashMap<Client, usize>,
@@ -254,7 +255,7 @@ impl<J> Queue<J> {
                 self.calibration.relax(now);
             }
             if let Some(batch) = batch {
-                *self.running.entry(key.version).or_default() += 1;
+                *self.running.entry(key.model).or_default() += 1;
                 self.load.began(now);
                 return Some(batch);
             }
@@ -263,10 +264,10 @@ impl<J> Queue<J> {
 
     /// A batch is done.
     pub(super) fn done(&mut self, now: Instant, flow: FlowKey) {
-        if let Some(running) = self.running.get_mut(&flow.version) {
+        if let Some(running) = self.running.get_mut(&flow.model) {
             *running -= 1;
             if *running == 0 {
-                self.running.remove(&flow.version);
+                self.running.remove(&flow.model);
             }
         }
         self.load.ended(now);
@@ -320,8 +321,8 @@ impl<J> Queue<J> {
     /// Of the highest priority at which something may run: the flow that has had the least service.
     fn next_flow(&self) -> Option<(FlowKey, usize)> {
         let free = |key: &FlowKey| {
-            let running = self.running.get(&key.version).copied().unwrap_or(0);
-            self.limits.version_runners == 0 || running < self.limits.version_runners
+            let running = self.running.get(&key.model).copied().unwrap_or(0);
+            self.limits.model_runners == 0 || running < self.limits.model_runners
         };
         (0..Priority::COUNT).find_map(|lane| {
             let waiting = self.flows.iter();

@@ -1,12 +1,13 @@
 //! A loaded version.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use decant_features::{Catalog, Encoded, Rows, Schema};
 use decant_inference::{CatalogSession, Error, Picked, Session};
-use decant_model::{Arm, Digest};
+use decant_model::{Arm, Digest, ModelName};
 
 use super::statistics::{ComputeTimes, Statistics};
 use crate::metrics::{ArmMeter, VersionMeter};
@@ -22,6 +23,8 @@ pub(crate) struct Servable {
     /// What its rows cost, as far as was seen.
     cost: Mutex<Cost>,
     load_times: LoadTimes,
+    /// Of its model, whatever its slot and version.
+    model: u64,
     /// Unlike that of any other in this process, the same version loaded again included.
     id: u64,
     statistics: Statistics,
@@ -93,6 +96,7 @@ impl Servable {
             sessions,
             cost: Mutex::new(cost),
             load_times,
+            model: number(&meter.place().model),
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
             statistics: Statistics::default(),
             meter,
@@ -114,6 +118,11 @@ impl Servable {
 
     pub(crate) fn load_times(&self) -> LoadTimes {
         self.load_times
+    }
+
+    /// What its requests share with those of other versions of its model.
+    pub(crate) fn model(&self) -> u64 {
+        self.model
     }
 
     pub(crate) fn id(&self) -> u64 {
@@ -194,4 +203,11 @@ impl Servable {
     pub(crate) fn answered(&self) -> u64 {
         self.statistics.answered()
     }
+}
+
+/// A model, as short as a version's number.
+fn number(model: &ModelName) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    model.hash(&mut hasher);
+    hasher.finish()
 }

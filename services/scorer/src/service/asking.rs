@@ -26,7 +26,11 @@ pub(crate) struct KeptAsking {
 impl<'a> Asking<'a> {
     pub(crate) fn read(metadata: &'a MetadataMap, extensions: &'a Extensions) -> Self {
         let mut wrong = Vec::new();
-        let caller = Caller::read(metadata, &mut wrong);
+        let who = Who::read(extensions);
+        let mut caller = Caller::read(metadata, &mut wrong);
+        if let Some(client) = who.client() {
+            caller.client = client;
+        }
         let routing = Routing::read(metadata, extensions);
         let routing = routing.unwrap_or_else(|violation| {
             wrong.push(violation);
@@ -35,7 +39,7 @@ impl<'a> Asking<'a> {
         Self {
             caller,
             routing,
-            who: Who::read(extensions),
+            who,
             wrong,
         }
     }
@@ -75,5 +79,35 @@ impl KeptAsking {
             who: self.who.who(),
             wrong: Vec::new(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use decant_model::access::{Principal, Role};
+
+    use super::*;
+    use crate::scoring::Client;
+
+    #[test]
+    fn limits_count_by_who_a_caller_is_and_else_by_the_name_that_it_gives() {
+        let mut metadata = MetadataMap::new();
+        let client = |metadata: &MetadataMap, principal: Option<Principal>| {
+            let mut extensions = Extensions::new();
+            if let Some(principal) = principal {
+                extensions.insert(Arc::new(principal));
+            }
+            Asking::read(metadata, &extensions).caller.client
+        };
+        let ana = || Some(Principal::new("ana", Role::Viewer, Vec::new()));
+        assert_eq!(client(&metadata, None), Client::UNKNOWN);
+        assert_eq!(client(&metadata, ana()), Client::named(b"ana"));
+        metadata.insert("decant-client", "feed".parse().unwrap());
+        let feed = Client::named(b"feed");
+        assert_eq!(client(&metadata, None), feed);
+        assert_eq!(client(&metadata, Some(Principal::anonymous())), feed);
+        assert_eq!(client(&metadata, ana()), Client::named(b"ana"));
     }
 }

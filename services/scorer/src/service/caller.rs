@@ -16,7 +16,7 @@ use crate::scoring::{Client, Priority};
 
 /// What comes first under load: `critical`, `normal` (the default) or `sheddable`.
 static PRIORITY: HeaderName = HeaderName::from_static("decant-priority");
-/// The caller's name, for limits that count by client.
+/// The caller's name, for limits that count by client, where nobody is asked who they are.
 static CLIENT: HeaderName = HeaderName::from_static("decant-client");
 
 /// How a call is to be treated.
@@ -72,6 +72,12 @@ impl<'a> Who<'a> {
             None => Ok(()),
             Some(principal) => Ok(principal.may(permission, model)?),
         }
+    }
+
+    /// Whose limits count: a name that a caller gives itself is none that holds it to anything.
+    pub(super) fn client(self) -> Option<Client> {
+        let principal = self.0.filter(|principal| !principal.is_anonymous())?;
+        Some(Client::named(principal.name.as_bytes()))
     }
 
     /// Whether a model is there for who calls.

@@ -12,7 +12,7 @@ use crate::servable::statistics::ComputeTimes;
 fn limits() -> Limits {
     Limits {
         runners: 1,
-        version_runners: 0,
+        model_runners: 0,
         rows: 10_000,
         client_rows: 0,
         wait: Duration::from_secs(60),

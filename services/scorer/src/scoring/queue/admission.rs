@@ -75,8 +75,8 @@ impl Client {
 pub(crate) struct Limits {
     /// How many runners take from it.
     pub(crate) runners: usize,
-    /// Of these, how many may work for one version at once; 0 means all.
-    pub(crate) version_runners: usize,
+    /// Of these, how many may work for one model at once; 0 means all.
+    pub(crate) model_runners: usize,
     /// Rows that may wait.
     pub(crate) rows: usize,
     /// Rows that one client may have waiting; 0 means all.

@@ -7,7 +7,7 @@ const NORMAL: Priority = Priority::Normal;
 fn limits() -> Limits {
     Limits {
         runners: 1,
-        version_runners: 0,
+        model_runners: 0,
         rows: 1_000,
         client_rows: 0,
         wait: Duration::from_secs(1),
@@ -19,7 +19,12 @@ fn limits() -> Limits {
 /// Rows that take a microsecond each.
 fn offer(version: u64, kind: Kind, rows: usize) -> Offer {
     Offer {
-        flow: FlowKey { version, kind },
+        // Versions from a hundred on are of the same model.
+        flow: FlowKey {
+            model: version % 100,
+            version,
+            kind,
+        },
         priority: NORMAL,
         client: Client::UNKNOWN,
         deadline: None,
@@ -289,14 +294,14 @@ fn one_client_may_not_take_the_queue_from_the_others() {
 }
 
 #[test]
-fn one_version_leaves_runners_to_the_others() {
+fn one_model_leaves_runners_to_the_others() {
     let mut world = World::new(Limits {
         runners: 2,
-        version_runners: 1,
+        model_runners: 1,
         ..limits()
     });
-    for name in ["a", "b", "c"] {
-        world.put(name, &offer(1, Kind::Alone, 1));
+    for (name, version) in [("a", 1), ("b", 101), ("c", 1)] {
+        world.put(name, &offer(version, Kind::Alone, 1));
     }
     world.put("other", &paired(2, 1));
     let (mut expired, now) = (Vec::new(), world.now);
