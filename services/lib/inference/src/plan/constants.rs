@@ -11,6 +11,9 @@ use prost::Message;
 use crate::onnx::{self, GraphDef, Model, Node, Tensor, Value};
 use crate::{Error, Graph};
 
+/// Numbers of a value that a plan has a copy of, at most: whoever keeps more keeps a table, of which a session has one already.
+pub(super) const MOST_COPIED: usize = 1 << 20;
+
 /// Floats.
 pub(super) struct Constant {
     pub(super) dims: Vec<usize>,
@@ -163,7 +166,8 @@ fn of_value(value: &DynValue, shared: Option<&Arc<DynValue>>) -> Option<Known> {
     if let Ok((shape, numbers)) = value.try_extract_tensor::<f32>() {
         let held = match shared {
             Some(value) => Held::Shared(Arc::clone(value)),
-            None => Held::Own(numbers.to_vec()),
+            None if numbers.len() <= MOST_COPIED => Held::Own(numbers.to_vec()),
+            None => return None,
         };
         let dims = dims(shape)?;
         return Some(Known::Floats(Constant { dims, held }));

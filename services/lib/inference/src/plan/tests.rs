@@ -2,6 +2,7 @@ use decant_features::Encoded;
 
 use super::*;
 use crate::handmade::Handmade;
+use crate::onnx::{self, Model, Node};
 use crate::testing::{self, perceptron, rows, runtime};
 
 const TOLERANCE: f32 = 1e-5;
@@ -212,6 +213,26 @@ fn there_is_no_plan_for_what_is_not_understood() {
     }
     // Multiplies more than is worth it.
     assert!(find(perceptron(&[8, MOST_WORK / 8, 1], 1)).is_none());
+}
+
+#[test]
+fn what_a_graph_unfolds_is_copied_as_long_as_it_is_small() {
+    let is_known = |count: usize| {
+        let onnx = handmade()
+            .integers("count", &[count as i64])
+            .node("ConstantOfShape", &["count"], "zeros")
+            .node("Add", &["query_dense", "zeros"], "left")
+            .onnx();
+        let graph = Graph::read(&runtime(), onnx).unwrap();
+        let model: Model = onnx::read(graph.bytes().clone()).unwrap();
+        let nodes = model.graph.iter().flat_map(|graph| &graph.node);
+        let nodes = nodes.map(|node| onnx::read(node.clone()).unwrap());
+        let nodes: Vec<Node> = nodes.collect();
+        let known = constants::known(&graph, &model, &nodes).unwrap();
+        known.contains_key("zeros")
+    };
+    assert!(is_known(constants::MOST_COPIED));
+    assert!(!is_known(constants::MOST_COPIED + 1));
 }
 
 #[test]
