@@ -82,6 +82,18 @@ pub struct Widths {
     pub item_dense: usize,
 }
 
+impl Widths {
+    /// Of one input.
+    pub(crate) fn of(self, input: Input) -> usize {
+        match input {
+            Input::QueryIds | Input::QueryWeights => self.query_slots,
+            Input::QueryDense => self.query_dense,
+            Input::ItemIds | Input::ItemWeights => self.item_slots,
+            Input::ItemDense => self.item_dense,
+        }
+    }
+}
+
 /// Holds a graph to the contract: its inputs in the graph's order, and their widths.
 pub(crate) fn check(session: &Session) -> Result<(Vec<Input>, Widths), Error> {
     let mut order = Vec::with_capacity(session.inputs().len());

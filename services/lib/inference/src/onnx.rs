@@ -130,6 +130,21 @@ pub(crate) const FLOAT: i32 = 1;
 pub(crate) const INT32: i32 = 6;
 pub(crate) const INT64: i32 = 7;
 
+impl Tensor {
+    /// Its elements; nothing, when its bytes do not fill its shape.
+    pub(crate) fn elements<T, const SIZE: usize>(
+        &self,
+        read: fn([u8; SIZE]) -> T,
+    ) -> Option<Vec<T>> {
+        let count = self.dims.iter().try_fold(1_usize, |count, size| {
+            count.checked_mul(usize::try_from(*size).ok()?)
+        });
+        let (chunks, rest) = self.raw_data.as_chunks::<SIZE>();
+        let fills = count == Some(chunks.len()) && rest.is_empty();
+        fills.then(|| chunks.iter().map(|chunk| read(*chunk)).collect())
+    }
+}
+
 impl Node {
     /// The values that it takes; one that it may do without has no name.
     pub(crate) fn input(&self) -> impl Iterator<Item = &str> {

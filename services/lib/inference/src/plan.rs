@@ -54,7 +54,7 @@ impl Plan {
         session: &mut Session,
         golden: &Golden,
     ) -> Result<Option<Arc<Self>>, Error> {
-        let Some(plan) = Self::read(graph)? else {
+        let Some(plan) = Self::read(graph, session.widths())? else {
             return Ok(None);
         };
         let plan = Arc::new(plan);

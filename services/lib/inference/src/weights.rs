@@ -83,15 +83,10 @@ fn filled<T, const SIZE: usize>(
 where
     T: PrimitiveTensorElementType + std::fmt::Debug + Clone + 'static,
 {
-    let elements = tensor.dims.iter().try_fold(1_usize, |elements, dimension| {
-        elements.checked_mul(usize::try_from(*dimension).ok()?)
-    });
-    let (chunks, rest) = tensor.raw_data.as_chunks::<SIZE>();
-    if elements != Some(chunks.len()) || !rest.is_empty() {
-        return Ok(None);
-    }
     // Memory of ours, as ONNX Runtime shares only what it does not own.
-    let values: Vec<T> = chunks.iter().map(|chunk| read(*chunk)).collect();
+    let Some(values) = tensor.elements(read) else {
+        return Ok(None);
+    };
     let value = ort::value::Tensor::from_array((tensor.dims.clone(), values))?;
     Ok(Some(value.into_dyn()))
 }

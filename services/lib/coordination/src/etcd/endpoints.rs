@@ -169,22 +169,20 @@ impl Member {
 
     /// A call that began at this time failed.
     fn failed(&self, begin: Instant) {
-        {
-            let mut health = self.health();
-            // Calls that were under way together fail together: that is one failure.
-            if health.paused.is_none_or(|(failed, _)| failed <= begin) {
-                let pause = FIRST_PAUSE * 2_u32.saturating_pow(health.failures);
-                let now = Instant::now();
-                health.failures = health.failures.saturating_add(1).min(16);
-                health.paused = Some((now, now + pause.min(LONGEST_PAUSE)));
-                tracing::debug!(
-                    member = self.url,
-                    failures = health.failures,
-                    "member failed"
-                );
-            }
-        }
         *locked(&self.client) = None;
+        let mut health = self.health();
+        // Calls that were under way together fail together: that is one failure.
+        if health.paused.is_none_or(|(failed, _)| failed <= begin) {
+            let pause = FIRST_PAUSE * 2_u32.saturating_pow(health.failures);
+            let now = Instant::now();
+            health.failures = health.failures.saturating_add(1).min(16);
+            health.paused = Some((now, now + pause.min(LONGEST_PAUSE)));
+            tracing::debug!(
+                member = self.url,
+                failures = health.failures,
+                "member failed"
+            );
+        }
     }
 
     /// None when it is not left alone; who may be asked soonest sorts first.

@@ -29,7 +29,8 @@ enum Held {
 /// A value that depends on no input.
 pub(super) enum Known {
     Floats(Constant),
-    Integers { dims: Vec<usize>, numbers: Vec<i64> },
+    /// A list of them, or one.
+    Integers(Vec<i64>),
 }
 
 impl Constant {
@@ -138,28 +139,18 @@ fn part(held: &HashMap<String, Bytes>, makers: &[(&Node, &Bytes)], made: &[&Stri
 
 /// A tensor that sessions have copies of; nothing, when it is of a type that no plan computes with.
 fn of_tensor(tensor: &Tensor) -> Option<Known> {
-    let dims = dims(&tensor.dims)?;
-    let count = dims
-        .iter()
-        .try_fold(1_usize, |count, size| count.checked_mul(*size));
-    let raw = &tensor.raw_data;
-    let known = match tensor.data_type {
-        onnx::FLOAT => Known::Floats(Constant::own(dims, numbers(raw, f32::from_le_bytes)?)),
-        onnx::INT32 => Known::Integers {
-            dims,
-            numbers: numbers(raw, |bytes| i64::from(i32::from_le_bytes(bytes)))?,
-        },
-        onnx::INT64 => Known::Integers {
-            dims,
-            numbers: numbers(raw, i64::from_le_bytes)?,
-        },
+    Some(match tensor.data_type {
+        onnx::FLOAT => {
+            let numbers = tensor.elements(f32::from_le_bytes)?;
+            Known::Floats(Constant::own(dims(&tensor.dims)?, numbers))
+        }
+        onnx::INT32 => {
+            let read = |bytes| i64::from(i32::from_le_bytes(bytes));
+            Known::Integers(tensor.elements(read)?)
+        }
+        onnx::INT64 => Known::Integers(tensor.elements(i64::from_le_bytes)?),
         _ => return None,
-    };
-    let found = match &known {
-        Known::Floats(constant) => constant.numbers().len(),
-        Known::Integers { numbers, .. } => numbers.len(),
-    };
-    (Some(found) == count).then_some(known)
+    })
 }
 
 fn of_value(value: &DynValue, shared: Option<&Arc<DynValue>>) -> Option<Known> {
@@ -172,20 +163,11 @@ fn of_value(value: &DynValue, shared: Option<&Arc<DynValue>>) -> Option<Known> {
         let dims = dims(shape)?;
         return Some(Known::Floats(Constant { dims, held }));
     }
-    let (shape, numbers) = value.try_extract_tensor::<i64>().ok()?;
-    Some(Known::Integers {
-        dims: dims(shape)?,
-        numbers: numbers.to_vec(),
-    })
+    let (_, numbers) = value.try_extract_tensor::<i64>().ok()?;
+    Some(Known::Integers(numbers.to_vec()))
 }
 
 fn dims(dims: &[i64]) -> Option<Vec<usize>> {
     let dims = dims.iter().map(|size| usize::try_from(*size).ok());
     dims.collect()
-}
-
-fn numbers<T, const SIZE: usize>(raw: &[u8], read: fn([u8; SIZE]) -> T) -> Option<Vec<T>> {
-    let (chunks, rest) = raw.as_chunks::<SIZE>();
-    rest.is_empty()
-        .then(|| chunks.iter().map(|chunk| read(*chunk)).collect())
 }

@@ -7,8 +7,8 @@ use super::Plan;
 use super::constants::{self, Constant, Known};
 use super::shape::{Count, Extent, Ids, Place, Shaped, beside, broadcast, reshaped, run, width};
 use super::step::{Binary, Made, Operand, Reduction, Step, Unary};
-use crate::contract::{Input, SCORE};
-use crate::onnx::{self, Dimension, Model, Node};
+use crate::contract::{Input, SCORE, Widths};
+use crate::onnx::{self, Model, Node};
 use crate::{Error, Graph};
 
 /// A value, as far as it is known before anything is computed.
@@ -18,7 +18,7 @@ enum Value {
     Ids(Ids),
     Extents(Vec<Extent>),
     Floats(usize),
-    Integers { dims: Vec<usize>, numbers: Vec<i64> },
+    Integers(Vec<i64>),
 }
 
 /// A plan in the making.
@@ -35,7 +35,7 @@ impl Plan {
     ///
     /// # Errors
     /// When the bytes are no ONNX model, or ONNX Runtime fails at what depends on no input.
-    pub(super) fn read(graph: &Graph) -> Result<Option<Self>, Error> {
+    pub(super) fn read(graph: &Graph, widths: Widths) -> Result<Option<Self>, Error> {
         let model: Model = onnx::read(graph.bytes().clone())?;
         let Some(definition) = &model.graph else {
             return Ok(None);
@@ -47,15 +47,15 @@ impl Plan {
         let nodes: Vec<Node> = nodes.collect::<Result<_, Error>>()?;
         let mut reading = Reading::default();
         for input in &definition.input {
-            let input: onnx::Value = onnx::read(input.clone())?;
-            if reading.input(&input).is_none() {
+            let name = onnx::read::<onnx::Value>(input.clone())?.name;
+            if reading.input(&name, widths).is_none() {
                 return Ok(None);
             }
         }
         for (name, known) in constants::known(graph, &model, &nodes)? {
             let value = match known {
                 Known::Floats(constant) => Value::Floats(reading.constant(constant)),
-                Known::Integers { dims, numbers } => Value::Integers { dims, numbers },
+                Known::Integers(numbers) => Value::Integers(numbers),
             };
             reading.values.insert(name, value);
         }
@@ -89,13 +89,9 @@ impl Reading {
         })
     }
 
-    fn input(&mut self, value: &onnx::Value) -> Option<()> {
-        let input = Input::named(&value.name)?;
-        let shape = value.kind.as_ref()?.tensor.as_ref()?.shape.as_ref()?;
-        let [_, width_of_rows] = &shape.dim[..] else {
-            return None;
-        };
-        let slots = size(width_of_rows)?;
+    fn input(&mut self, name: &str, widths: Widths) -> Option<()> {
+        let input = Input::named(name)?;
+        let width = width(&[widths.of(input)])?;
         let rows = match input.is_of_query() {
             true => Count::Query,
             false => Count::Item,
@@ -104,16 +100,16 @@ impl Reading {
             Input::QueryIds | Input::ItemIds => Value::Ids(Ids {
                 input,
                 rows,
-                slots,
+                slots: width,
                 first: 0,
-                count: slots,
+                count: width,
                 less: 0,
             }),
             _ => Value::Rows(Shaped {
                 place: Place::Input(input),
                 stored: rows,
                 rows,
-                sizes: vec![slots],
+                sizes: vec![width],
             }),
         };
         self.values.insert(input.name().to_owned(), value);
@@ -134,7 +130,7 @@ impl Reading {
             ("Sub", [left, right]) => self
                 .less(left, right)
                 .or_else(|| self.combine(Binary::Sub, left, right)),
-            ("MatMul", [of, weights]) => self.product(of, weights, None),
+            ("MatMul", [of, weights]) => self.product(of, self.floats(weights)?, None),
             ("Gemm", [of, weights]) => self.gemm(node, of, weights, None),
             ("Gemm", [of, weights, bias]) => self.gemm(node, of, weights, Some(bias)),
             ("ReduceSum", [of, ..]) => self.reduce(node, Reduction::Sum, of),
@@ -157,12 +153,10 @@ impl Reading {
     }
 
     fn gather(&mut self, node: &Node, table: &str, ids: &str) -> Option<Value> {
-        let (Value::Floats(table), Value::Ids(ids)) =
-            (self.values.get(table)?, self.values.get(ids)?)
-        else {
+        let table = self.floats(table)?;
+        let Value::Ids(ids) = *self.values.get(ids)? else {
             return None;
         };
-        let (table, ids) = (*table, *ids);
         let (entries, sizes) = self.constants[table].dims.split_first()?;
         let made = [&[ids.count][..], sizes].concat();
         let step = Step::Gather {
@@ -231,35 +225,25 @@ impl Reading {
         if !is_plain {
             return None;
         }
-        if node.integer("transB").unwrap_or(0) == 0 {
-            return self.product(of, weights, bias);
+        let mut weights = self.floats(weights)?;
+        if node.integer("transB").unwrap_or(0) != 0 {
+            let transposed = transposed(&self.constants[weights])?;
+            weights = self.constant(transposed);
         }
-        let Value::Floats(place) = self.values.get(weights)? else {
-            return None;
-        };
-        let transposed = transposed(&self.constants[*place])?;
-        let name = format!("{weights} transposed");
-        let place = self.constant(transposed);
-        self.values.insert(name.clone(), Value::Floats(place));
-        self.product(of, &name, bias)
+        self.product(of, weights, bias)
     }
 
-    fn product(&mut self, of: &str, weights: &str, bias: Option<&str>) -> Option<Value> {
+    fn product(&mut self, of: &str, weights: usize, bias: Option<&str>) -> Option<Value> {
         let of = self.rows(of)?;
-        let Value::Floats(weights) = self.values.get(weights)? else {
-            return None;
-        };
-        let (&[height, columns], weights) = (&self.constants[*weights].dims[..], *weights) else {
+        let &[height, columns] = &self.constants[weights].dims[..] else {
             return None;
         };
         let bias = match bias.filter(|bias| !bias.is_empty()) {
             None => None,
             Some(bias) => {
-                let Value::Floats(bias) = self.values.get(bias)? else {
-                    return None;
-                };
-                let sizes = beside(&self.constants[*bias].dims, 2)?;
-                (sizes == [columns]).then_some(Some(*bias))?
+                let bias = self.floats(bias)?;
+                let sizes = beside(&self.constants[bias].dims, 2)?;
+                (sizes == [columns]).then_some(Some(bias))?
             }
         };
         let step = Step::Product {
@@ -280,16 +264,14 @@ impl Reading {
         if !is_prefix {
             return None;
         }
-        let (groups, rest) = of.sizes.split_at(reduced);
         let mut sizes = match node.integer("keepdims").unwrap_or(1) {
             0 => Vec::new(),
             _ => vec![1; reduced],
         };
-        sizes.extend_from_slice(rest);
+        sizes.extend_from_slice(&of.sizes[reduced..]);
         let step = Step::Reduce {
             reduction,
             of: operand(&of),
-            groups: groups.iter().product(),
         };
         self.make(step, of.stored, of.rows, sizes)
     }
@@ -403,7 +385,7 @@ impl Reading {
         for part in parts {
             match self.values.get(*part)? {
                 Value::Extents(part) => extents.extend_from_slice(part),
-                Value::Integers { dims, numbers } if dims.len() == 1 => {
+                Value::Integers(numbers) => {
                     extents.extend(numbers.iter().copied().map(Extent::Number));
                 }
                 _ => return None,
@@ -455,14 +437,21 @@ impl Reading {
 
     fn integers(&self, name: &str) -> Option<&[i64]> {
         match self.values.get(name)? {
-            Value::Integers { numbers, .. } => Some(numbers),
+            Value::Integers(numbers) => Some(numbers),
+            _ => None,
+        }
+    }
+
+    fn floats(&self, name: &str) -> Option<usize> {
+        match self.values.get(name)? {
+            Value::Floats(constant) => Some(*constant),
             _ => None,
         }
     }
 
     fn is_constant(&self, name: &str) -> bool {
         let value = self.values.get(name);
-        matches!(value, Some(Value::Floats(_) | Value::Integers { .. }))
+        matches!(value, Some(Value::Floats(_) | Value::Integers(_)))
     }
 
     fn constant(&mut self, constant: Constant) -> usize {
@@ -498,13 +487,6 @@ fn operand(value: &Shaped) -> Operand {
     Operand {
         place: value.place,
         width: value.sizes.iter().product(),
-    }
-}
-
-fn size(dimension: &Dimension) -> Option<usize> {
-    match dimension.extent.as_ref()? {
-        onnx::Extent::Size(size) => width(&[usize::try_from(*size).ok()?]),
-        onnx::Extent::Free(_) => None,
     }
 }
 

@@ -46,12 +46,8 @@ pub(super) enum Step {
         weights: usize,
         bias: Option<usize>,
     },
-    /// The groups of a row, number by number.
-    Reduce {
-        reduction: Reduction,
-        of: Operand,
-        groups: usize,
-    },
+    /// The groups of a row, which are as wide as the result, number by number.
+    Reduce { reduction: Reduction, of: Operand },
     /// Each number.
     Map { unary: Unary, of: Operand },
     /// Rows side by side.
@@ -187,18 +183,14 @@ impl Made {
                     vectors.dispatch(|| multiply(row, weights, sums));
                 }
             }
-            Step::Reduce {
-                reduction,
-                of,
-                groups,
-            } => {
+            Step::Reduce { reduction, of } => {
                 let numbers = given.numbers(of);
                 for row in 0..rows {
                     let start = out.len();
                     out.resize(start + self.width, 0.0);
                     let sums = &mut out[start..];
                     let row = of.row(numbers, row);
-                    for group in row.chunks_exact(self.width).take(*groups) {
+                    for group in row.chunks_exact(self.width) {
                         for (sum, number) in sums.iter_mut().zip(group) {
                             *sum += match reduction {
                                 Reduction::Sum => *number,
