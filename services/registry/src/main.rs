@@ -70,7 +70,7 @@ async fn serve(
             tls: identity.clone(),
             gate: settings.auth.gate(access, rules, &telemetry.meter()),
             limits: settings.limits,
-            max_connection_age: None,
+            ..Serving::default()
         },
         reporter,
     );

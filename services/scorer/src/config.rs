@@ -61,6 +61,10 @@ pub struct Config {
     /// After how many seconds a client is asked to connect anew, so that clients spread over scorers that were added; calls
     /// under way are finished first. 0 means never.
     pub max_connection_age_seconds: u64,
+    /// For how long threads that answer go on looking at the network after something came from it, before they sleep,
+    /// microseconds. To wake a thread takes longer than to score a row; but one that looks needs its core for itself, and all of
+    /// it while requests come more often than this. 0 means that they sleep at once.
+    pub busy_poll_micros: u64,
     /// Requests of one stream that are at work at once, at most.
     pub stream_depth: usize,
     /// After a failed load, how long to wait before the first retry, milliseconds; doubled with each further one.
@@ -136,6 +140,7 @@ impl Default for Config {
             memory_bytes: 0,
             max_request_bytes: 16 << 20,
             max_connection_age_seconds: 300,
+            busy_poll_micros: 0,
             stream_depth: 32,
             retry_first_millis: 1_000,
             retry_longest_millis: 60_000,
@@ -236,6 +241,11 @@ impl Config {
     pub fn max_connection_age(&self) -> Option<Duration> {
         let seconds = self.max_connection_age_seconds;
         (seconds > 0).then(|| Duration::from_secs(seconds))
+    }
+
+    /// For how long threads look at the network before they sleep.
+    pub fn busy_poll(&self) -> Duration {
+        Duration::from_micros(self.busy_poll_micros)
     }
 
     pub(crate) fn workers(&self) -> NonZeroUsize {

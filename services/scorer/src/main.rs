@@ -55,6 +55,7 @@ async fn serve(
     let store = Arc::new(EtcdStore::new(&settings.store)?);
     let bundles = BundleStore::connect(&settings.bundles)?;
     let max_connection_age = settings.scorer.max_connection_age();
+    let busy_poll = settings.scorer.busy_poll();
     let mut host = Host::new();
     let identity = host.identify(&settings.tls, &telemetry)?;
     let (access, following) = follow_access(
@@ -87,6 +88,7 @@ async fn serve(
             gate: settings.auth.gate(access, rules, &telemetry.meter()),
             limits: settings.limits,
             max_connection_age,
+            busy_poll,
         },
         reporter,
     );

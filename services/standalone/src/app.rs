@@ -113,7 +113,7 @@ impl App {
             tls: identity,
             gate: gate(decant_registry::rules),
             limits: config.limits,
-            max_connection_age: None,
+            ..Serving::default()
         };
         host.serve(
             "registry server",
@@ -129,6 +129,7 @@ impl App {
             scorer.advertise = addresses.scorer.to_string();
         }
         let max_connection_age = scorer.max_connection_age();
+        let busy_poll = scorer.busy_poll();
         let scorer = decant_scorer::App::build(
             scorer,
             runtime.clone(),
@@ -145,6 +146,7 @@ impl App {
             Serving {
                 gate: gate(decant_scorer::rules),
                 max_connection_age,
+                busy_poll,
                 ..serving.clone()
             },
             reporter,

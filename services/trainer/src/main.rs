@@ -66,7 +66,7 @@ async fn serve(settings: Settings, telemetry: Telemetry, signals: Signals) -> an
             tls: identity.clone(),
             gate: settings.auth.gate(access, rules, &telemetry.meter()),
             limits: settings.limits,
-            max_connection_age: None,
+            ..Serving::default()
         },
         reporter,
     );

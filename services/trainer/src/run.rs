@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use decant_chassis::telemetry::propagation;
-use decant_chassis::threads;
+use decant_chassis::threads::{self, AtWork};
 use decant_inference::{Golden, Runtime};
 use decant_model::rollout::evidence::Agreement;
 use decant_model::{Digest, Lineage, LineageRole, TeacherRef, file};
@@ -211,6 +211,7 @@ impl Runner {
         let (done, outcome) = oneshot::channel();
         let run = move || {
             threads::lower_priority();
+            let _at_work = AtWork::begin();
             // An error means that the job's owner has gone.
             let _ = done.send(learn());
         };

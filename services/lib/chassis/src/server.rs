@@ -1,5 +1,6 @@
 //! A gRPC server on a given listener: health, reflection, limits, and an end that lets calls finish.
 
+mod busy_poll;
 mod deadline;
 mod http2;
 mod incoming;
@@ -22,6 +23,7 @@ use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 use tower::Layer;
 
+use self::busy_poll::BusyPoll;
 use self::deadline::InTime;
 use self::http2::Http2;
 use self::incoming::{Closed, Door};
@@ -93,10 +95,13 @@ pub struct Serving {
     /// After how long clients are asked to connect anew: behind an address that stands for several servers, they come to
     /// spread over those that were added since. Calls that are under way are finished first.
     pub max_connection_age: Option<Duration>,
+    /// For how long the runtime's threads go on looking at the network after something came from it, before they sleep: for
+    /// servers whose cores nobody else needs. No time means that they sleep at once.
+    pub busy_poll: Duration,
 }
 
 impl Default for Serving {
-    /// In plain text, for everybody, with connections of any age, and calls that are counted for nobody.
+    /// In plain text, for everybody, with connections of any age, calls that are counted for nobody, and threads that sleep.
     fn default() -> Self {
         let telemetry = Telemetry::none();
         Self {
@@ -106,6 +111,7 @@ impl Default for Serving {
             gate: GateLayer::open(),
             limits: Limits::default(),
             max_connection_age: None,
+            busy_poll: Duration::ZERO,
         }
     }
 }
@@ -123,9 +129,13 @@ pub async fn serve(
     let gated = serving.gate.layer(InTime(routes));
     let services = serving.observe.layer(gated);
     let tasks = TaskTracker::new();
+    // Whoever drops this server ends its tasks too.
+    let stop = stop.child_token();
+    let _stop = stop.clone().drop_guard();
+    let busy_poll = BusyPoll::start(serving.busy_poll, &tasks, &stop);
     let max_age = serving.max_connection_age;
     let door = Door {
-        http2: Http2::new(services, &serving.limits, max_age, tasks.clone()),
+        http2: Http2::new(services, &serving.limits, max_age, tasks.clone(), busy_poll),
         tasks,
         closed: Closed::new(&serving.meter),
         tls: serving.tls,

@@ -22,6 +22,8 @@ use crate::{Error, Golden, Graph, Session};
 
 /// So many multiplications ONNX Runtime does not do faster than a plan.
 const MOST_WORK: usize = 1 << 18;
+/// So many multiplications take a few microseconds.
+const LITTLE_WORK: usize = 1 << 16;
 /// Of the golden rows, so many are compared, each by itself.
 const COMPARED: usize = 64;
 /// So many rows are compared together.
@@ -62,14 +64,23 @@ impl Plan {
         Ok(agrees.then_some(plan))
     }
 
+    /// Whether so many rows are done in a few microseconds: in less than it takes to have somebody else do them.
+    pub fn is_quick(&self, query_rows: usize, item_rows: usize) -> bool {
+        self.work(query_rows, item_rows) <= LITTLE_WORK
+    }
+
     /// Whether so many rows are few.
     fn takes(&self, query_rows: usize, item_rows: usize) -> bool {
+        self.work(query_rows, item_rows) <= MOST_WORK
+    }
+
+    /// Multiplications.
+    fn work(&self, query_rows: usize, item_rows: usize) -> usize {
         let rows = [1, query_rows, item_rows];
         let work = self.work.iter().zip(rows);
-        let work = work.fold(0_usize, |sum, (work, rows)| {
+        work.fold(0, |sum, (work, rows)| {
             sum.saturating_add(work.saturating_mul(rows))
-        });
-        work <= MOST_WORK
+        })
     }
 
     fn agrees(self: &Arc<Self>, session: &mut Session, golden: &Golden) -> Result<bool, Error> {
@@ -112,6 +123,10 @@ impl Desk {
             made: vec![Vec::new(); plan.made.len()],
             plan,
         }
+    }
+
+    pub(crate) fn plan(&self) -> &Arc<Plan> {
+        &self.plan
     }
 
     /// Whether the plan is for so many rows.

@@ -134,6 +134,11 @@ impl Session {
         self.few = Some(Desk::new(Arc::clone(plan)));
     }
 
+    /// What computes a few rows.
+    pub fn planned(&self) -> Option<&Arc<Plan>> {
+        self.few.as_ref().map(Desk::plan)
+    }
+
     /// How wide the rows are that this graph takes.
     pub fn widths(&self) -> Widths {
         self.widths

@@ -18,7 +18,7 @@ use tokio_util::task::TaskTracker;
 
 use super::batch::Workbench;
 use super::cost::Cost;
-use super::job::{Job, Part, Scored, Work};
+use super::job::{Candidates, Job, Part, Scored, Work};
 use super::queue::{Batch, Client, FlowKey, Kind, Limits, Offer, Priority, Queue, Refused, Ticket};
 use crate::error::CallError;
 use crate::metrics::Refusal;
@@ -29,6 +29,10 @@ const LONG: f64 = 4.0;
 
 /// A runner that has not had its turn for so many batches' time is late.
 const LATE: u32 = 4;
+
+/// So many requests are computed where they were read before a runner has its turn. What is computed at once never waits in the
+/// queue, and what waits in the network meanwhile nobody sees: now and then all of it is to be read first.
+const AT_ONCE: u32 = 32;
 
 /// A request, as the runners are asked for it.
 pub(crate) struct Call {
@@ -65,6 +69,19 @@ impl Call {
             client: self.client,
         }
     }
+
+    /// Whether it is done in less time than it takes to have a runner do it.
+    fn is_quick(&self) -> bool {
+        let servable = self.handle.servable();
+        match &self.work {
+            Work::Score { .. } => servable.is_quick(self.rows, self.rows),
+            Work::Rank {
+                candidates: Candidates::Columns(_),
+                ..
+            } => servable.is_quick(1, self.rows),
+            Work::Rank { .. } | Work::Recommend { .. } => false,
+        }
+    }
 }
 
 /// A fixed number of runners behind one queue. Clones share them.
@@ -85,6 +102,8 @@ struct Shared {
     pressed: AtomicBool,
     /// Calls that asked for room.
     came: AtomicU64,
+    /// Requests that were computed where they were read since a runner had its turn.
+    at_once: AtomicU32,
     /// What each runner computes with.
     workbenches: Vec<Mutex<Workbench>>,
     started: Instant,
@@ -111,6 +130,7 @@ impl Pool {
                 load: AtomicU32::new(0),
                 pressed: AtomicBool::new(false),
                 came: AtomicU64::new(0),
+                at_once: AtomicU32::new(0),
                 workbenches: (0..runners).map(|_| Mutex::default()).collect(),
                 started: Instant::now(),
                 computed: AtomicU64::new(0),
@@ -124,14 +144,14 @@ impl Pool {
         pool
     }
 
-    /// Queues a request.
+    /// Queues a request, or computes it at once if that is quick, and nothing waits before it.
     ///
     /// # Errors
     /// When it could not be answered in time, or finds no room, or the pool is closed.
     pub(crate) fn submit(&self, call: Call) -> Result<Waiting, CallError> {
-        let rows = call.rows;
+        let (rows, is_quick) = (call.rows, call.is_quick());
         let offer = self.offer(&call.outline());
-        let at_once = offer.parts().clamp(1, self.shared.limits.runners);
+        let runners = offer.parts().clamp(1, self.shared.limits.runners);
         let (answer, answered) = oneshot::channel();
         let parts = || {
             let (handle, work) = (call.handle, call.work);
@@ -142,14 +162,19 @@ impl Pool {
                 rows: offer.part(number),
             })
         };
-        let offered = self.shared.lock().offer(Instant::now(), &offer, parts);
+        let mut queue = self.shared.lock();
+        let offered = queue.offer(Instant::now(), &offer, parts);
+        let is_first = queue.rows() == rows;
+        drop(queue);
         let ticket = offered.map_err(|refused| {
             // Many may come before a runner has its turn: the next ones are to be looked at before they are read.
             self.shared.pressed.store(true, Ordering::Relaxed);
             refusal(refused, rows)
         })?;
-        for _ in 0..at_once {
-            self.shared.wake.notify_one();
+        if !(is_quick && is_first && self.shared.compute_at_once()) {
+            for _ in 0..runners {
+                self.shared.wake.notify_one();
+            }
         }
         Ok(Waiting {
             shared: Arc::clone(&self.shared),
@@ -313,9 +338,7 @@ impl Shared {
         if idle < self.limits.batch * LATE {
             return;
         }
-        let mut benches = self.workbenches.iter().enumerate();
-        let free = benches.find_map(|(runner, bench)| Some((runner, bench.try_lock().ok()?)));
-        let Some((runner, mut workbench)) = free else {
+        let Some((runner, mut workbench)) = self.free_workbench() else {
             return;
         };
         let began = Instant::now();
@@ -324,6 +347,27 @@ impl Shared {
         {
             compute(runner, self, &mut workbench, batch);
         }
+    }
+
+    /// Computes what waits, unless that was done often since a runner had its turn. Whether it was done.
+    fn compute_at_once(&self) -> bool {
+        if self.at_once.fetch_add(1, Ordering::Relaxed) >= AT_ONCE {
+            return false;
+        }
+        let Some((runner, mut workbench)) = self.free_workbench() else {
+            return false;
+        };
+        let Some(batch) = self.take() else {
+            return false;
+        };
+        compute(runner, self, &mut workbench, batch);
+        true
+    }
+
+    /// That of a runner that does not compute now.
+    fn free_workbench(&self) -> Option<(usize, MutexGuard<'_, Workbench>)> {
+        let mut benches = self.workbenches.iter().enumerate();
+        benches.find_map(|(runner, bench)| Some((runner, bench.try_lock().ok()?)))
     }
 
     /// For how long no batch has ended.
@@ -350,6 +394,7 @@ async fn run(runner: usize, shared: Arc<Shared>) -> Result<(), String> {
         wake.as_mut().enable();
         // What came in the same packets is read before a batch is made of it.
         yield_turn().await;
+        shared.at_once.store(0, Ordering::Relaxed);
         let mut since = Instant::now();
         while let Some(batch) = shared.take() {
             let has_more = {

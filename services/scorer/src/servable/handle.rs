@@ -283,9 +283,13 @@ impl Handle {
 impl Handle {
     /// The fixture's version with one session.
     pub(crate) fn for_tests() -> Self {
+        Self::of(crate::fixture::session(0.0))
+    }
+
+    pub(crate) fn of(session: decant_inference::Session) -> Self {
         let digest = decant_model::Digest::of(b"films");
         let schema = crate::fixture::schema();
-        let sessions = vec![crate::fixture::session(0.0)];
+        let sessions = vec![session];
         let cost = crate::scoring::Cost::measured(1, std::time::Duration::from_micros(10));
         let times = super::LoadTimes::default();
         let meter = crate::metrics::VersionMeter::unread();

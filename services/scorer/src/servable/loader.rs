@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
 use decant_chassis::telemetry::propagation::continued;
-use decant_chassis::threads;
+use decant_chassis::threads::{self, AtWork};
 use tracing::Instrument;
 use tracing::field::Empty;
 
@@ -29,6 +29,7 @@ pub(crate) fn start(manager: Arc<Manager>, loading: Loading) -> io::Result<JoinH
         .spawn(move || {
             threads::lower_priority();
             while let Some(load) = manager.next_load() {
+                let _at_work = AtWork::begin();
                 let pinned = manager.pinned();
                 let span = continued(load.trace.as_deref(), || {
                     let (version, digest) = (load.prepared.version, load.prepared.digest);

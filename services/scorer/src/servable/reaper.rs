@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use decant_chassis::threads;
+use decant_chassis::threads::{self, AtWork};
 
 use super::Manager;
 use super::place::Retired;
@@ -24,6 +24,7 @@ pub(crate) fn start(manager: Arc<Manager>) -> io::Result<JoinHandle<()>> {
             threads::lower_priority();
             let mut pinned: Vec<Retired> = Vec::new();
             while let Some(retired) = manager.take_retired((!pinned.is_empty()).then_some(LOOK)) {
+                let _at_work = AtWork::begin();
                 pinned.extend(retired);
                 pinned = pinned
                     .into_iter()

@@ -2,11 +2,11 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use decant_features::{Catalog, Encoded, Rows, Schema};
-use decant_inference::{CatalogSession, Error, Picked, Session};
+use decant_inference::{CatalogSession, Error, Picked, Plan, Session};
 use decant_model::{Arm, Digest, ModelName};
 
 use super::statistics::{ComputeTimes, Statistics};
@@ -20,6 +20,8 @@ pub(crate) struct Servable {
     items: Option<Items>,
     /// One for each worker, so that no lock is ever waited for.
     sessions: Box<[Mutex<Session>]>,
+    /// What these have a few rows computed by.
+    plan: Option<Arc<Plan>>,
     /// What its rows cost, as far as was seen.
     cost: Mutex<Cost>,
     load_times: LoadTimes,
@@ -88,8 +90,10 @@ impl Servable {
         load_times: LoadTimes,
         meter: VersionMeter,
     ) -> Self {
+        let plan = sessions.first().and_then(Session::planned).cloned();
         let sessions = sessions.into_iter().map(Mutex::new).collect();
         Self {
+            plan,
             digest,
             schema,
             items,
@@ -127,6 +131,12 @@ impl Servable {
 
     pub(crate) fn id(&self) -> u64 {
         self.id
+    }
+
+    /// Whether it computes so many rows in less time than it takes to have a worker do it.
+    pub(crate) fn is_quick(&self, query_rows: usize, item_rows: usize) -> bool {
+        let plan = self.plan.as_ref();
+        plan.is_some_and(|plan| plan.is_quick(query_rows, item_rows))
     }
 
     /// Computes on a worker's own session; see [`Session::compute`].

@@ -25,6 +25,7 @@ use tokio_util::task::TaskTracker;
 use tonic::body::Body;
 use tower::Service;
 
+use super::busy_poll::BusyPoll;
 use super::incoming::{Connection, Peer};
 use super::{Limits, Services};
 
@@ -41,6 +42,7 @@ pub(super) struct Http2 {
     services: Services,
     /// After how long a client is asked to connect anew.
     max_age: Option<Duration>,
+    busy_poll: BusyPoll,
 }
 
 impl Http2 {
@@ -50,6 +52,7 @@ impl Http2 {
         limits: &Limits,
         max_age: Option<Duration>,
         tasks: TaskTracker,
+        busy_poll: BusyPoll,
     ) -> Self {
         let streams = limits.streams_per_connection;
         let mut builder = Builder::new(AtOnce(tasks));
@@ -71,6 +74,7 @@ impl Http2 {
             builder,
             services,
             max_age,
+            busy_poll,
         }
     }
 
@@ -94,6 +98,7 @@ impl Http2 {
         let (mut served, mut leaving) = (pin!(served), pin!(leaving.fuse()));
         let ended = poll_fn(|context| {
             turn.begin();
+            self.busy_poll.turn();
             if leaving.as_mut().poll(context).is_ready() {
                 served.as_mut().graceful_shutdown();
             }

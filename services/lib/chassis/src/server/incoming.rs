@@ -102,9 +102,6 @@ impl Door {
     pub(super) async fn attend(self, listener: TcpListener, stop: CancellationToken) {
         let room = Arc::new(Semaphore::new(self.limits.connections));
         let door = Arc::new(self);
-        // Whoever drops this server ends its connections too.
-        let stop = stop.child_token();
-        let _stop = stop.clone().drop_guard();
         loop {
             let accepted = tokio::select! {
                 () = stop.cancelled() => break,

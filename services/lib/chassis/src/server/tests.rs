@@ -134,10 +134,14 @@ struct Served {
 
 impl Served {
     async fn start() -> Self {
+        Self::start_with(Serving::default()).await
+    }
+
+    async fn start_with(serving: Serving) -> Self {
         let moody = Moody::default();
         let (waiting, go_on) = (Arc::clone(&moody.waiting), Arc::clone(&moody.go_on));
         let routes = Routes::new(OpsServiceServer::new(moody));
-        let (address, tasks) = start(routes, Serving::default()).await;
+        let (address, tasks) = start(routes, serving).await;
         let channel = Channel::from_shared(format!("http://{address}")).unwrap();
         Self {
             waiting,
@@ -211,6 +215,26 @@ async fn a_stop_lets_calls_that_wait_finish() {
     let (answer, stopped) = tokio::join!(waiting, stopped);
     assert!(answer.is_ok());
     stopped.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_whose_threads_do_not_sleep_answers_and_stops() {
+    let serving = Serving {
+        busy_poll: Duration::from_secs(3600),
+        ..Serving::default()
+    };
+    let served = Served::start_with(serving).await;
+    for _ in 0..10 {
+        assert!(served.set("answer").await.is_ok());
+    }
+    let mut waiting = pin!(served.set("wait"));
+    served.wait_for(1, &mut waiting).await;
+    let (stopped, answer, ()) =
+        tokio::join!(served.tasks.stop(Duration::from_secs(20)), waiting, async {
+            served.go_on.notify_waiters()
+        });
+    stopped.unwrap();
+    assert!(answer.is_ok());
 }
 
 /// A frame of HTTP/2 (RFC 9113, section 4.1).

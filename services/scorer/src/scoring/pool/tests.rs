@@ -2,6 +2,8 @@ use std::future::poll_fn;
 use std::task::Poll;
 
 use decant_features::{Column, Columns, Values};
+use decant_inference::testing::runtime;
+use decant_inference::{Graph, Plan};
 use futures::FutureExt as _;
 
 use super::*;
@@ -61,6 +63,17 @@ fn score(handle: &Handle, rows: usize) -> Call {
         },
         rows,
     )
+}
+
+/// A version whose few rows are computed by a plan.
+fn planned() -> Handle {
+    let graph = fixture::graph(0.0).to_onnx().into();
+    let graph = Graph::read(&runtime(), graph).unwrap();
+    let mut session = graph.open().unwrap();
+    let golden = fixture::golden(0.0, 1, 30.0);
+    let plan = Plan::find(&graph, &mut session, &golden).unwrap();
+    session.plan(&plan.unwrap());
+    Handle::of(session)
 }
 
 /// The rows of the batches that were computed, and how many there were of each size.
@@ -133,6 +146,50 @@ async fn whoever_is_refused_computes_what_a_late_runner_does_not() {
     let scored = waiting.now_or_never().unwrap().unwrap();
     assert_eq!(scored.into_scores().unwrap().len(), 3);
     assert_eq!(batches(&handle), [(3, 1)]);
+    pool.close();
+    pool.drained().await;
+    tasks.stop(Duration::from_secs(5)).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_is_quick_is_computed_at_once_while_nothing_waits() {
+    let (tasks, _failures) = Tasks::new();
+    let (pool, handle) = (Pool::start(&tasks, limits()), planned());
+    let expected = fixture::expected(0.0, 1, 30.0);
+    // On the one thread of this test, the runner has no turn while nothing is waited for.
+    let submit = |rows| pool.submit(score(&handle, rows)).unwrap().answered();
+    for _ in 0..AT_ONCE {
+        let scored = submit(1).now_or_never().unwrap().unwrap();
+        let scores = scored.into_scores().unwrap();
+        assert!((scores[0] - expected[0]).abs() < 1e-6);
+    }
+    assert_eq!(batches(&handle), [(1, u64::from(AT_ONCE))]);
+    // Now a runner is to have its turn first, and reads what else has come.
+    let mut waiting = Box::pin(submit(1));
+    begin(waiting.as_mut()).await;
+    waiting.await.unwrap();
+    assert!(submit(1).now_or_never().is_some());
+
+    // Nothing that takes long is computed where it was read, and nothing goes before what waits.
+    let is_long = |rows: &usize| !handle.servable().is_quick(*rows, *rows);
+    let mut long = Box::pin(submit((1..).find(is_long).unwrap()));
+    begin(long.as_mut()).await;
+    let mut next = Box::pin(submit(1));
+    begin(next.as_mut()).await;
+    let described = Work::Rank {
+        query: fixture::query(1, 30.0),
+        candidates: Candidates::Columns(films(2)),
+        top_k: 1,
+    };
+    let rank = || call(&handle, described.clone(), 2);
+    let mut ranked = Box::pin(pool.submit(rank()).unwrap().answered());
+    begin(ranked.as_mut()).await;
+    long.await.unwrap();
+    next.await.unwrap();
+    ranked.await.unwrap();
+    let ranked = pool.submit(rank()).unwrap().answered();
+    let ranked = ranked.now_or_never().unwrap().unwrap();
+    assert_eq!(ranked.into_ranked().unwrap().len(), 1);
     pool.close();
     pool.drained().await;
     tasks.stop(Duration::from_secs(5)).await.unwrap();
