@@ -1,9 +1,13 @@
 //! The programs as their users run them.
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::process::Output;
+use std::time::Duration;
 
-use decant_tests::{Job, Standalone};
+use decant_tests::{Job, Operated, Standalone, Tiny, eventually};
 use serde_json::Value;
+use tokio::time::sleep;
 
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
@@ -76,4 +80,52 @@ fn process_the_commands_of_the_readme_work_and_a_kill_loses_nothing() {
         .filter(|line| line.contains("\"level\":\"ERROR\""))
         .collect();
     assert!(alarms.is_empty(), "{alarms:#?}");
+}
+
+/// The kind of the frame by which a server ends a connection (RFC 9113, section 6.8).
+const GOAWAY: u8 = 7;
+
+#[tokio::test]
+async fn process_a_scorer_looks_at_the_network_and_ends_old_connections_as_it_is_told() {
+    let data = tempfile::tempdir().unwrap();
+    let variables = [
+        ("DECANT_SCORER__BUSY_POLL_MICROS", "2000000"),
+        ("DECANT_SCORER__MAX_CONNECTION_AGE_SECONDS", "1"),
+    ];
+    let standalone = Standalone::start_on_core(0, data.path(), &variables);
+    standalone.create_model().await;
+    // It is loaded by a thread of low priority, on the one core.
+    standalone.serve(&Tiny::wide(1)).await;
+
+    let mut client = TcpStream::connect(standalone.scorer_addresses()[0]).unwrap();
+    let patience = Some(Duration::from_secs(20));
+    client.set_read_timeout(patience).unwrap();
+    let before = standalone.process().cpu_time();
+    client
+        .write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0")
+        .unwrap();
+    let mut head = [0; 9];
+    while head[3] != GOAWAY {
+        client.read_exact(&mut head).unwrap();
+        let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
+        client.read_exact(&mut vec![0; length as usize]).unwrap();
+    }
+    drop(client);
+    let since = |before| standalone.process().cpu_time() - before;
+    eventually("it looks", async || {
+        let took = since(before);
+        (took > Duration::from_millis(400))
+            .then_some(())
+            .ok_or(took)
+    })
+    .await;
+    eventually("it sleeps", async || {
+        let before = standalone.process().cpu_time();
+        sleep(Duration::from_millis(200)).await;
+        let took = since(before);
+        (took < Duration::from_millis(50)).then_some(()).ok_or(took)
+    })
+    .await;
+    let (status, log) = standalone.end("TERM");
+    assert!(status.success(), "{status}: {log:#?}");
 }

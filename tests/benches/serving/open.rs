@@ -1,27 +1,25 @@
 //! Calls that come as a Poisson process, whether they are answered or not: how long each took since it was due.
 //!
-//! The requests are encoded once and go straight to HTTP/2, so that one core can ask for several times what the other
-//! answers. How late calls were sent is measured beside how long they took: no answer's time means more than that.
+//! Nothing else is done meanwhile on this thread, and it never sleeps: timers are a millisecond apart, and calls are not. How late
+//! calls were sent is measured beside how long they took: no answer's time means more than that.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use bytes::{BufMut, Bytes, BytesMut};
-use decant_chassis::cork::Corked;
 use decant_load::poisson;
-use futures::stream::FuturesUnordered;
-use futures::{FutureExt, StreamExt};
-use h2::client::{self, Connection, SendRequest};
 use hdrhistogram::Histogram;
-use http::{HeaderMap, Request, Uri};
 use prost::Message;
-use tokio::net::TcpStream;
-use tokio::task::JoinSet;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tonic::Code;
 
+use crate::http2::Connection;
+
 const CONNECTIONS: usize = 8;
+
+/// For how long answers are waited for after the last call.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// When calls are due.
 pub(crate) struct Load {
@@ -51,103 +49,51 @@ impl Load {
     }
 }
 
-/// A method with its request, encoded once.
-#[derive(Clone)]
-struct Asked {
-    uri: Uri,
-    body: Bytes,
-}
-
 /// Makes the calls, on several connections in turn.
-pub(crate) async fn calls(
-    address: SocketAddr,
-    path: &str,
-    message: &impl Message,
-    load: Load,
-) -> Seen {
-    let mut body = BytesMut::new();
-    body.put_u8(0);
-    body.put_u32(message.encoded_len() as u32);
-    message.encode(&mut body).unwrap();
-    let asked = Asked {
-        uri: format!("http://{address}{path}").parse().unwrap(),
-        body: body.freeze(),
+pub(crate) fn calls(address: SocketAddr, path: &str, message: &impl Message, load: Load) -> Seen {
+    let mut connections: Vec<Connection> = (0..CONNECTIONS)
+        .map(|_| Connection::connect(address, path, message))
+        .collect();
+    let begin = |due: Duration| Call {
+        due,
+        late: Duration::ZERO,
+        took: Duration::ZERO,
+        code: Code::Unknown,
     };
-    // The connections end with this set.
-    let mut driven = JoinSet::new();
-    let mut connections = Vec::new();
-    for _ in 0..CONNECTIONS {
-        let (requests, connection) = connect(address).await;
-        driven.spawn(connection);
-        connections.push(requests);
-    }
+    let mut calls: Vec<Call> = load.due.into_iter().map(begin).collect();
+    let (mut asked, mut answered) = (0, 0);
+    let longest = calls.last().map_or(PATIENCE, |last| last.due + PATIENCE);
     let started = Instant::now();
-    let mut calls = Vec::with_capacity(load.due.len());
-    let mut under_way = FuturesUnordered::new();
-    let mut due = load.due.into_iter().enumerate().peekable();
-    // Timers are a millisecond apart; calls are not. So the time is looked at over and over, between answers.
-    while due.peek().is_some() || !under_way.is_empty() {
-        while let Some((number, due)) = due.next_if(|(_, due)| started.elapsed() >= *due) {
-            let connection = connections[number % CONNECTIONS].clone();
-            let asked = asked.clone();
-            under_way.push(async move {
-                let late = started.elapsed() - due;
-                let code = call(connection, asked).await;
-                let took = started.elapsed() - due;
-                Call {
-                    due,
-                    late,
-                    took,
-                    code,
-                }
+    while answered < calls.len() {
+        let now = started.elapsed();
+        assert!(now < longest, "calls are not answered");
+        while asked < calls.len() && calls[asked].due <= now {
+            connections[asked % CONNECTIONS].ask(asked);
+            asked += 1;
+        }
+        for connection in &mut connections {
+            connection.begin(&mut |call| calls[call].late = now - calls[call].due);
+            connection.send();
+        }
+        for number in ready(&connections) {
+            connections[number].read(&mut |call, code| {
+                let call = &mut calls[call];
+                (call.code, call.took) = (code, started.elapsed() - call.due);
+                answered += 1;
             });
         }
-        while let Some(Some(done)) = under_way.next().now_or_never() {
-            calls.push(done);
-        }
-        tokio::task::yield_now().await;
     }
     Seen { calls }
 }
 
-type Driven = Connection<Corked<TcpStream>, Bytes>;
-
-async fn connect(address: SocketAddr) -> (SendRequest<Bytes>, Driven) {
-    let stream = TcpStream::connect(address).await.unwrap();
-    stream.set_nodelay(true).unwrap();
-    client::Builder::new()
-        .initial_window_size(1 << 20)
-        .initial_connection_window_size(1 << 26)
-        .handshake(Corked::new(stream))
-        .await
-        .unwrap()
-}
-
-async fn call(connection: SendRequest<Bytes>, asked: Asked) -> Code {
-    code(connection, asked).await.unwrap_or(Code::Unavailable)
-}
-
-async fn code(connection: SendRequest<Bytes>, asked: Asked) -> Result<Code, h2::Error> {
-    let request = Request::post(asked.uri)
-        .header("content-type", "application/grpc")
-        .header("te", "trailers")
-        .body(())
-        .unwrap();
-    let mut connection = connection.ready().await?;
-    let (answer, mut stream) = connection.send_request(request, false)?;
-    stream.send_data(asked.body, true)?;
-    let (head, mut body) = answer.await?.into_parts();
-    while let Some(data) = body.data().await {
-        body.flow_control().release_capacity(data?.len())?;
-    }
-    // An answer without a body has its status in its head.
-    let trailers = body.trailers().await?.unwrap_or(head.headers);
-    Ok(status(&trailers))
-}
-
-fn status(trailers: &HeaderMap) -> Code {
-    let status = trailers.get("grpc-status");
-    status.map_or(Code::Unknown, |status| Code::from_bytes(status.as_bytes()))
+/// The connections on which something has come.
+fn ready(connections: &[Connection]) -> impl Iterator<Item = usize> + use<> {
+    let mut polled: [PollFd<'_>; CONNECTIONS] = std::array::from_fn(|number| {
+        PollFd::from_borrowed_fd(connections[number].fd(), PollFlags::IN)
+    });
+    poll(&mut polled, Some(&Timespec::default())).unwrap();
+    let ready = polled.map(|polled| !polled.revents().is_empty());
+    (0..CONNECTIONS).filter(move |number| ready[*number])
 }
 
 impl Seen {
@@ -180,6 +126,25 @@ impl Seen {
     /// How late the calls were sent: the measuring side's own error.
     pub(crate) fn late(&self, quantile: f64) -> Duration {
         at(self.calls.iter().map(|call| call.late), quantile)
+    }
+
+    /// The calls of several, one after the other.
+    pub(crate) fn together(several: &[Seen]) -> Self {
+        let calls = several.iter().flat_map(|seen| &seen.calls);
+        Self {
+            calls: calls.copied().collect(),
+        }
+    }
+
+    /// The calls by when they were due: those of so long, and of as long again, and so on.
+    pub(crate) fn windows(&self, length: Duration) -> impl Iterator<Item = Seen> {
+        let window = move |call: &Call| call.due.as_nanos() / length.as_nanos();
+        let windows = self
+            .calls
+            .chunk_by(move |one, next| window(one) == window(next));
+        windows.map(|calls| Seen {
+            calls: calls.to_vec(),
+        })
     }
 
     /// The calls that were due when the condition held, and the others.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use decant_chassis::client::{Channel, channel};
+use decant_chassis::client::channel;
 use decant_features::{Catalog, Column, Columns, Encoded, Schema, Side, Values};
 use decant_inference::Session;
 use decant_inference::testing::runtime;
@@ -151,7 +151,7 @@ impl ScorerService for Echoing {
 
 /// What a scorer says of its own answers: to a load that does not look at them, a refusal is a quick one.
 pub(crate) struct Answered {
-    client: GrpcInferenceServiceClient<Channel>,
+    address: SocketAddr,
     model: &'static str,
     told: Counts,
 }
@@ -167,9 +167,8 @@ struct Counts {
 
 impl Answered {
     pub(crate) fn of(address: SocketAddr, model: &'static str) -> Self {
-        let channel = channel("scorer", &format!("http://{address}")).unwrap();
         Self {
-            client: GrpcInferenceServiceClient::new(channel),
+            address,
             model,
             told: Counts::default(),
         }
@@ -192,7 +191,10 @@ impl Answered {
             name: self.model.to_owned(),
             version: String::new(),
         };
-        let answer = self.client.model_statistics(request).await.unwrap();
+        // Connected anew each time: while calls are made, nobody answers for a connection that is not theirs.
+        let channel = channel("scorer", &format!("http://{}", self.address)).unwrap();
+        let mut client = GrpcInferenceServiceClient::new(channel);
+        let answer = client.model_statistics(request).await.unwrap();
         let mut now = Counts::default();
         for model in answer.into_inner().model_stats {
             let statistics = model.inference_stats.unwrap();

@@ -7,8 +7,6 @@
 
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -26,26 +24,10 @@ pub struct Corked<S> {
     sent_in_all: u64,
     /// Whether the last attempt to send found no room.
     stuck: bool,
-    turn: Option<Turn>,
-    /// In which turn a flush was asked for, where turns are counted.
-    asked: Option<Option<u64>>,
-}
-
-/// Counts the turns of the task that a stream is read and written in. One that flushes more than once in a turn has to say
-/// when the next begins: the second flush would be taken for one that comes after the others had theirs.
-#[derive(Clone, Default)]
-pub struct Turn(Arc<AtomicU64>);
-
-impl Turn {
-    /// Another one begins.
-    pub fn begin(&self) {
-        self.0.fetch_add(1, Relaxed);
-    }
-
-    /// Its number.
-    pub(crate) fn number(&self) -> u64 {
-        self.0.load(Relaxed)
-    }
+    /// Whether whoever has the stream says when something is to be sent, and a flush does not.
+    in_turns: bool,
+    /// Whether the other tasks are having their turn before what is gathered is sent.
+    waits: bool,
 }
 
 impl<S> Corked<S> {
@@ -57,16 +39,17 @@ impl<S> Corked<S> {
             sent: 0,
             sent_in_all: 0,
             stuck: false,
-            turn: None,
-            asked: None,
+            in_turns: false,
+            waits: false,
         }
     }
 
-    /// The same, in a task that counts its turns.
+    /// The same, for a task that says when each of its turns is over, by [`end_turn`](Self::end_turn). It may flush several
+    /// times in one turn, which does nothing.
     #[must_use]
-    pub fn in_turns(self, turn: Turn) -> Self {
+    pub(crate) fn in_turns(self) -> Self {
         Self {
-            turn: Some(turn),
+            in_turns: true,
             ..self
         }
     }
@@ -98,8 +81,40 @@ impl<S: AsyncWrite + Unpin> Corked<S> {
         }
         self.gathered.clear();
         self.sent = 0;
-        self.asked = None;
+        self.waits = false;
         Poll::Ready(Ok(()))
+    }
+
+    /// Lets the tasks that are ready go first, once for what is gathered. Whether they did.
+    fn poll_others(&mut self, context: &Context<'_>) -> Poll<()> {
+        if std::mem::replace(&mut self.waits, true) {
+            return Poll::Ready(());
+        }
+        // A task that wakes itself is put behind those that are ready. Tokio's own `yield_now` would also wait for those that
+        // become ready meanwhile, and under load there are always some.
+        context.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    fn poll_flush_stream(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let flushed = Pin::new(&mut self.stream).poll_flush(context);
+        self.stuck = flushed.is_pending();
+        flushed
+    }
+
+    /// Sends what was gathered, as the task's turn is over; after the other tasks had theirs, if they may have more for it.
+    pub(crate) fn end_turn(
+        &mut self,
+        context: &mut Context<'_>,
+        more_may_come: bool,
+    ) -> Poll<io::Result<()>> {
+        if !self.gathered.is_empty() {
+            if more_may_come {
+                ready!(self.poll_others(context));
+            }
+            ready!(self.poll_send(context))?;
+        }
+        self.poll_flush_stream(context)
     }
 }
 
@@ -128,23 +143,14 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Corked<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.in_turns {
+            return Poll::Ready(Ok(()));
+        }
         if !self.gathered.is_empty() {
-            let now = self.turn.as_ref().map(Turn::number);
-            if now.is_some() && self.asked == Some(now) {
-                return Poll::Pending;
-            }
-            if self.asked.is_none() {
-                self.asked = Some(now);
-                // A task that wakes itself is put behind those that are ready. Tokio's own `yield_now` would also wait
-                // for those that become ready meanwhile, and under load there are always some.
-                context.waker().wake_by_ref();
-                return Poll::Pending;
-            }
+            ready!(self.poll_others(context));
             ready!(self.poll_send(context))?;
         }
-        let flushed = Pin::new(&mut self.stream).poll_flush(context);
-        self.stuck = flushed.is_pending();
-        flushed
+        self.poll_flush_stream(context)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {

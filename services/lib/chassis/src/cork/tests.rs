@@ -93,18 +93,26 @@ async fn a_flush_lets_ready_tasks_go_first_and_no_others() {
 }
 
 #[tokio::test]
-async fn all_flushes_of_a_turn_are_one() {
-    let turn = Turn::default();
-    let mut corked = Corked::new(Narrow::wide()).in_turns(turn.clone());
-    turn.begin();
+async fn a_turn_is_sent_at_its_end_or_after_others_had_theirs() {
+    let mut corked = Corked::new(Narrow::wide()).in_turns();
     for bytes in [b"one, ", b"two, "] {
         corked.write_all(bytes).await.unwrap();
-        assert!(corked.flush().now_or_never().is_none());
+        assert!(corked.flush().now_or_never().is_some());
     }
-    turn.begin();
+    assert!(corked.stream.writes.is_empty());
+    let end = async |corked: &mut Corked<Narrow>, more_may_come| {
+        poll_fn(|context| Poll::Ready(corked.end_turn(context, more_may_come))).await
+    };
+    assert!(end(&mut corked, true).await.is_pending());
     corked.write_all(b"three").await.unwrap();
-    assert!(corked.flush().now_or_never().is_some());
+    assert!(end(&mut corked, true).await.is_ready());
     assert_eq!(corked.stream.writes, [b"one, two, three"]);
+
+    corked.write_all(b"four").await.unwrap();
+    assert!(end(&mut corked, false).await.is_ready());
+    assert_eq!(corked.stream.writes[1..], [b"four"]);
+    // With nothing to send there is nothing to wait for.
+    assert!(end(&mut corked, true).await.is_ready());
 }
 
 #[tokio::test]

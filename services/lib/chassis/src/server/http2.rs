@@ -6,11 +6,13 @@
 
 use std::cell::RefCell;
 use std::convert::Infallible;
-use std::error::Error as _;
+use std::error::Error;
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
-use std::task::{Context, Waker};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use futures::FutureExt as _;
@@ -38,8 +40,10 @@ const KEEP_ALIVE: (Duration, Duration) = (Duration::from_secs(30), Duration::fro
 
 /// Answers the calls of connections.
 pub(super) struct Http2 {
-    builder: Builder<AtOnce>,
+    limits: Limits,
     services: Services,
+    /// Calls that wait for something.
+    tasks: TaskTracker,
     /// After how long a client is asked to connect anew.
     max_age: Option<Duration>,
     busy_poll: BusyPoll,
@@ -54,8 +58,18 @@ impl Http2 {
         tasks: TaskTracker,
         busy_poll: BusyPoll,
     ) -> Self {
-        let streams = limits.streams_per_connection;
-        let mut builder = Builder::new(AtOnce(tasks));
+        Self {
+            limits: limits.clone(),
+            services,
+            tasks,
+            max_age,
+            busy_poll,
+        }
+    }
+
+    fn builder(&self, executor: AtOnce) -> Builder<AtOnce> {
+        let streams = self.limits.streams_per_connection;
+        let mut builder = Builder::new(executor);
         builder
             .timer(TokioTimer::new())
             .max_concurrent_streams(streams)
@@ -65,17 +79,12 @@ impl Http2 {
             // any limit would end a connection that lives for long. What waits to be sent to a client that resets over and
             // over is bounded by what is read of it at once.
             .max_local_error_reset_streams(None)
-            .max_header_list_size(limits.header_bytes)
+            .max_header_list_size(self.limits.header_bytes)
             .keep_alive_interval(Some(KEEP_ALIVE.0))
             .keep_alive_timeout(KEEP_ALIVE.1)
             // gRPC has no use for it.
             .auto_date_header(false);
-        Self {
-            builder,
-            services,
-            max_age,
-            busy_poll,
-        }
+        builder
     }
 
     /// Answers the calls of a connection to its end. When it is old, or `stop` is cancelled, no new calls are taken, and those
@@ -85,9 +94,14 @@ impl Http2 {
             peer: connection.peer(),
             services: RefCell::new(self.services.clone()),
         };
-        let turn = connection.turn();
+        let turns = connection.turns();
+        let waiting = Arc::new(AtomicUsize::new(0));
+        let executor = AtOnce {
+            tasks: self.tasks.clone(),
+            waiting: Arc::clone(&waiting),
+        };
         let served = self
-            .builder
+            .builder(executor)
             .serve_connection(TokioIo::new(connection), calls);
         let leaving = async {
             tokio::select! {
@@ -97,12 +111,18 @@ impl Http2 {
         };
         let (mut served, mut leaving) = (pin!(served), pin!(leaving.fuse()));
         let ended = poll_fn(|context| {
-            turn.begin();
+            turns.begin();
             self.busy_poll.turn();
             if leaving.as_mut().poll(context).is_ready() {
                 served.as_mut().graceful_shutdown();
             }
-            served.as_mut().poll(context)
+            if let Poll::Ready(ended) = served.as_mut().poll(context) {
+                return Poll::Ready(ended.map_err(Box::<dyn Error + Send + Sync>::from));
+            }
+            match turns.end(context, waiting.load(Relaxed) > 0) {
+                Poll::Ready(Err(error)) => Poll::Ready(Err(error.into())),
+                _ => Poll::Pending,
+            }
         })
         .await;
         if let Err(error) = ended {
@@ -149,7 +169,11 @@ impl hyper::service::Service<Request<Incoming>> for Calls {
 
 /// Looks at a call at once, where its connection is read, and makes a task of it only if it has to wait for something.
 #[derive(Clone)]
-struct AtOnce(TaskTracker);
+struct AtOnce {
+    tasks: TaskTracker,
+    /// Of this connection.
+    waiting: Arc<AtomicUsize>,
+}
 
 impl<F> Executor<F> for AtOnce
 where
@@ -163,7 +187,27 @@ where
         // return a future is not covered.
         let looked = catch_unwind(AssertUnwindSafe(|| call.as_mut().poll(&mut nobody)));
         if looked.is_ok_and(|looked| looked.is_pending()) {
-            self.0.spawn(call);
+            let waits = Waits::begin(&self.waiting);
+            self.tasks.spawn(async move {
+                call.await;
+                drop(waits);
+            });
         }
+    }
+}
+
+/// A call that waits, for as long as this is kept.
+struct Waits(Arc<AtomicUsize>);
+
+impl Waits {
+    fn begin(waiting: &Arc<AtomicUsize>) -> Self {
+        waiting.fetch_add(1, Relaxed);
+        Self(Arc::clone(waiting))
+    }
+}
+
+impl Drop for Waits {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Relaxed);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::closed::{Closed, Reason};
 use super::stall::Stall;
-use crate::cork::{Corked, Turn};
+use crate::cork::Corked;
 use crate::tls;
 
 /// The bytes that every client of HTTP/2 begins with.
@@ -38,15 +38,19 @@ pub(crate) type Link = Either<TcpStream, Box<TlsStream<TcpStream>>>;
 /// Ends when the time for a connection's first words is over, or with nothing when the server stops.
 type Awaited = dyn Future<Output = Option<Elapsed>> + Send;
 
-/// A connection that has to begin to speak.
-pub(crate) struct Connection {
+/// A connection that has to begin to speak, as HTTP/2 reads and writes it.
+pub(crate) struct Connection(Arc<Mutex<State>>);
+
+/// The turns of the task that a connection is served in.
+pub(crate) struct Turns(Arc<Mutex<State>>);
+
+struct State {
     link: Corked<Link>,
-    turn: Turn,
     peer: Option<Peer>,
     /// When its first words are not waited for any longer, and how many of their bytes have come; nothing once they have.
     awaited: Option<(Pin<Box<Awaited>>, usize)>,
-    /// In which turn was read last, and how many bytes.
-    read: (u64, usize),
+    /// How many bytes were read in this turn.
+    read: usize,
     /// Whether somebody wanted to read while nothing could be sent.
     wants_to_read: bool,
     stall: Stall,
@@ -60,7 +64,6 @@ impl Connection {
         stall: Stall,
         closed: Closed,
     ) -> Self {
-        let turn = Turn::default();
         let peer = match &link {
             Either::Left(_) => None,
             Either::Right(stream) => {
@@ -70,28 +73,53 @@ impl Connection {
                 })
             }
         };
-        Self {
-            link: Corked::new(link).in_turns(turn.clone()),
-            turn,
+        Self(Arc::new(Mutex::new(State {
+            link: Corked::new(link).in_turns(),
             peer,
             awaited: Some((Box::pin(time_is_over(until, stop)), 0)),
-            read: (0, 0),
+            read: 0,
             wants_to_read: false,
             stall,
             closed,
-        }
+        })))
     }
 
-    /// Counts the turns of the task that the connection is served in.
-    pub(crate) fn turn(&self) -> Turn {
-        self.turn.clone()
+    /// What says when a turn begins and ends.
+    pub(crate) fn turns(&self) -> Turns {
+        Turns(Arc::clone(&self.0))
     }
 
     /// Who is at the other end; nobody who is known without a certificate.
     pub(crate) fn peer(&self) -> Option<Peer> {
-        self.peer.clone()
+        lock(&self.0).peer.clone()
+    }
+}
+
+impl Turns {
+    /// Another one begins.
+    pub(crate) fn begin(&self) {
+        lock(&self.0).read = 0;
     }
 
+    /// It is over, and what was written in it is sent: at once, or after other tasks had their turn, if those may have more
+    /// for it. An error, if the client has taken nothing for too long.
+    pub(crate) fn end(
+        &self,
+        context: &mut Context<'_>,
+        more_may_come: bool,
+    ) -> Poll<io::Result<()>> {
+        let mut state = lock(&self.0);
+        let ended = state.link.end_turn(context, more_may_come);
+        state.sent(context, ended)
+    }
+}
+
+/// Only ever taken by the task that has both, and so never waited for. A panic under it ends that task.
+fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl State {
     /// Whether more may be read now; else whoever asks is woken when it may. Not while the client takes nothing: it could ask
     /// for more and more that it is to be sent.
     fn may_read(&mut self, context: &Context<'_>) -> bool {
@@ -99,15 +127,42 @@ impl Connection {
             self.wants_to_read = true;
             return false;
         }
-        let turn = self.turn.number();
-        if self.read.0 != turn {
-            self.read = (turn, 0);
-        }
-        let may = self.read.1 < READ_AT_ONCE;
+        let may = self.read < READ_AT_ONCE;
         if !may {
             context.waker().wake_by_ref();
         }
         may
+    }
+
+    fn poll_read(
+        &mut self,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if !self.may_read(context) {
+            return Poll::Pending;
+        }
+        let before = buffer.filled().len();
+        let read = Pin::new(&mut self.link).poll_read(context, buffer);
+        let bytes = buffer.filled().len() - before;
+        self.read += bytes;
+        let Some((deadline, seen)) = &mut self.awaited else {
+            return read;
+        };
+        if read.is_ready() {
+            *seen += bytes;
+            if *seen >= PREFACE {
+                self.awaited = None;
+            }
+            return read;
+        }
+        if ready!(deadline.as_mut().poll(context)).is_some() {
+            self.closed.count(Reason::Silent);
+        }
+        Poll::Ready(Err(io::Error::new(
+            io::ErrorKind::TimedOut,
+            "the client does not begin to speak",
+        )))
     }
 
     /// What became of something that was to be sent; an error, if the client has taken nothing for too long.
@@ -137,54 +192,32 @@ async fn time_is_over(until: Instant, stop: CancellationToken) -> Option<Elapsed
 
 impl AsyncRead for Connection {
     fn poll_read(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if !self.may_read(context) {
-            return Poll::Pending;
-        }
-        let before = buffer.filled().len();
-        let read = Pin::new(&mut self.link).poll_read(context, buffer);
-        let bytes = buffer.filled().len() - before;
-        self.read.1 += bytes;
-        let Some((deadline, seen)) = &mut self.awaited else {
-            return read;
-        };
-        if read.is_ready() {
-            *seen += bytes;
-            if *seen >= PREFACE {
-                self.awaited = None;
-            }
-            return read;
-        }
-        if ready!(deadline.as_mut().poll(context)).is_some() {
-            self.closed.count(Reason::Silent);
-        }
-        Poll::Ready(Err(io::Error::new(
-            io::ErrorKind::TimedOut,
-            "the client does not begin to speak",
-        )))
+        lock(&self.0).poll_read(context, buffer)
     }
 }
 
 impl AsyncWrite for Connection {
     fn poll_write(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.link).poll_write(context, bytes);
-        self.sent(context, written)
+        let mut state = lock(&self.0);
+        let written = Pin::new(&mut state.link).poll_write(context, bytes);
+        state.sent(context, written)
     }
 
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let flushed = Pin::new(&mut self.link).poll_flush(context);
-        self.sent(context, flushed)
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut lock(&self.0).link).poll_flush(context)
     }
 
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let shut = Pin::new(&mut self.link).poll_shutdown(context);
-        self.sent(context, shut)
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut state = lock(&self.0);
+        let shut = Pin::new(&mut state.link).poll_shutdown(context);
+        state.sent(context, shut)
     }
 }
