@@ -30,6 +30,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     tonic_prost_build::configure()
         .bytes(".")
         .codec_path("crate::codec::WholeCodec")
+        // Made anew for each answer, of a few parameters: that takes less than to hash their names.
+        .btree_map(".inference.ModelInferResponse.parameters")
         .extern_path(
             ".decant.scorer.v1.FloatValues",
             "crate::scorer::FloatValues",

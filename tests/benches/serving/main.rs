@@ -182,9 +182,7 @@ async fn score() {
     for round in 0..LATENCY_ROUNDS {
         for (server, seen) in servers.iter().zip(&mut seen) {
             let load = Load::new(half, Duration::from_secs(3), round);
-            let round = open::calls(*server, SCORE, &request, load);
-            assert_eq!(round.failed(), 0, "failed: {round}");
-            seen.push(round);
+            seen.push(open::calls(*server, SCORE, &request, load));
         }
     }
     let infer = answered.infer_time().await;
@@ -193,11 +191,8 @@ async fn score() {
         let [awake, asleep, echo] = seen.each_ref().map(|rounds| {
             let time = |seen: &Seen| seen.quantile(quantile).saturating_sub(own);
             let all = Seen::together(rounds);
-            format!(
-                "{} ({} of all)",
-                micros(typical(&all, time)),
-                micros(time(&all))
-            )
+            let (typical, of_all) = (micros(typical(&all, time)), micros(time(&all)));
+            format!("{typical} ({of_all} of all; failed: {all})")
         });
         row(
             &format!("the same at half load, {half:.0}/s: {name} added to in-process ONNX Runtime"),
@@ -227,14 +222,17 @@ async fn peers() {
         };
         let theirs =
             closed::rate(peer.address, INFER, &peers::request("bench"), closed::MANY).await;
+        let load = || Load::new(theirs / 2.0, Duration::from_secs(10), 5);
+        let slow = open::calls(peer.address, INFER, &peers::request("bench"), load());
+        let versions = peer.versions.clone();
+        // It does something now and then, on the core that ours is to have for itself too.
+        drop(peer);
         let ours = closed::rate(address, INFER, &peers::request("films"), closed::MANY).await;
         row(
-            &format!("beside {}: requests a second, saturated", peer.versions),
+            &format!("beside {versions}: requests a second, saturated"),
             format!("{ours:.0}/s : {theirs:.0}/s = {:.1}", ours / theirs),
             ">= 30",
         );
-        let load = || Load::new(theirs / 2.0, Duration::from_secs(10), 5);
-        let slow = open::calls(peer.address, INFER, &peers::request("bench"), load());
         if slow.failed() > 0 {
             row(
                 &format!("the same, p99: {name} failed"),
@@ -407,9 +405,8 @@ async fn overload(address: SocketAddr, name: &str, path: &str, request: &impl Me
     let capacity = rate * answered.share().await;
     let seconds = Duration::from_secs(10);
     let load = |factor: f64| Load::new(capacity * factor, seconds, 3);
-    let p99 = |seen: &Seen| seen.quantile(0.99);
     let at_capacity = open::calls(address, path, request, load(1.0));
-    let at_capacity = [typical(&at_capacity, p99), p99(&at_capacity)];
+    let at_capacity = at_capacity.quantile(0.99);
     for (factor, is_aimed_at) in [(2.0, false), (3.0, true), (5.0, false)] {
         let target = |target| if is_aimed_at { target } else { "" };
         let over = open::calls(address, path, request, load(factor));
@@ -423,15 +420,15 @@ async fn overload(address: SocketAddr, name: &str, path: &str, request: &impl Me
             ),
             target(">= 0.9"),
         );
-        let accepted = [typical(&over, p99), p99(&over)];
-        let [typically, of_all] = [0, 1].map(|which| {
-            let (over, at) = (accepted[which], at_capacity[which]);
-            let ratio = over.as_secs_f64() / at.as_secs_f64();
-            format!("{} : {} = {ratio:.2}", micros(over), micros(at))
-        });
+        let accepted = over.quantile(0.99);
         row(
             "accepted requests' p99 : at capacity",
-            format!("{typically} ({of_all} of all)"),
+            format!(
+                "{} : {} = {:.2}",
+                micros(accepted),
+                micros(at_capacity),
+                accepted.as_secs_f64() / at_capacity.as_secs_f64()
+            ),
             target("<= 2"),
         );
         row(
@@ -442,9 +439,8 @@ async fn overload(address: SocketAddr, name: &str, path: &str, request: &impl Me
                 over.failed() - over.refused()
             ),
             format!(
-                "{}, {} ({} of all)",
+                "{}, {}",
                 micros(over.refused_quantile(0.5)),
-                micros(typical(&over, |seen| seen.refused_quantile(0.99))),
                 micros(over.refused_quantile(0.99))
             ),
             target("< 5 ms"),

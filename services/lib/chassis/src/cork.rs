@@ -2,8 +2,9 @@
 //!
 //! HTTP/2 carries many calls over one connection, and flushes after each request or answer that it finds. Under load that
 //! is a call of the system for each, which costs more than all else that is done for a small one. Here a flush lets the
-//! tasks that are ready go first, as they may have more to send: answers of one batch go out together, and so do those to
-//! requests that came in one packet. When no other task is ready, a flush is one at once.
+//! tasks that are ready go first, as they may have more to send: requests that are made in one turn go out together. Whoever
+//! polls a stream in a task of its own can say when its turn is over instead, and whether others may have more: so a server
+//! sends at once what it answered where it read it, and the answers of one batch together.
 
 use std::io;
 use std::pin::Pin;

@@ -3,7 +3,7 @@
 mod inputs;
 mod tensor;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
 
 use decant_model::access::Permission;
@@ -191,7 +191,7 @@ fn answer(scores: Vec<f32>, is_raw: bool) -> wire::ModelInferResponse {
 }
 
 /// Who answered and at what price, as parameters.
-fn served_by(handle: &Handle, scored: &Scored) -> HashMap<String, wire::InferParameter> {
+fn served_by(handle: &Handle, scored: &Scored) -> BTreeMap<String, wire::InferParameter> {
     let part = handle.part();
     let text = |value: String| ParameterChoice::StringParam(value);
     let count = |value: u64| ParameterChoice::Int64Param(i64::try_from(value).unwrap_or(i64::MAX));
