@@ -5,7 +5,7 @@ mod refusals;
 #[path = "oip/versions.rs"]
 mod versions;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use bytes::Bytes;
 use decant_proto::inference as oip;
@@ -188,7 +188,7 @@ async fn rows_have_the_scores_that_score_gives_them_in_either_form() {
             ("films", "1", "42")
         );
         let text = |text: &str| parameter(ParameterChoice::StringParam(text.to_owned()));
-        let told = HashMap::from([
+        let told = BTreeMap::from([
             ("decant_slot".to_owned(), text("main")),
             ("decant_digest".to_owned(), text(&digest.to_string())),
             ("decant_arm".to_owned(), text("stable")),
