@@ -35,10 +35,10 @@ const WINDOW: usize = 65_535;
 const FRAME: usize = 16 << 10;
 /// What is read at once, at most.
 const INPUT: usize = 128 << 10;
-/// What a server may send of all answers before it is told that it may go on, and when it is told.
+/// What a server may send of all answers before it is told that it may go on, which it is when half of that has come.
 const ROOM: usize = 1 << 30;
 
-/// A call that waits for its connection's turn, or for its answer.
+/// A call that was begun.
 #[derive(Clone, Copy)]
 struct Stream {
     call: usize,
@@ -48,7 +48,7 @@ struct Stream {
 /// A connection.
 pub(crate) struct Connection {
     socket: TcpStream,
-    /// The call's frames up to the numbers of its stream: the first time, and from then on.
+    /// The call's frames, but for the number of their stream: the first time, and from then on.
     frames: [Vec<Vec<u8>>; 2],
     body: usize,
     /// Bytes that are to be sent, and how many of them were.

@@ -128,7 +128,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_turn_is_followed_by_looking_for_so_long() {
-        let started = Started::with(Duration::from_millis(50));
+        let started = Started::with(Duration::from_millis(500));
         started.look(0).await;
         started.busy_poll.turn();
         started.look(1).await;
