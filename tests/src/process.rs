@@ -237,9 +237,7 @@ impl Process {
         let kibibytes: u64 = line.trim().trim_end_matches(" kB").parse().unwrap();
         kibibytes << 10
     }
-}
 
-impl Process {
     /// The time that its threads have had of the cores, to a hundredth of a second.
     pub fn cpu_time(&self) -> Duration {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.id())).unwrap();

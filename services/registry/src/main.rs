@@ -64,14 +64,12 @@ async fn serve(
         "registry server",
         listener,
         with_common(app.routes()),
-        Serving {
-            observe: telemetry.observe(),
-            meter: telemetry.meter(),
-            tls: identity.clone(),
-            gate: settings.auth.gate(access, rules, &telemetry.meter()),
-            limits: settings.limits,
-            ..Serving::default()
-        },
+        Serving::new(
+            &telemetry,
+            identity.clone(),
+            settings.auth.gate(access, rules, &telemetry.meter()),
+            settings.limits,
+        ),
         reporter,
     );
     if let Some(address) = settings.telemetry.metrics_address()? {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use decant_chassis::config::ConfigError;
+use decant_chassis::server::Serving;
 use decant_model::{ClusterName, ScorerName};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -237,15 +238,14 @@ impl Config {
         Duration::from_millis(self.lease_ttl_millis)
     }
 
-    /// How old a connection may become, if there is a limit.
-    pub fn max_connection_age(&self) -> Option<Duration> {
+    /// How its server serves, beside what all servers have in common.
+    pub fn serving(&self, common: Serving) -> Serving {
         let seconds = self.max_connection_age_seconds;
-        (seconds > 0).then(|| Duration::from_secs(seconds))
-    }
-
-    /// For how long threads look at the network before they sleep.
-    pub fn busy_poll(&self) -> Duration {
-        Duration::from_micros(self.busy_poll_micros)
+        Serving {
+            max_connection_age: (seconds > 0).then(|| Duration::from_secs(seconds)),
+            busy_poll: Duration::from_micros(self.busy_poll_micros),
+            ..common
+        }
     }
 
     pub(crate) fn workers(&self) -> NonZeroUsize {

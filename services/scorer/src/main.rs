@@ -54,8 +54,6 @@ async fn serve(
     // Not waited for: a scorer starts from its cache when the store is away.
     let store = Arc::new(EtcdStore::new(&settings.store)?);
     let bundles = BundleStore::connect(&settings.bundles)?;
-    let max_connection_age = settings.scorer.max_connection_age();
-    let busy_poll = settings.scorer.busy_poll();
     let mut host = Host::new();
     let identity = host.identify(&settings.tls, &telemetry)?;
     let (access, following) = follow_access(
@@ -67,6 +65,12 @@ async fn serve(
     if settings.auth.enabled {
         host.services().spawn("scorer access", following);
     }
+    let serving = settings.scorer.serving(Serving::new(
+        &telemetry,
+        identity.clone(),
+        settings.auth.gate(access, rules, &telemetry.meter()),
+        settings.limits,
+    ));
     let (reporter, with_common) = server::common(&telemetry)?;
     let app = App::build(
         settings.scorer,
@@ -81,15 +85,7 @@ async fn serve(
         "scorer server",
         listener,
         with_common(app.routes()),
-        Serving {
-            observe: telemetry.observe(),
-            meter: telemetry.meter(),
-            tls: identity.clone(),
-            gate: settings.auth.gate(access, rules, &telemetry.meter()),
-            limits: settings.limits,
-            max_connection_age,
-            busy_poll,
-        },
+        serving,
         reporter,
     );
     if let Some(address) = settings.telemetry.metrics_address()? {

@@ -107,14 +107,12 @@ impl App {
             services.spawn("access", following);
         }
         let gate = |rules| config.auth.gate(access.clone(), rules, &meter);
-        let serving = Serving {
-            observe: telemetry.observe(),
-            meter: telemetry.meter(),
-            tls: identity,
-            gate: gate(decant_registry::rules),
-            limits: config.limits,
-            ..Serving::default()
-        };
+        let serving = Serving::new(
+            telemetry,
+            identity,
+            gate(decant_registry::rules),
+            config.limits,
+        );
         host.serve(
             "registry server",
             listeners.registry,
@@ -128,8 +126,10 @@ impl App {
         if scorer.advertise.is_empty() {
             scorer.advertise = addresses.scorer.to_string();
         }
-        let max_connection_age = scorer.max_connection_age();
-        let busy_poll = scorer.busy_poll();
+        let scorer_serving = scorer.serving(Serving {
+            gate: gate(decant_scorer::rules),
+            ..serving.clone()
+        });
         let scorer = decant_scorer::App::build(
             scorer,
             runtime.clone(),
@@ -143,12 +143,7 @@ impl App {
             "scorer server",
             listeners.scorer,
             with_common(scorer.routes()),
-            Serving {
-                gate: gate(decant_scorer::rules),
-                max_connection_age,
-                busy_poll,
-                ..serving.clone()
-            },
+            scorer_serving,
             reporter,
         );
 

@@ -39,7 +39,6 @@ const INPUT: usize = 128 << 10;
 const ROOM: usize = 1 << 30;
 
 /// A call that was begun.
-#[derive(Clone, Copy)]
 struct Stream {
     call: usize,
     is_open: bool,
@@ -138,8 +137,10 @@ impl Connection {
                 self.output.extend_from_slice(&id.to_be_bytes());
                 self.output.extend_from_slice(after);
             }
-            let is_open = true;
-            self.streams.push(Stream { call, is_open });
+            self.streams.push(Stream {
+                call,
+                is_open: true,
+            });
             self.open += 1;
             self.window -= self.body;
             begun(call);

@@ -105,12 +105,15 @@ fn micros(time: Duration) -> String {
     format!("{:.0} us", time.as_secs_f64() * 1e6)
 }
 
-/// The median over windows of time.
-fn typical(seen: &Seen, time: impl Fn(&Seen) -> Duration) -> Duration {
+/// A time of the calls: the median over windows, and that of all.
+fn typically_and_of_all(seen: &Seen, time: impl Fn(&Seen) -> Duration) -> [Duration; 2] {
     let windows = seen
         .windows(WINDOW)
         .map(|window| time(&window).as_secs_f64());
-    Duration::from_secs_f64(median(windows.collect()))
+    [
+        Duration::from_secs_f64(median(windows.collect())),
+        time(seen),
+    ]
 }
 
 fn median(mut values: Vec<f64>) -> f64 {
@@ -191,8 +194,8 @@ async fn score() {
         let [awake, asleep, echo] = seen.each_ref().map(|rounds| {
             let time = |seen: &Seen| seen.quantile(quantile).saturating_sub(own);
             let all = Seen::together(rounds);
-            let (typical, of_all) = (micros(typical(&all, time)), micros(time(&all)));
-            format!("{typical} ({of_all} of all; failed: {all})")
+            let [typically, of_all] = typically_and_of_all(&all, time).map(micros);
+            format!("{typically} ({of_all} of all; failed: {all})")
         });
         row(
             &format!("the same at half load, {half:.0}/s: {name} added to in-process ONNX Runtime"),
@@ -242,12 +245,11 @@ async fn peers() {
             continue;
         }
         let p99 = |seen: &Seen| seen.quantile(0.99);
-        let times = |seen: &Seen| [typical(seen, p99), p99(seen)];
-        let theirs = times(&slow);
+        let theirs = typically_and_of_all(&slow, p99);
         let [awake, asleep] = [awake, address].map(|server| {
             let quick = open::calls(server, INFER, &peers::request("films"), load());
             assert_eq!(quick.failed(), 0, "failed: {quick}");
-            let ours = times(&quick);
+            let ours = typically_and_of_all(&quick, p99);
             let [typically, of_all] = [0, 1].map(|which| {
                 let (ours, theirs) = (ours[which], theirs[which]);
                 let ratio = theirs.as_secs_f64() / ours.as_secs_f64();

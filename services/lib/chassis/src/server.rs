@@ -100,19 +100,30 @@ pub struct Serving {
     pub busy_poll: Duration,
 }
 
-impl Default for Serving {
-    /// In plain text, for everybody, with connections of any age, calls that are counted for nobody, and threads that sleep.
-    fn default() -> Self {
-        let telemetry = Telemetry::none();
+impl Serving {
+    /// With connections of any age, and threads that sleep.
+    pub fn new(telemetry: &Telemetry, tls: tls::Identity, gate: GateLayer, limits: Limits) -> Self {
         Self {
             observe: telemetry.observe(),
             meter: telemetry.meter(),
-            tls: tls::Identity::none(),
-            gate: GateLayer::open(),
-            limits: Limits::default(),
+            tls,
+            gate,
+            limits,
             max_connection_age: None,
             busy_poll: Duration::ZERO,
         }
+    }
+}
+
+impl Default for Serving {
+    /// The same, in plain text, for everybody, and with calls that are counted for nobody.
+    fn default() -> Self {
+        Self::new(
+            &Telemetry::none(),
+            tls::Identity::none(),
+            GateLayer::open(),
+            Limits::default(),
+        )
     }
 }
 

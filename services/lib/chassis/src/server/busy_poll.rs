@@ -16,8 +16,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::threads;
 
-/// What looks, and for how long. Clones share it.
-#[derive(Clone)]
+/// What looks, and for how long.
 pub(super) struct BusyPoll(Option<Arc<Shared>>);
 
 struct Shared {

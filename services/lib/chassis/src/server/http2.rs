@@ -10,8 +10,6 @@ use std::error::Error;
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -95,10 +93,10 @@ impl Http2 {
             services: RefCell::new(self.services.clone()),
         };
         let turns = connection.turns();
-        let waiting = Arc::new(AtomicUsize::new(0));
+        let waiting = TaskTracker::new();
         let executor = AtOnce {
             tasks: self.tasks.clone(),
-            waiting: Arc::clone(&waiting),
+            waiting: waiting.clone(),
         };
         let served = self
             .builder(executor)
@@ -119,7 +117,7 @@ impl Http2 {
             if let Poll::Ready(ended) = served.as_mut().poll(context) {
                 return Poll::Ready(ended.map_err(Box::<dyn Error + Send + Sync>::from));
             }
-            match turns.end(context, waiting.load(Relaxed) > 0) {
+            match turns.end(context, !waiting.is_empty()) {
                 Poll::Ready(Err(error)) => Poll::Ready(Err(error.into())),
                 _ => Poll::Pending,
             }
@@ -171,8 +169,8 @@ impl hyper::service::Service<Request<Incoming>> for Calls {
 #[derive(Clone)]
 struct AtOnce {
     tasks: TaskTracker,
-    /// Of this connection.
-    waiting: Arc<AtomicUsize>,
+    /// Those of this connection.
+    waiting: TaskTracker,
 }
 
 impl<F> Executor<F> for AtOnce
@@ -187,27 +185,7 @@ where
         // return a future is not covered.
         let looked = catch_unwind(AssertUnwindSafe(|| call.as_mut().poll(&mut nobody)));
         if looked.is_ok_and(|looked| looked.is_pending()) {
-            let waits = Waits::begin(&self.waiting);
-            self.tasks.spawn(async move {
-                call.await;
-                drop(waits);
-            });
+            self.tasks.spawn(self.waiting.track_future(call));
         }
-    }
-}
-
-/// A call that waits, for as long as this is kept.
-struct Waits(Arc<AtomicUsize>);
-
-impl Waits {
-    fn begin(waiting: &Arc<AtomicUsize>) -> Self {
-        waiting.fetch_add(1, Relaxed);
-        Self(Arc::clone(waiting))
-    }
-}
-
-impl Drop for Waits {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Relaxed);
     }
 }
