@@ -17,6 +17,8 @@ const PROTOS: [&str; 8] = [
 /// What both answers are read into.
 const BEST_ITEMS: &str = "crate::scorer::BestItems";
 
+const INFER_RESPONSE: &str = "crate::inference::ModelInferResponse";
+
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=decant");
     println!("cargo:rerun-if-changed=inference");
@@ -30,8 +32,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     tonic_prost_build::configure()
         .bytes(".")
         .codec_path("crate::codec::WholeCodec")
-        // Made anew for each answer, of a few parameters: that takes less than to hash their names.
-        .btree_map(".inference.ModelInferResponse.parameters")
+        .extern_path(".inference.ModelInferResponse", INFER_RESPONSE)
         .extern_path(
             ".decant.scorer.v1.FloatValues",
             "crate::scorer::FloatValues",

@@ -66,11 +66,7 @@ pub mod access {
     }
 }
 
-/// `inference`: the Open Inference Protocol v2, with Triton's numbers.
-#[allow(missing_docs, unreachable_pub, clippy::large_enum_variant)]
-pub mod inference {
-    tonic::include_proto!("inference");
-}
+pub mod inference;
 
 /// Descriptors of all services, for gRPC reflection.
 pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/decant.bin"));

@@ -11,7 +11,6 @@ use decant_chassis::server::Routes;
 use decant_chassis::tasks::Tasks;
 use decant_coordination::{Keyspace, LeaseKeeper, MetaStore};
 use decant_inference::Runtime;
-use decant_proto::inference::grpc_inference_service_server::GrpcInferenceServiceServer;
 use opentelemetry::metrics::Meter;
 use thiserror::Error;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -21,7 +20,7 @@ use crate::config::Config;
 use crate::health::Health;
 use crate::membership::{Identity, Membership, keep_lease};
 use crate::metrics::{self, Meters};
-use crate::oip::Protocol;
+use crate::oip;
 use crate::request_log::RequestLog;
 use crate::scoring::Pool;
 use crate::servable::bundles::Bundles;
@@ -175,10 +174,10 @@ impl App {
 
     /// The scorer's gRPC services.
     pub fn routes(&self) -> Routes {
-        let scorer = Early::new(self.service.clone(), self.max_request_bytes);
-        let protocol = Protocol::new(self.service.clone(), Arc::clone(&self.health));
-        let inference = GrpcInferenceServiceServer::new(protocol);
-        Routes::new(scorer).add_service(inference.max_decoding_message_size(self.max_request_bytes))
+        let (service, health) = (self.service.clone(), Arc::clone(&self.health));
+        let scorer = Early::new(service.clone(), self.max_request_bytes);
+        let inference = oip::Server::new(service, health, self.max_request_bytes);
+        Routes::new(scorer).add_service(inference)
     }
 
     /// The first step of going away, before the tasks are stopped: health says "not serving" from now on, while calls

@@ -153,9 +153,13 @@ fn infer() {
         let Some(answer) = told(scorer.runtime.block_on(answered)) else {
             return false;
         };
-        let rows = answer.outputs[0].shape[0];
-        let raw = answer.raw_output_contents.first().map(|raw| raw.len() / 4);
-        let typed = answer.outputs[0].contents.as_ref();
+        let rows = answer.fields.outputs[0].shape[0];
+        let raw = answer
+            .fields
+            .raw_output_contents
+            .first()
+            .map(|raw| raw.len() / 4);
+        let typed = answer.fields.outputs[0].contents.as_ref();
         let scores = raw.or(typed.map(|typed| typed.fp32_contents.len()));
         assert_eq!(usize::try_from(rows).ok(), scores);
         true

@@ -24,7 +24,7 @@
 //! Whatever is wrong with a request is told in one answer.
 //!
 //! Reading order: [`names`] say which version is asked; a [`signature`] is what it takes and gives, in [`datatype`]s;
-//! [`infer`] asks it; [`metadata`], [`repository`] and [`statistics`] tell about versions.
+//! [`infer`] asks it; [`metadata`], [`repository`] and [`statistics`] tell about versions; the [`server`] takes the calls.
 
 mod names;
 mod datatype;
@@ -33,6 +33,9 @@ mod infer;
 mod metadata;
 mod repository;
 mod statistics;
+mod server;
+
+pub(crate) use self::server::Server;
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -75,6 +78,15 @@ impl Protocol {
         let Asked { place, version } = asked;
         who.may(Permission::View, &place.model)?;
         self.service.look_up(place, version, Routing::LAST)
+    }
+
+    async fn infer(
+        &self,
+        request: Request<wire::ModelInferRequest>,
+    ) -> Result<wire::ModelInferResponse, Status> {
+        let (metadata, extensions, request) = request.into_parts();
+        let asking = Asking::read(&metadata, &extensions);
+        Ok(infer::infer(&self.service, request, asking).await?)
     }
 
     /// The numbers of the versions in service.
@@ -148,10 +160,7 @@ impl GrpcInferenceService for Protocol {
         &self,
         request: Request<wire::ModelInferRequest>,
     ) -> Result<Response<wire::ModelInferResponse>, Status> {
-        let (metadata, extensions, request) = request.into_parts();
-        let asking = Asking::read(&metadata, &extensions);
-        let answer = infer::infer(&self.service, request, asking).await?;
-        Ok(Response::new(answer))
+        self.infer(request).await.map(Response::new)
     }
 
     type ModelStreamInferStream = Answers;

@@ -236,10 +236,11 @@ impl Service {
         let comparer = &self.shared.comparer;
         let sample = comparer.pick(handle, &work, began);
         let outcome = self.scored(handle, work, rows, caller).await;
-        let (statistics, total) = (handle.servable().statistics(), began.elapsed());
+        let (statistics, ended) = (handle.servable().statistics(), Instant::now());
+        let total = ended - began;
         match &outcome {
             Ok(scored) => {
-                statistics.record_success(rows, scored.queue, scored.compute, total);
+                statistics.record_success(rows, scored.queue, scored.compute, total, ended);
                 handle.count_success(rows, total, scored);
                 if let Some(sample) = sample {
                     comparer.hand_over(sample);
@@ -281,6 +282,15 @@ impl Service {
         }
     }
 
+    async fn score_call(
+        &self,
+        request: Request<wire::ScoreRequest>,
+    ) -> Result<wire::ScoreResponse, Status> {
+        let (metadata, extensions, request) = request.into_parts();
+        let asking = Asking::read(&metadata, &extensions);
+        Ok(self.answer_score(request, asking).await?)
+    }
+
     async fn answer_score(
         &self,
         request: wire::ScoreRequest,
@@ -309,6 +319,15 @@ impl Service {
             .await
     }
 
+    async fn rank_call(
+        &self,
+        request: Request<wire::RankRequest>,
+    ) -> Result<wire::RankResponse, Status> {
+        let (metadata, extensions, request) = request.into_parts();
+        let asking = Asking::read(&metadata, &extensions);
+        Ok(self.answer_rank(request, asking).await?)
+    }
+
     async fn answer_rank(
         &self,
         mut request: wire::RankRequest,
@@ -321,6 +340,15 @@ impl Service {
         let rank = rank.inspect_err(|error| handle.count_failure(error))?;
         let scored = self.run(&handle, rank.work, rank.rows, routing, caller);
         answer::rank(&handle, scored.await?, &rank.ids)
+    }
+
+    async fn recommend_call(
+        &self,
+        request: Request<wire::RecommendRequest>,
+    ) -> Result<wire::RecommendResponse, Status> {
+        let (metadata, extensions, request) = request.into_parts();
+        let asking = Asking::read(&metadata, &extensions);
+        Ok(self.answer_recommend(request, asking).await?)
     }
 
     async fn answer_recommend(
@@ -373,10 +401,7 @@ impl ScorerService for Service {
         &self,
         request: Request<wire::ScoreRequest>,
     ) -> Result<Response<wire::ScoreResponse>, Status> {
-        let (metadata, extensions, request) = request.into_parts();
-        let asking = Asking::read(&metadata, &extensions);
-        let answer = self.answer_score(request, asking).await?;
-        Ok(Response::new(answer))
+        self.score_call(request).await.map(Response::new)
     }
 
     type ScoreStreamStream = Answers;
@@ -405,20 +430,14 @@ impl ScorerService for Service {
         &self,
         request: Request<wire::RankRequest>,
     ) -> Result<Response<wire::RankResponse>, Status> {
-        let (metadata, extensions, request) = request.into_parts();
-        let asking = Asking::read(&metadata, &extensions);
-        let answer = self.answer_rank(request, asking).await?;
-        Ok(Response::new(answer))
+        self.rank_call(request).await.map(Response::new)
     }
 
     async fn recommend(
         &self,
         request: Request<wire::RecommendRequest>,
     ) -> Result<Response<wire::RecommendResponse>, Status> {
-        let (metadata, extensions, request) = request.into_parts();
-        let asking = Asking::read(&metadata, &extensions);
-        let answer = self.answer_recommend(request, asking).await?;
-        Ok(Response::new(answer))
+        self.recommend_call(request).await.map(Response::new)
     }
 
     async fn list_servables(

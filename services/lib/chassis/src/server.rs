@@ -5,12 +5,15 @@ mod deadline;
 mod http2;
 mod incoming;
 mod routes;
+mod timer;
+mod unary;
 #[cfg(test)]
 mod tests;
 
 pub use self::deadline::timeout;
 pub use self::incoming::{Limits, Peer};
 pub use self::routes::Routes;
+pub use self::unary::{Begun, unary};
 
 use std::time::Duration;
 

@@ -12,7 +12,7 @@ mod encode;
 mod catalog;
 
 pub use catalog::{Catalog, CatalogError};
-pub use column::{Column, ColumnError, Columns, Contradictory, Values};
+pub use column::{Column, ColumnError, Columns, Contradictory, Values, not_finite};
 pub use encode::{EncodeError, Encoded, Rows, Violation};
 pub use fit::{FeatureSpec, FitError, Kind, fit};
 pub use layout::{Field, Layout, SideLayout};

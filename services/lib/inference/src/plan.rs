@@ -7,6 +7,7 @@
 //! has no plan.
 
 mod constants;
+mod product;
 mod read;
 mod shape;
 mod step;

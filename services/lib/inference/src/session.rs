@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use decant_features::{Encoded, Rows};
+use decant_features::{Encoded, Rows, not_finite};
 use ort::ep;
 use ort::session::SessionInputValue;
 use ort::value::{DynValue, TensorRef};
@@ -247,7 +247,7 @@ impl fmt::Debug for Session {
 /// # Errors
 /// Names the first that is none.
 pub fn check_finite(scores: &[f32]) -> Result<(), Error> {
-    match scores.iter().position(|score| !score.is_finite()) {
+    match not_finite(scores) {
         None => Ok(()),
         Some(row) => Err(Error::NotFinite {
             row,

@@ -3,15 +3,17 @@
 mod inputs;
 mod tensor;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use decant_model::access::Permission;
 use decant_proto::inference as wire;
+use prost::Message as _;
 use tonic::Status;
 use wire::infer_parameter::ParameterChoice;
 use wire::model_infer_request::InferRequestedOutputTensor;
-use wire::model_infer_response::InferOutputTensor;
+use wire::{InferOutputTensor, Parameter, Told};
 
 use super::datatype::Datatype;
 use super::names::{Asked, Fields};
@@ -33,7 +35,6 @@ pub(super) async fn infer(
     request: wire::ModelInferRequest,
     mut asking: Asking<'_>,
 ) -> Result<wire::ModelInferResponse, CallError> {
-    let began = Instant::now();
     let (name, version) = (&request.model_name, &request.model_version);
     let asked = asking.with_wrong(Asked::read(Fields::MODEL_NAME, name, version))?;
     asking.who.may(Permission::Score, &asked.place.model)?;
@@ -51,7 +52,7 @@ pub(super) async fn infer(
     let columns = problems.or(columns);
     let columns = columns.inspect_err(|error| handle.count_failure(error))?;
 
-    let own_deadline = timeout.and_then(|timeout| began.checked_add(timeout));
+    let own_deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
     let caller = Caller {
         deadline: caller.deadline.into_iter().chain(own_deadline).min(),
         priority: priority.unwrap_or(caller.priority),
@@ -60,14 +61,19 @@ pub(super) async fn infer(
     let scored = service
         .score_columns(&handle, columns, routing, caller)
         .await?;
-    let parameters = served_by(&handle, &scored);
-    let version = handle.part().active.version;
-    Ok(wire::ModelInferResponse {
+    let encoded = handle
+        .part()
+        .same_for_all
+        .get_or_init(|| served_by(&handle));
+    let fields = wire::InferResponseFields {
         model_name: request.model_name,
-        model_version: version.get().to_string(),
         id: request.id,
-        parameters,
+        parameters: price(&scored),
         ..answer(scored.into_scores()?, is_raw)
+    };
+    Ok(wire::ModelInferResponse {
+        encoded: encoded.clone(),
+        fields,
     })
 }
 
@@ -84,8 +90,11 @@ pub(super) fn outcome(
         Err(error) => wire::ModelStreamInferResponse {
             error_message: Status::from(error).message().to_owned(),
             infer_response: Some(wire::ModelInferResponse {
-                id,
-                ..wire::ModelInferResponse::default()
+                encoded: Bytes::new(),
+                fields: wire::InferResponseFields {
+                    id,
+                    ..wire::InferResponseFields::default()
+                },
             }),
         },
     }
@@ -138,20 +147,18 @@ fn priority(
 
 fn check_outputs(outputs: &[InferRequestedOutputTensor], problems: &mut Problems<'_>) {
     for output in outputs {
-        let field = format!("outputs[{}]", output.name);
+        let field = || format!("outputs[{}]", output.name);
         if output.name != SCORE {
-            problems.add(
-                &field,
-                format!("the model has the output `{SCORE}` and no other"),
-            );
+            let reason = format!("the model has the output `{SCORE}` and no other");
+            problems.add(field(), reason);
         }
-        check_parameters(&field, &output.parameters, problems);
+        check_parameters(field, &output.parameters, problems);
     }
 }
 
 /// Refuses parameters of a tensor that must not be ignored.
 fn check_parameters(
-    field: &str,
+    field: impl Fn() -> String,
     parameters: &HashMap<String, wire::InferParameter>,
     problems: &mut Problems<'_>,
 ) {
@@ -159,65 +166,71 @@ fn check_parameters(
         .into_iter()
         .filter(|name| parameters.contains_key(*name))
     {
-        problems.add(format!("{field}.parameters[{name}]"), "is not supported");
+        let field = format!("{}.parameters[{name}]", field());
+        problems.add(field, "is not supported");
     }
 }
 
 /// The one output.
-fn answer(scores: Vec<f32>, is_raw: bool) -> wire::ModelInferResponse {
+fn answer(scores: Vec<f32>, is_raw: bool) -> wire::InferResponseFields {
     let shape = vec![i64::try_from(scores.len()).unwrap_or(i64::MAX)];
     let bytes = is_raw.then(|| {
-        scores
-            .iter()
-            .flat_map(|score| score.to_le_bytes())
-            .collect()
+        let mut bytes = Vec::with_capacity(size_of_val(&scores[..]));
+        bytes.extend(scores.iter().flat_map(|score| score.to_le_bytes()));
+        Bytes::from(bytes)
     });
     let contents = (!is_raw).then(|| wire::InferTensorContents {
         fp32_contents: scores,
         ..wire::InferTensorContents::default()
     });
     let output = InferOutputTensor {
-        name: SCORE.to_owned(),
-        datatype: Datatype::Fp32.name().to_owned(),
+        name: Bytes::from_static(SCORE.as_bytes()),
+        datatype: Bytes::from_static(Datatype::Fp32.name().as_bytes()),
         shape,
-        parameters: HashMap::new(),
         contents,
     };
-    wire::ModelInferResponse {
+    wire::InferResponseFields {
         outputs: vec![output],
         raw_output_contents: bytes.into_iter().collect(),
-        ..wire::ModelInferResponse::default()
+        ..wire::InferResponseFields::default()
     }
 }
 
-/// Who answered and at what price, as parameters.
-fn served_by(handle: &Handle, scored: &Scored) -> BTreeMap<String, wire::InferParameter> {
+/// Who answers, as the fields of an answer.
+fn served_by(handle: &Handle) -> Bytes {
     let part = handle.part();
-    let text = |value: String| ParameterChoice::StringParam(value);
-    let count = |value: u64| ParameterChoice::Int64Param(i64::try_from(value).unwrap_or(i64::MAX));
+    let fields = wire::InferResponseFields {
+        model_version: part.active.version.get().to_string().into(),
+        parameters: vec![
+            Parameter::new(
+                "decant_slot",
+                Told::Text(part.place.slot.to_string().into()),
+            ),
+            Parameter::new(
+                "decant_digest",
+                Told::Text(part.active.digest.to_string().into()),
+            ),
+            Parameter::new("decant_arm", Told::Text(part.active.arm.name().into())),
+            Parameter::new("decant_generation", count(part.generation.0)),
+        ],
+        ..wire::InferResponseFields::default()
+    };
+    fields.encode_to_vec().into()
+}
+
+/// At what price it was answered, as parameters.
+fn price(scored: &Scored) -> Vec<Parameter> {
     let micros = |time: Duration| count(u64::try_from(time.as_micros()).unwrap_or(u64::MAX));
-    let parameters = [
-        ("decant_slot", text(part.place.slot.to_string())),
-        ("decant_digest", text(part.active.digest.to_string())),
-        ("decant_arm", text(part.active.arm.name().to_owned())),
-        ("decant_generation", count(part.generation.0)),
-        ("decant_queue_micros", micros(scored.queue)),
-        (
-            "decant_compute_micros",
-            micros(scored.compute.until_scored()),
-        ),
-        (
-            "decant_load",
-            ParameterChoice::DoubleParam(scored.load.into()),
-        ),
-    ];
-    let named = parameters.into_iter().map(|(name, value)| {
-        let value = wire::InferParameter {
-            parameter_choice: Some(value),
-        };
-        (name.to_owned(), value)
-    });
-    named.collect()
+    let compute = scored.compute.until_scored();
+    vec![
+        Parameter::new("decant_queue_micros", micros(scored.queue)),
+        Parameter::new("decant_compute_micros", micros(compute)),
+        Parameter::new("decant_load", Told::Double(scored.load.into())),
+    ]
+}
+
+fn count(value: u64) -> Told {
+    Told::Int64(i64::try_from(value).unwrap_or(i64::MAX))
 }
 
 #[cfg(test)]

@@ -25,12 +25,6 @@ struct Clock {
 }
 
 impl Clock {
-    fn start() -> Self {
-        Self {
-            step_began: Instant::now(),
-        }
-    }
-
     fn lap(&mut self) -> Duration {
         let now = Instant::now();
         now - std::mem::replace(&mut self.step_began, now)
@@ -39,15 +33,21 @@ impl Clock {
 
 impl Workbench {
     /// Computes the parts, all of one version and such as may be computed together, on the version's session of this
-    /// number, and answers them.
-    pub(super) fn run(&mut self, session: usize, mut parts: Vec<Taken<Part>>, load: f32) {
+    /// number, and answers them. `began` is now, as whoever took them knows it.
+    pub(super) fn run(
+        &mut self,
+        session: usize,
+        mut parts: Vec<Taken<Part>>,
+        began: Instant,
+        load: f32,
+    ) {
         parts.retain(|taken| taken.job.is_wanted());
         let Some(first) = parts.first() else {
             return;
         };
         let handle = first.job.job.handle.clone();
         let servable = handle.servable();
-        match self.compute(session, servable, &parts) {
+        match self.compute(session, servable, &parts, began) {
             Ok(times) => {
                 // Before anybody is answered: whoever has an answer finds its batch counted.
                 servable.record_batch(self.scores.len(), times);
@@ -59,7 +59,7 @@ impl Workbench {
             Err(error) if parts.len() > 1 => {
                 tracing::warn!(%error, requests = parts.len(), "a batch failed; its requests are computed one by one");
                 for part in parts {
-                    self.run(session, vec![part], load);
+                    self.run(session, vec![part], Instant::now(), load);
                 }
             }
             Err(error) => parts[0].job.failed(error),
@@ -72,8 +72,9 @@ impl Workbench {
         session: usize,
         servable: &Servable,
         parts: &[Taken<Part>],
+        began: Instant,
     ) -> Result<ComputeTimes, CallError> {
-        let mut clock = Clock::start();
+        let mut clock = Clock { step_began: began };
         let layout = servable.schema().layout();
         self.query.reset(&layout.query);
         self.item.reset(&layout.item);

@@ -19,7 +19,9 @@ use tokio_util::task::TaskTracker;
 use super::batch::Workbench;
 use super::cost::Cost;
 use super::job::{Candidates, Job, Part, Scored, Work};
-use super::queue::{Batch, Client, FlowKey, Kind, Limits, Offer, Priority, Queue, Refused, Ticket};
+use super::queue::{
+    Batch, Client, FlowKey, Kind, Limits, Offer, Priority, Queue, Refused, Taken, Ticket,
+};
 use crate::error::CallError;
 use crate::metrics::Refusal;
 use crate::servable::{Handle, Servable};
@@ -151,36 +153,55 @@ impl Pool {
     pub(crate) fn submit(&self, call: Call) -> Result<Waiting, CallError> {
         let (rows, is_quick) = (call.rows, call.is_quick());
         let offer = self.offer(&call.outline());
-        let runners = offer.parts().clamp(1, self.shared.limits.runners);
         let (answer, answered) = oneshot::channel();
+        let job = || {
+            Arc::new(Job::new(
+                call.handle,
+                call.work,
+                rows,
+                offer.parts(),
+                answer,
+            ))
+        };
+        let waiting = |ticket| Waiting {
+            shared: Arc::clone(&self.shared),
+            ticket,
+            answer: answered,
+        };
+        if is_quick && let Some((runner, mut workbench)) = self.shared.workbench_at_once() {
+            let now = Instant::now();
+            if self.shared.pass(now, &offer)? {
+                let part = Part {
+                    job: job(),
+                    rows: offer.part(0),
+                };
+                let batch = Batch {
+                    flow: offer.flow,
+                    jobs: vec![Taken {
+                        job: part,
+                        waited: Duration::ZERO,
+                    }],
+                    taken_at: now,
+                    rows,
+                    cost: offer.row_cost * rows as f64,
+                };
+                compute(runner, &self.shared, &mut workbench, batch);
+                return Ok(waiting(None));
+            }
+        }
         let parts = || {
-            let (handle, work) = (call.handle, call.work);
-            let job = Arc::new(Job::new(handle, work, rows, offer.parts(), answer));
-            let offer = &offer;
+            let (job, offer) = (job(), &offer);
             (0..offer.parts()).map(move |number| Part {
                 job: Arc::clone(&job),
                 rows: offer.part(number),
             })
         };
-        let mut queue = self.shared.lock();
-        let offered = queue.offer(Instant::now(), &offer, parts);
-        let is_first = queue.rows() == rows;
-        drop(queue);
-        let ticket = offered.map_err(|refused| {
-            // Many may come before a runner has its turn: the next ones are to be looked at before they are read.
-            self.shared.pressed.store(true, Ordering::Relaxed);
-            refusal(refused, rows)
-        })?;
-        if !(is_quick && is_first && self.shared.compute_at_once()) {
-            for _ in 0..runners {
-                self.shared.wake.notify_one();
-            }
+        let offered = self.shared.lock().offer(Instant::now(), &offer, parts);
+        let ticket = offered.map_err(|refused| self.shared.refused(refused, rows))?;
+        for _ in 0..offer.parts().clamp(1, self.shared.limits.runners) {
+            self.shared.wake.notify_one();
         }
-        Ok(Waiting {
-            shared: Arc::clone(&self.shared),
-            ticket: Some(ticket),
-            answer: answered,
-        })
+        Ok(waiting(Some(ticket)))
     }
 
     /// How many rows wait now, and how busy the runners are.
@@ -287,17 +308,42 @@ impl Shared {
     /// The next batch, and the load with it. Those whose time is up are told.
     fn take(&self) -> Option<Batch<Part>> {
         let mut expired = Vec::new();
-        let mut queue = self.lock();
-        let now = Instant::now();
-        let batch = queue.take(now, &mut expired);
-        let (load, pressed) = queue.load(now);
-        drop(queue);
-        self.load.store(load.to_bits(), Ordering::Relaxed);
-        self.pressed.store(pressed, Ordering::Relaxed);
+        let batch = {
+            let mut queue = self.lock();
+            let now = Instant::now();
+            let batch = queue.take(now, &mut expired);
+            self.look_at(&mut queue, now);
+            batch
+        };
         for part in expired {
             part.failed(CallError::Expired);
         }
         batch
+    }
+
+    /// Whether work may be computed now without being queued.
+    fn pass(&self, now: Instant, offer: &Offer) -> Result<bool, CallError> {
+        let mut queue = self.lock();
+        let passed = queue.pass(now, offer);
+        let passed = passed.map_err(|refused| self.refused(refused, offer.rows))?;
+        if passed {
+            self.look_at(&mut queue, now);
+        }
+        Ok(passed)
+    }
+
+    /// Notes how busy the queue is, for those who do not ask it.
+    fn look_at(&self, queue: &mut Queue<Part>, now: Instant) {
+        let (load, pressed) = queue.load(now);
+        self.load.store(load.to_bits(), Ordering::Relaxed);
+        self.pressed.store(pressed, Ordering::Relaxed);
+    }
+
+    /// What a request that is not taken in is told.
+    fn refused(&self, refused: Refused, rows: usize) -> CallError {
+        // Many may come before a runner has its turn: the next ones are to be looked at before they are read.
+        self.pressed.store(true, Ordering::Relaxed);
+        refusal(refused, rows)
     }
 
     /// For how long a runner computes what waits before it lets others have their turn. Several small batches go before the
@@ -349,19 +395,10 @@ impl Shared {
         }
     }
 
-    /// Computes what waits, unless that was done often since a runner had its turn. Whether it was done.
-    fn compute_at_once(&self) -> bool {
-        if self.at_once.fetch_add(1, Ordering::Relaxed) >= AT_ONCE {
-            return false;
-        }
-        let Some((runner, mut workbench)) = self.free_workbench() else {
-            return false;
-        };
-        let Some(batch) = self.take() else {
-            return false;
-        };
-        compute(runner, self, &mut workbench, batch);
-        true
+    /// What to compute a request with where it was read, unless that was done often since a runner had its turn.
+    fn workbench_at_once(&self) -> Option<(usize, MutexGuard<'_, Workbench>)> {
+        let is_one_more = self.at_once.fetch_add(1, Ordering::Relaxed) < AT_ONCE;
+        is_one_more.then(|| self.free_workbench()).flatten()
     }
 
     /// That of a runner that does not compute now.
@@ -426,7 +463,7 @@ fn compute(runner: usize, shared: &Shared, workbench: &mut Workbench, batch: Bat
     // A panic is a fault of ours, but costs one batch, not the runner: the jobs' senders are dropped with it, and their
     // callers told.
     let work = || {
-        let run = AssertUnwindSafe(|| workbench.run(runner, batch.jobs, load));
+        let run = AssertUnwindSafe(|| workbench.run(runner, batch.jobs, batch.taken_at, load));
         if catch_unwind(run).is_err() {
             tracing::error!(runner, "a batch panicked");
         }

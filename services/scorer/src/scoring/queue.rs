@@ -8,13 +8,14 @@
 mod admission;
 mod load;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use admission::Calibration;
 pub(super) use admission::Refused;
 pub(crate) use admission::{Client, Limits, Priority};
+use foldhash::{HashMap, HashMapExt};
 use load::Load;
 
 /// From so much of the longest wait on, a queue is pressed: what is sheddable is refused at half.
@@ -110,6 +111,8 @@ struct Flow<J> {
 pub(super) struct Batch<J> {
     pub(super) flow: FlowKey,
     pub(super) jobs: Vec<Taken<J>>,
+    /// When they left the queue.
+    pub(super) taken_at: Instant,
     pub(super) rows: usize,
     /// Microseconds that it is expected to take.
     pub(super) cost: f64,
@@ -230,6 +233,19 @@ impl<J> Queue<J> {
         })
     }
 
+    /// Takes work in that is the next batch at once, without its being kept here: as [`offer`](Self::offer) and
+    /// [`take`](Self::take), for what is one part, when nothing waits and its model may run. Else it is not done, and whoever
+    /// asks is to offer it.
+    pub(super) fn pass(&mut self, now: Instant, offer: &Offer) -> Result<bool, Refused> {
+        if self.waiting > 0 || offer.parts() > 1 || !self.may_run(offer.flow.model) {
+            return Ok(false);
+        }
+        self.admit(now, offer)?;
+        self.calibration.relax(now);
+        self.begin(now, offer.flow.model);
+        Ok(true)
+    }
+
     /// Takes work back that nobody waits for any more. What has left the queue is not affected.
     pub(super) fn cancel(&mut self, now: Instant, ticket: Ticket) {
         for number in ticket.first..ticket.first + ticket.parts {
@@ -255,11 +271,16 @@ impl<J> Queue<J> {
                 self.calibration.relax(now);
             }
             if let Some(batch) = batch {
-                *self.running.entry(key.model).or_default() += 1;
-                self.load.began(now);
+                self.begin(now, key.model);
                 return Some(batch);
             }
         }
+    }
+
+    /// A batch of the model begins.
+    fn begin(&mut self, now: Instant, model: u64) {
+        *self.running.entry(model).or_default() += 1;
+        self.load.began(now);
     }
 
     /// A batch is done.
@@ -320,16 +341,19 @@ impl<J> Queue<J> {
 
     /// Of the highest priority at which something may run: the flow that has had the least service.
     fn next_flow(&self) -> Option<(FlowKey, usize)> {
-        let free = |key: &FlowKey| {
-            let running = self.running.get(&key.model).copied().unwrap_or(0);
-            self.limits.model_runners == 0 || running < self.limits.model_runners
-        };
         (0..Priority::COUNT).find_map(|lane| {
             let waiting = self.flows.iter();
-            let waiting = waiting.filter(|(key, flow)| !flow.lanes[lane].is_empty() && free(key));
+            let waiting = waiting
+                .filter(|(key, flow)| !flow.lanes[lane].is_empty() && self.may_run(key.model));
             let (key, _) = waiting.min_by(|left, right| left.1.due.total_cmp(&right.1.due))?;
             Some((*key, lane))
         })
+    }
+
+    /// Whether the model may have one more batch at work.
+    fn may_run(&self, model: u64) -> bool {
+        let running = || self.running.get(&model).copied().unwrap_or(0);
+        self.limits.model_runners == 0 || running() < self.limits.model_runners
     }
 
     fn take_from(
@@ -343,6 +367,7 @@ impl<J> Queue<J> {
         let mut batch = Batch {
             flow: key,
             jobs: Vec::new(),
+            taken_at: now,
             rows: 0,
             cost: 0.0,
         };

@@ -1,11 +1,13 @@
 //! What requests see: an immutable table of versions in service, and a pin on one of them.
 
-use std::collections::{BTreeSet, HashMap};
-use std::sync::Arc;
+use std::collections::BTreeSet;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use bytes::Bytes;
 use decant_model::rollout::evidence::Evidence;
 use decant_model::{Active, Arm, BASIS_POINTS, DesiredSlot, Generation, ModelVersion, split};
+use foldhash::HashMap;
 
 use super::{Place, Servable};
 use crate::error::CallError;
@@ -63,6 +65,8 @@ pub(crate) struct Part {
     pub(crate) place: Place,
     pub(crate) active: Active,
     pub(crate) generation: Generation,
+    /// What all of its answers to the Open Inference Protocol have in common, encoded once.
+    pub(crate) same_for_all: OnceLock<Bytes>,
     /// Its position among the generation's versions.
     position: usize,
 }
@@ -119,6 +123,7 @@ impl Entry {
                     place: place.clone(),
                     active: active.clone(),
                     generation: desired.generation,
+                    same_for_all: OnceLock::new(),
                     position,
                 }),
                 counters: counters.clone(),
@@ -305,6 +310,7 @@ impl Handle {
             slot: Default::default(),
         };
         let part = Part {
+            same_for_all: OnceLock::new(),
             place,
             active,
             generation: Generation(1),

@@ -1,12 +1,13 @@
 //! Compares what is wanted with what is there, says what to load next, and publishes what has been loaded.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::{ArcSwap, Guard};
 use decant_coordination::keys::ObservedVersion;
 use decant_model::{Arm, DesiredSlot, Digest, Generation, Prepared, PublicKey};
+use foldhash::HashMap;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 

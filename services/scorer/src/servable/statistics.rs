@@ -2,7 +2,7 @@
 
 use std::ops::AddAssign;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime};
 
 /// Batches of up to so many rows are counted apart by their exact size.
 const EXACT: usize = 64;
@@ -19,7 +19,10 @@ pub(crate) struct Statistics {
     queue_nanos: AtomicU64,
     compute: Steps,
     rows: AtomicU64,
-    last_millis: AtomicU64,
+    /// Since when calls are counted, by both clocks: to ask one is enough when a call ends.
+    since: (Instant, SystemTime),
+    /// When one ended last, in nanoseconds since then; 0 before the first.
+    last: AtomicU64,
     /// By size.
     batches: Box<[Batches]>,
 }
@@ -112,33 +115,35 @@ impl Default for Statistics {
             queue_nanos: AtomicU64::default(),
             compute: Steps::default(),
             rows: AtomicU64::default(),
-            last_millis: AtomicU64::default(),
+            since: (Instant::now(), SystemTime::now()),
+            last: AtomicU64::default(),
             batches: (0..EXACT + ROUNDED).map(|_| Batches::default()).collect(),
         }
     }
 }
 
 impl Statistics {
-    /// A call was answered. `total` is all of its time, in which it waited for `queue` and was part of batches that took
-    /// `compute`.
+    /// A call was answered at `ended`. `total` is all of its time, in which it waited for `queue` and was part of batches that
+    /// took `compute`.
     pub(crate) fn record_success(
         &self,
         rows: usize,
         queue: Duration,
         compute: ComputeTimes,
         total: Duration,
+        ended: Instant,
     ) {
         self.succeeded.add(total);
         self.queue_nanos.fetch_add(nanos(queue), Ordering::Relaxed);
         self.compute.add(compute);
         self.rows.fetch_add(rows as u64, Ordering::Relaxed);
-        self.ended_now();
+        self.ended(ended);
     }
 
-    /// A call failed after so much time.
+    /// A call failed now, after so much time.
     pub(crate) fn record_failure(&self, total: Duration) {
         self.failed.add(total);
-        self.ended_now();
+        self.ended(Instant::now());
     }
 
     /// A batch was computed, whatever becomes of its calls.
@@ -157,7 +162,7 @@ impl Statistics {
     pub(crate) fn totals(&self) -> Totals {
         let succeeded = self.succeeded.total();
         let queue = Duration::from_nanos(self.queue_nanos.load(Ordering::Relaxed));
-        let last = self.last_millis.load(Ordering::Relaxed);
+        let last = self.last.load(Ordering::Relaxed);
         let batches = self.batches.iter().map(Batches::total).enumerate();
         Totals {
             succeeded,
@@ -171,7 +176,7 @@ impl Statistics {
                 times: self.compute.total(),
             },
             rows: self.rows.load(Ordering::Relaxed),
-            last: (last > 0).then(|| UNIX_EPOCH + Duration::from_millis(last)),
+            last: (last > 0).then(|| self.since.1 + Duration::from_nanos(last)),
             batches: batches
                 .filter(|(_, computed)| computed.count > 0)
                 .map(|(position, computed)| (size(position), computed))
@@ -179,12 +184,9 @@ impl Statistics {
         }
     }
 
-    fn ended_now(&self) {
-        let since = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
-        let millis = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
-        self.last_millis.fetch_max(millis, Ordering::Relaxed);
+    fn ended(&self, at: Instant) {
+        let since = at.saturating_duration_since(self.since.0);
+        self.last.fetch_max(nanos(since).max(1), Ordering::Relaxed);
     }
 }
 
@@ -268,14 +270,15 @@ mod tests {
     fn calls_and_batches_add_up_each_for_themselves() {
         let statistics = Statistics::default();
         assert_eq!(statistics.totals(), Totals::default());
+        let now = Instant::now();
         let [one, nine] = [1, 9].map(Duration::from_micros);
         // Two calls of three rows share a batch; one of 70 rows has two.
         statistics.record_batch(6, times(1, 2, 3));
         statistics.record_batch(64, times(4, 5, 6));
         statistics.record_batch(6, times(7, 8, 9));
-        statistics.record_success(3, one, times(1, 2, 3), nine);
-        statistics.record_success(3, one, times(1, 2, 3), nine);
-        statistics.record_success(70, one, times(11, 13, 15), nine);
+        statistics.record_success(3, one, times(1, 2, 3), nine, now);
+        statistics.record_success(3, one, times(1, 2, 3), nine, now);
+        statistics.record_success(70, one, times(11, 13, 15), nine, now);
         statistics.record_failure(nine);
 
         let totals = statistics.totals();

@@ -12,9 +12,10 @@ use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use bytes::Bytes;
+use decant_chassis::server::{Begun, unary};
 use decant_model::access::Permission;
 use decant_proto::scorer::v1::scorer_service_server::ScorerServiceServer;
-use http_body::{Body as _, Frame};
+use http_body::Body as _;
 use tonic::body::Body;
 use tonic::codegen::{BoxFuture, Service as TowerService, http};
 use tonic::metadata::MetadataMap;
@@ -37,6 +38,7 @@ const PREFIX: usize = 5;
 pub(crate) struct Early {
     service: Service,
     server: ScorerServiceServer<Service>,
+    max_request_bytes: usize,
     told: Arc<ArcSwapOption<Told>>,
 }
 
@@ -72,6 +74,7 @@ impl Early {
         Self {
             service,
             server: server.max_decoding_message_size(max_request_bytes),
+            max_request_bytes,
             told: Arc::default(),
         }
     }
@@ -91,17 +94,43 @@ impl TowerService<http::Request<Body>> for Early {
     }
 
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
-        let method = Method::of(request.uri().path());
-        match method.filter(|_| self.service.pool().is_pressed()) {
-            None => self.server.call(request),
-            Some(method) => Box::pin(self.clone().look(method, request)),
+        let Some(method) = Method::of(request.uri().path()) else {
+            return self.server.call(request);
+        };
+        if self.service.pool().is_pressed() {
+            Box::pin(self.clone().look(method, request))
+        } else {
+            self.answer(method, request)
         }
     }
 }
 
 impl Early {
+    fn answer(
+        &self,
+        method: Method,
+        request: http::Request<Body>,
+    ) -> BoxFuture<http::Response<Body>, Infallible> {
+        let (service, server) = (self.service.clone(), self.server.clone());
+        let largest = self.max_request_bytes;
+        match method {
+            Method::Score => {
+                let score = move |request| async move { service.score_call(request).await };
+                Box::pin(unary(request, largest, score, server))
+            }
+            Method::Rank => {
+                let rank = move |request| async move { service.rank_call(request).await };
+                Box::pin(unary(request, largest, rank, server))
+            }
+            Method::Recommend => {
+                let recommend = move |request| async move { service.recommend_call(request).await };
+                Box::pin(unary(request, largest, recommend, server))
+            }
+        }
+    }
+
     async fn look(
-        mut self,
+        self,
         method: Method,
         request: http::Request<Body>,
     ) -> Result<http::Response<Body>, Infallible> {
@@ -121,10 +150,9 @@ impl Early {
             return Ok(self.refused(error));
         }
         head.headers = metadata.into_headers();
-        let body = Body::new(Begun { first, rest: body });
-        self.server
-            .call(http::Request::from_parts(head, body))
-            .await
+        let body = Body::new(Begun::new(first, body));
+        let request = http::Request::from_parts(head, body);
+        self.answer(method, request).await
     }
 
     fn refused(&self, error: CallError) -> http::Response<Body> {
@@ -214,31 +242,6 @@ impl Service {
             handle.count_failure(error);
             self.refusals().count(Refusal::Early);
         })
-    }
-}
-
-/// A body of which the first frame has been looked at.
-struct Begun {
-    first: Option<Result<Frame<Bytes>, Status>>,
-    rest: Body,
-}
-
-impl http_body::Body for Begun {
-    type Data = Bytes;
-    type Error = Status;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        match self.first.take() {
-            Some(first) => Poll::Ready(Some(first)),
-            None => Pin::new(&mut self.rest).poll_frame(context),
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.first.is_none() && self.rest.is_end_stream()
     }
 }
 

@@ -5,11 +5,12 @@ mod refusals;
 #[path = "oip/versions.rs"]
 mod versions;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 use bytes::Bytes;
 use decant_proto::inference as oip;
 use decant_proto::scorer::v1 as wire;
+use oip::Told;
 use oip::infer_parameter::ParameterChoice;
 use oip::model_infer_request::{InferInputTensor, InferRequestedOutputTensor};
 use tokio_stream::StreamExt;
@@ -125,16 +126,23 @@ fn within(micros: i64, mut request: oip::ModelInferRequest) -> oip::ModelInferRe
     request
 }
 
+/// What an answer says of this.
+fn told<'a>(answer: &'a oip::ModelInferResponse, name: &str) -> Option<&'a Told> {
+    let mut parameters = answer.fields.parameters.iter();
+    let parameter = parameters.find(|parameter| parameter.name == name)?;
+    parameter.value.as_ref()?.told.as_ref()
+}
+
 /// The scores of an answer, which are where the request had its elements.
 fn scores(answer: &oip::ModelInferResponse) -> Vec<f32> {
-    let [output] = &answer.outputs[..] else {
+    let [output] = &answer.fields.outputs[..] else {
         panic!("{answer:?}")
     };
     assert_eq!(
-        (output.name.as_str(), output.datatype.as_str()),
-        ("score", "FP32")
+        (&output.name[..], &output.datatype[..]),
+        (&b"score"[..], &b"FP32"[..])
     );
-    let scores = match (&output.contents, &answer.raw_output_contents[..]) {
+    let scores = match (&output.contents, &answer.fields.raw_output_contents[..]) {
         (None, [raw]) => {
             let (elements, []) = raw.as_chunks() else {
                 panic!("{answer:?}")
@@ -178,34 +186,36 @@ async fn rows_have_the_scores_that_score_gives_them_in_either_form() {
         });
         let answer = scorer.infer(within(30_000_000, asked)).await;
         assert_eq!(scores(&answer), expected);
-        assert_eq!(answer.raw_output_contents.is_empty(), !is_raw);
+        assert_eq!(answer.fields.raw_output_contents.is_empty(), !is_raw);
         assert_eq!(
             (
-                answer.model_name.as_str(),
-                answer.model_version.as_str(),
-                answer.id.as_str()
+                answer.fields.model_name.as_str(),
+                &answer.fields.model_version[..],
+                answer.fields.id.as_str()
             ),
-            ("films", "1", "42")
+            ("films", &b"1"[..], "42")
         );
-        let text = |text: &str| parameter(ParameterChoice::StringParam(text.to_owned()));
-        let told = BTreeMap::from([
-            ("decant_slot".to_owned(), text("main")),
-            ("decant_digest".to_owned(), text(&digest.to_string())),
-            ("decant_arm".to_owned(), text("stable")),
-            (
-                "decant_generation".to_owned(),
-                parameter(ParameterChoice::Int64Param(1)),
-            ),
-        ]);
-        let mut parameters = answer.parameters;
-        for cost in [
-            "decant_queue_micros",
-            "decant_compute_micros",
-            "decant_load",
-        ] {
-            assert!(parameters.remove(cost).is_some(), "{cost}");
+        let text = |text: &str| Told::Text(text.to_owned().into());
+        let who = [
+            ("decant_slot", text("main")),
+            ("decant_digest", text(&digest.to_string())),
+            ("decant_arm", text("stable")),
+            ("decant_generation", Told::Int64(1)),
+        ];
+        for (name, expected) in &who {
+            assert_eq!(told(&answer, name), Some(expected), "{name}");
         }
-        assert_eq!(parameters, told);
+        for cost in ["decant_queue_micros", "decant_compute_micros"] {
+            assert!(
+                matches!(told(&answer, cost), Some(Told::Int64(0..))),
+                "{cost}"
+            );
+        }
+        assert!(matches!(
+            told(&answer, "decant_load"),
+            Some(Told::Double(0.0..))
+        ));
+        assert_eq!(answer.fields.parameters.len(), who.len() + 3);
     }
     scorer.stop().await;
 }
@@ -280,7 +290,7 @@ async fn a_stream_answers_in_order_and_survives_bad_requests() {
     assert_eq!(answers.len(), 200);
     for (id, answer) in answers.into_iter().enumerate() {
         let response = answer.infer_response.unwrap();
-        assert_eq!(response.id, id.to_string());
+        assert_eq!(response.fields.id, id.to_string());
         let reason = match id % 10 {
             7 => "this scorer has no slot `main` of a model `books`",
             8 if id % 3 == 0 => "raw_input_contents: 4 buffers for 3 inputs",
@@ -296,7 +306,7 @@ async fn a_stream_answers_in_order_and_survives_bad_requests() {
             "{}",
             answer.error_message
         );
-        assert!(response.outputs.is_empty());
+        assert!(response.fields.outputs.is_empty());
     }
     scorer.stop().await;
 }

@@ -18,7 +18,7 @@ use http::Request;
 use hyper::body::Incoming;
 use hyper::rt::Executor;
 use hyper::server::conn::http2::Builder;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -27,6 +27,7 @@ use tower::Service;
 
 use super::busy_poll::BusyPoll;
 use super::incoming::{Connection, Peer};
+use super::timer::TurnTimer;
 use super::{Limits, Services};
 
 /// Calls that were given up before they were looked at, at least, before they end their connection: what h2 takes for no
@@ -65,11 +66,11 @@ impl Http2 {
         }
     }
 
-    fn builder(&self, executor: AtOnce) -> Builder<AtOnce> {
+    fn builder(&self, executor: AtOnce, timer: TurnTimer) -> Builder<AtOnce> {
         let streams = self.limits.streams_per_connection;
         let mut builder = Builder::new(executor);
         builder
-            .timer(TokioTimer::new())
+            .timer(timer)
             .max_concurrent_streams(streams)
             // Callers that give up under overload do so by the hundred, and this ends their connection.
             .max_pending_accept_reset_streams(Some(RESETS.max(streams as usize)))
@@ -98,8 +99,9 @@ impl Http2 {
             tasks: self.tasks.clone(),
             waiting: waiting.clone(),
         };
+        let timer = TurnTimer::new();
         let served = self
-            .builder(executor)
+            .builder(executor, timer.clone())
             .serve_connection(TokioIo::new(connection), calls);
         let leaving = async {
             tokio::select! {
@@ -110,6 +112,7 @@ impl Http2 {
         let (mut served, mut leaving) = (pin!(served), pin!(leaving.fuse()));
         let ended = poll_fn(|context| {
             turns.begin();
+            timer.turn();
             self.busy_poll.turn();
             if leaving.as_mut().poll(context).is_ready() {
                 served.as_mut().graceful_shutdown();

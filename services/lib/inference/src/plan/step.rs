@@ -3,8 +3,10 @@
 use std::ops::Range;
 
 use decant_features::Rows;
+use pulp::Arch;
 
 use super::constants::Constant;
+use super::product::add_product;
 use super::shape::{Count, Ids, Place};
 use crate::contract::Input;
 
@@ -171,16 +173,15 @@ impl Made {
                 let weights = given.constants[*weights].numbers();
                 let bias = bias.map(|bias| given.constants[bias].numbers());
                 let numbers = given.numbers(of);
-                // Compiled once more for wider vectors than all processors have.
-                let vectors = pulp::Arch::new();
+                let vectors = Arch::new();
                 for row in 0..rows {
                     let start = out.len();
                     match bias {
                         Some(bias) => out.extend_from_slice(bias),
                         None => out.resize(start + self.width, 0.0),
                     }
-                    let (row, sums) = (of.row(numbers, row), &mut out[start..]);
-                    vectors.dispatch(|| multiply(row, weights, sums));
+                    let row = of.row(numbers, row);
+                    add_product(vectors, row, weights, &mut out[start..]);
                 }
             }
             Step::Reduce { reduction, of } => {
@@ -248,46 +249,4 @@ fn broadcast(
             }
         }
     }
-}
-
-/// Adds a row times a matrix, which is stored row by row.
-// Inlined, as what it becomes depends on where it is.
-#[inline(always)]
-fn multiply(row: &[f32], matrix: &[f32], sums: &mut [f32]) {
-    let width = sums.len();
-    if width == 1 {
-        sums[0] += dot(row, matrix);
-        return;
-    }
-    // Four of the matrix's rows at once, so that the sums are loaded and stored a quarter as often.
-    let (fours, rest) = row.as_chunks::<4>();
-    let mut matrix = matrix.chunks_exact(4 * width);
-    for ([a, b, c, d], four) in fours.iter().zip(&mut matrix) {
-        let (ab, cd) = four.split_at(2 * width);
-        let ((va, vb), (vc, vd)) = (ab.split_at(width), cd.split_at(width));
-        let vectors = va.iter().zip(vb).zip(vc.iter().zip(vd));
-        for (sum, ((va, vb), (vc, vd))) in sums.iter_mut().zip(vectors) {
-            *sum += (a * va + b * vb) + (c * vc + d * vd);
-        }
-    }
-    for (number, vector) in rest.iter().zip(matrix.remainder().chunks_exact(width)) {
-        for (sum, weight) in sums.iter_mut().zip(vector) {
-            *sum += number * weight;
-        }
-    }
-}
-
-/// Several sums at once: one would wait for each addition before the next.
-#[inline(always)]
-fn dot(left: &[f32], right: &[f32]) -> f32 {
-    let (l_chunks, l_rest) = left.as_chunks::<8>();
-    let (r_chunks, r_rest) = right.as_chunks::<8>();
-    let mut sums = [0.0_f32; 8];
-    for (l, r) in l_chunks.iter().zip(r_chunks) {
-        for ((sum, l), r) in sums.iter_mut().zip(l).zip(r) {
-            *sum += l * r;
-        }
-    }
-    let rest = l_rest.iter().zip(r_rest).map(|(l, r)| l * r);
-    sums.iter().sum::<f32>() + rest.sum::<f32>()
 }

@@ -64,28 +64,28 @@ pub(super) fn read(
             problems.add(format!("{FIELD}[{position}]"), "an input needs a name");
             continue;
         }
-        let field = format!("{FIELD}[{name}]");
+        let field = || format!("{FIELD}[{name}]");
         let Some(expected) = known.iter().find(|known| known.name == name) else {
-            problems.add(field, "no feature of the model reads it");
+            problems.add(field(), "no feature of the model reads it");
             continue;
         };
         if names.contains(&expected.name) {
-            problems.add(field, "given twice");
+            problems.add(field(), "given twice");
             continue;
         }
         names.push(expected.name);
-        check_parameters(&field, &input.parameters, problems);
+        check_parameters(field, &input.parameters, problems);
         let contents = input.contents.take();
         if is_raw && contents.is_some() {
             let reason = "has contents, although raw_input_contents are given; either is expected";
-            problems.add(&field, reason);
+            problems.add(field(), reason);
         }
         let elements = match buffer {
             Some(buffer) if pairs_up => Elements::Raw(buffer),
             None if !is_raw => Elements::Typed(contents.unwrap_or_default()),
             _ => Elements::Unknown,
         };
-        let complain = |reason: String| problems.add(&field, reason);
+        let complain = |reason: String| problems.add(field(), reason);
         let (outline, column) = column(&input, elements, expected, max_rows, complain);
         outlines.push(outline);
         all_whole &= column.is_some();

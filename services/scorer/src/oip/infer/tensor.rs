@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use decant_features::Values;
+use decant_features::{Values, not_finite};
 use decant_proto::inference::InferTensorContents;
 
 use crate::oip::datatype::Datatype;
@@ -92,9 +92,9 @@ pub(super) fn typed(
         Datatype::Uint32 => Ok(ints(contents.uint_contents.into_iter())),
         Datatype::Uint64 => unsigned(contents.uint64_contents.into_iter()),
         Datatype::Fp16 | Datatype::Fp32 => {
-            floats(contents.fp32_contents.into_iter(), |value| value)
+            floats(contents.fp32_contents.iter().copied(), |value| value)
         }
-        Datatype::Fp64 => floats(contents.fp64_contents.into_iter(), |value| value as f32),
+        Datatype::Fp64 => floats(contents.fp64_contents.iter().copied(), |value| value as f32),
         Datatype::Bytes => {
             let texts = contents.bytes_contents.iter().enumerate();
             let texts = texts.map(|(position, bytes)| text(position, bytes));
@@ -106,8 +106,8 @@ pub(super) fn typed(
 /// The bytes were found to be a multiple of the width.
 fn each<const WIDTH: usize, T>(
     bytes: &[u8],
-    read: impl Fn([u8; WIDTH]) -> T,
-) -> impl Iterator<Item = T> {
+    read: impl Fn([u8; WIDTH]) -> T + Clone,
+) -> impl Iterator<Item = T> + Clone {
     bytes
         .as_chunks()
         .0
@@ -139,17 +139,18 @@ fn narrowed<T: TryFrom<W> + Into<i64>, W: Copy + fmt::Display>(
     read.collect::<Result<_, _>>().map(Values::Int)
 }
 
-fn floats<T: Copy + fmt::Debug>(
-    values: impl Iterator<Item = T>,
+fn floats<T: fmt::Debug>(
+    values: impl Iterator<Item = T> + Clone,
     narrow: impl Fn(T) -> f32,
 ) -> Result<Values, String> {
-    let read = values.enumerate().map(|(position, value)| {
-        let narrow = Some(narrow(value)).filter(|narrow| narrow.is_finite());
-        narrow.ok_or_else(|| {
-            format!("value {position} is {value:?}; values must be finite as 32-bit floats")
-        })
-    });
-    read.collect::<Result<_, _>>().map(Values::Float)
+    let floats: Vec<f32> = values.clone().map(narrow).collect();
+    let position = not_finite(&floats);
+    match position.and_then(|position| Some((position, values.clone().nth(position)?))) {
+        None => Ok(Values::Float(floats)),
+        Some((position, value)) => Err(format!(
+            "value {position} is {value:?}; values must be finite as 32-bit floats"
+        )),
+    }
 }
 
 /// A float of 16 bits: one for the sign, five for the exponent, ten for the fraction.

@@ -42,6 +42,9 @@ impl Load {
 
     fn advance(&mut self, now: Instant) {
         let passed = now.saturating_duration_since(self.at);
+        if passed.is_zero() {
+            return;
+        }
         self.at = self.at.max(now);
         let kept = (-passed.as_secs_f64() / MEMORY.as_secs_f64()).exp();
         let busy = self.busy as f64 / self.runners as f64;

@@ -314,6 +314,44 @@ fn one_model_leaves_runners_to_the_others() {
 }
 
 #[test]
+fn what_passes_is_admitted_and_counted_as_what_is_taken() {
+    let mut world = World::new(Limits {
+        runners: 2,
+        model_runners: 1,
+        ..limits()
+    });
+    let (now, one) = (world.now, paired(1, 1));
+    let split = Offer {
+        part_rows: 1,
+        ..paired(1, 2)
+    };
+    assert_eq!(world.queue.pass(now, &split), Ok(false));
+    assert_eq!(world.queue.pass(now, &one), Ok(true));
+    assert_eq!(
+        world.queue.pass(now, &one),
+        Ok(false),
+        "its model is at work"
+    );
+    assert_eq!(world.queue.pass(now, &paired(2, 1)), Ok(true));
+    let soon = now + Duration::from_secs(10);
+    assert!(world.queue.load(soon).0 > 0.9, "both runners were busy");
+    world.queue.done(soon, one.flow);
+    world.queue.done(soon, paired(2, 1).flow);
+    assert!(world.queue.running.is_empty());
+
+    let late = Offer {
+        deadline: Some(now),
+        ..paired(1, 1)
+    };
+    assert_eq!(world.queue.pass(now, &late), Err(Refused::Expired));
+    let ticket = world.put("waits", &paired(2, 1));
+    assert_eq!(world.queue.pass(now, &one), Ok(false), "something waits");
+    world.queue.cancel(now, ticket);
+    world.queue.close();
+    assert_eq!(world.queue.pass(now, &one), Err(Refused::Closed));
+}
+
+#[test]
 fn a_closed_queue_gives_out_what_it_has() {
     let mut world = World::new(limits());
     world.put("a", &paired(1, 1));
@@ -353,6 +391,7 @@ enum Event {
         client: u8,
     },
     Cancel(usize),
+    Pass(u64),
     Take,
 }
 
@@ -377,7 +416,12 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
                 client,
             },
         );
-    let event = prop_oneof![3 => offered, 1 => (0_usize..50).prop_map(Event::Cancel), 3 => Just(Event::Take)];
+    let event = prop_oneof![
+        3 => offered,
+        1 => (0_usize..50).prop_map(Event::Cancel),
+        1 => (0_u64..4).prop_map(Event::Pass),
+        3 => Just(Event::Take),
+    ];
     prop::collection::vec(event, 1..120)
 }
 
@@ -409,6 +453,14 @@ proptest! {
                     if let Some(ticket) = tickets.get(position) {
                         queue.cancel(now, *ticket);
                         inside.retain(|(id, _), _| *id != position);
+                    }
+                }
+                Event::Pass(version) => {
+                    let offer = paired(version, 1);
+                    let passed = queue.pass(now, &offer);
+                    prop_assert_eq!(passed, Ok(inside.is_empty()));
+                    if inside.is_empty() {
+                        queue.done(now, offer.flow);
                     }
                 }
                 Event::Take => {

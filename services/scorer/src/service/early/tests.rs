@@ -2,6 +2,7 @@ use bytes::{BufMut, BytesMut};
 use decant_chassis::tasks::Tasks;
 use decant_proto::scorer::v1 as wire;
 use futures::future::join_all;
+use http_body::Frame;
 use prost::Message;
 use tokio::time::timeout;
 use tonic::{Code, Request};
@@ -62,10 +63,8 @@ fn call(path: &str, message: &Bytes) -> http::Request<Body> {
     body.put_u8(0);
     body.put_u32(message.len() as u32);
     body.put_slice(message);
-    let body = Begun {
-        first: Some(Ok(Frame::data(body.freeze()))),
-        rest: Body::empty(),
-    };
+    let first = Some(Ok(Frame::data(body.freeze())));
+    let body = Begun::new(first, Body::empty());
     http::Request::post(format!("http://films{path}"))
         .header("content-type", "application/grpc")
         .header("decant-priority", "sheddable")

@@ -6,9 +6,10 @@ use decant_proto::inference as oip;
 use decant_proto::scorer::v1 as wire;
 use decant_proto::scorer::v1::ServableState::{Available, End};
 use decant_scorer::Config;
+use oip::Told;
 use tonic::Code;
 
-use super::{request, scores, tensors, within};
+use super::{request, scores, tensors, told, within};
 use crate::fixture;
 use crate::harness::{Scorer, desired, eventually, files, prepared, quick, score, wrong_golden};
 use crate::releases::{has_canary, release};
@@ -58,7 +59,7 @@ async fn a_version_is_asked_by_its_number_and_a_slot_by_its_name() {
     .await;
 
     let expected = [OLD, NEW].map(|bias| fixture::expected(bias, 1, 30.0)[0]);
-    for (model, version, answers, arm) in [
+    for (model, version, answers, name) in [
         ("films", "", 1, "stable"),
         ("films/main", "1", 1, "stable"),
         ("films", "2", 2, "canary"),
@@ -66,18 +67,12 @@ async fn a_version_is_asked_by_its_number_and_a_slot_by_its_name() {
     ] {
         let answer = scorer.infer(asked(model, version)).await;
         assert_eq!(
-            answer.model_version,
+            answer.fields.model_version,
             answers.to_string(),
             "{model} {version}"
         );
-        assert_eq!(answer.model_name, model);
-        let told = answer.parameters["decant_arm"].clone();
-        assert_eq!(
-            told.parameter_choice,
-            Some(oip::infer_parameter::ParameterChoice::StringParam(
-                arm.into()
-            ))
-        );
+        assert_eq!(answer.fields.model_name, model);
+        assert_eq!(told(&answer, "decant_arm"), Some(&arm(name)));
         assert!((scores(&answer)[0] - expected[answers - 1]).abs() < 1e-6);
     }
     let unknown = scorer
@@ -102,9 +97,9 @@ async fn a_version_is_asked_by_its_number_and_a_slot_by_its_name() {
     scorer.stop().await;
 }
 
-/// The part of the version that answered.
-fn arm(answer: &oip::ModelInferResponse) -> Option<oip::infer_parameter::ParameterChoice> {
-    answer.parameters["decant_arm"].parameter_choice.clone()
+/// That a version of this part answered.
+fn arm(name: &'static str) -> Told {
+    Told::Text(name.into())
 }
 
 #[tokio::test]
@@ -134,9 +129,8 @@ async fn a_split_slot_is_asked_by_key_and_a_version_that_is_asked_by_number_coun
         } else {
             (1, "stable")
         };
-        assert_eq!(answer.model_version, version.to_string());
-        let part = oip::infer_parameter::ParameterChoice::StringParam(part.into());
-        assert_eq!(arm(&answer), Some(part));
+        assert_eq!(answer.fields.model_version, version.to_string());
+        assert_eq!(told(&answer, "decant_arm"), Some(&arm(part)));
         answered[version - 1] += 1;
     }
     scorer.infer(asked("films", "2")).await;

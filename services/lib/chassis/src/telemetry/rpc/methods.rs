@@ -1,11 +1,11 @@
 //! The methods that are known, each with a histogram for each way in which a call can end. Names from outside never become
 //! labels: whoever invents methods would fill the memory.
 
-use std::collections::HashMap;
 use std::sync::OnceLock;
 use std::time::Duration;
 
 use decant_proto::status::{CODE_NAMES, code_name};
+use foldhash::{HashMap, HashMapExt};
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::{BoundHistogram, Histogram, Meter};
 use tonic::Code;
