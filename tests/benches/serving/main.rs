@@ -177,14 +177,26 @@ async fn score() {
         format!("{ours:.0}/s : {bare:.0}/s = {:.2}", ours / bare),
         ">= 0.85",
     );
-    let alone = Alone::wide(&Tiny::wide(1));
-    let half = ours / 2.0;
-    answered.infer_time().await;
+    // At half of what the echo can do, a server that is faster has more of its core left.
+    let loads = [
+        ("half load", ours / 2.0),
+        ("half of what the echo can do", bare / 2.0),
+    ];
     let servers = [awake, address, echo.address];
+    for (load, rate) in loads {
+        added(&mut answered, servers, load, rate).await;
+    }
+}
+
+/// What calls at this rate add to ONNX Runtime's time: to a scorer that is awake and one as it comes, and to the echo.
+async fn added(answered: &mut Answered, servers: [SocketAddr; 3], load: &str, rate: f64) {
+    let request = Tiny::wide_request();
+    let alone = Alone::wide(&Tiny::wide(1));
+    answered.infer_time().await;
     let mut seen = servers.map(|_| Vec::new());
     for round in 0..LATENCY_ROUNDS {
         for (server, seen) in servers.iter().zip(&mut seen) {
-            let load = Load::new(half, Duration::from_secs(3), round);
+            let load = Load::new(rate, Duration::from_secs(3), round);
             seen.push(open::calls(*server, SCORE, &request, load));
         }
     }
@@ -198,7 +210,7 @@ async fn score() {
             format!("{typically} ({of_all} of all; failed: {all})")
         });
         row(
-            &format!("the same at half load, {half:.0}/s: {name} added to in-process ONNX Runtime"),
+            &format!("the same at {load}, {rate:.0}/s: {name} added to in-process ONNX Runtime"),
             format!(
                 "{awake} with threads that look at the network for {BUSY_POLL_MICROS} us; {asleep} with threads that \
                  sleep; the echo {echo}; in process {}, in the scorer {}",
@@ -210,12 +222,10 @@ async fn score() {
     }
 }
 
-/// Other servers, with the same model and the same requests of the Open Inference Protocol.
+/// Other servers, with the same model and the same requests of the Open Inference Protocol. Each has the core for itself: what
+/// others do now and then, though nobody asks them, is seen in the tails of both.
 async fn peers() {
-    let (folder, standalone) = wide("0").await;
-    let address = standalone.scorer_addresses()[0];
-    let (_other_folder, awake) = wide(BUSY_POLL_MICROS).await;
-    let awake = awake.scorer_addresses()[0];
+    let folder = tempfile::tempdir().unwrap();
     let model = folder.path().join("model.onnx");
     std::fs::write(&model, &Tiny::wide(1).files[&"model.onnx".parse().unwrap()]).unwrap();
     for name in peers::NAMES {
@@ -223,14 +233,14 @@ async fn peers() {
             row(&format!("beside {name}"), "not set up here".to_owned(), "");
             continue;
         };
-        let theirs =
-            closed::rate(peer.address, INFER, &peers::request("bench"), closed::MANY).await;
+        let request = peers::request("bench");
+        let theirs = closed::rate(peer.address, INFER, &request, closed::MANY).await;
         let load = || Load::new(theirs / 2.0, Duration::from_secs(10), 5);
-        let slow = open::calls(peer.address, INFER, &peers::request("bench"), load());
+        let slow = open::calls(peer.address, INFER, &request, load());
         let versions = peer.versions.clone();
-        // It does something now and then, on the core that ours is to have for itself too.
         drop(peer);
-        let ours = closed::rate(address, INFER, &peers::request("films"), closed::MANY).await;
+        let (_, awake) = beside(BUSY_POLL_MICROS, load()).await;
+        let (ours, asleep) = beside("0", load()).await;
         row(
             &format!("beside {versions}: requests a second, saturated"),
             format!("{ours:.0}/s : {theirs:.0}/s = {:.1}", ours / theirs),
@@ -246,8 +256,7 @@ async fn peers() {
         }
         let p99 = |seen: &Seen| seen.quantile(0.99);
         let theirs = typically_and_of_all(&slow, p99);
-        let [awake, asleep] = [awake, address].map(|server| {
-            let quick = open::calls(server, INFER, &peers::request("films"), load());
+        let [awake, asleep] = [awake, asleep].map(|quick| {
             assert_eq!(quick.failed(), 0, "failed: {quick}");
             let ours = typically_and_of_all(&quick, p99);
             let [typically, of_all] = [0, 1].map(|which| {
@@ -266,6 +275,14 @@ async fn peers() {
             "<= 1/20",
         );
     }
+}
+
+/// What a scorer of ours can do that is asked as its peers are, and what it does under their load.
+async fn beside(busy_poll_micros: &str, load: Load) -> (f64, Seen) {
+    let (_folder, standalone) = wide(busy_poll_micros).await;
+    let (address, request) = (standalone.scorer_addresses()[0], peers::request("films"));
+    let rate = closed::rate(address, INFER, &request, closed::MANY).await;
+    (rate, open::calls(address, INFER, &request, load))
 }
 
 /// Versions that are loaded, swapped in and freed under load.

@@ -54,20 +54,20 @@ async fn read<Q: Message + Default>(
     largest: usize,
 ) -> Result<Request<Q>, http::Request<Body>> {
     let (head, mut body) = request.into_parts();
-    let as_it_was = |head, body: Begun| Err(http::Request::from_parts(head, Body::new(body)));
+    let as_it_was = |head, body: Begun| http::Request::from_parts(head, Body::new(body));
     let Poll::Ready(first) = next(&mut body).await else {
         return Err(http::Request::from_parts(head, body));
     };
     let Some(message) = first.as_ref().and_then(|frame| whole(frame, largest)) else {
-        return as_it_was(head, Begun::new(first, body));
+        return Err(as_it_was(head, Begun::new(first, body)));
     };
     if !body.is_end_stream() {
         let then = next(&mut body).await;
         match then {
-            Poll::Pending => return as_it_was(head, Begun::new(first, body)),
+            Poll::Pending => return Err(as_it_was(head, Begun::new(first, body))),
             Poll::Ready(then) if !is_end(&then, &body) => {
                 let begun = Begun::new(then, body);
-                return as_it_was(head, Begun::new(first, Body::new(begun)));
+                return Err(as_it_was(head, Begun::new(first, Body::new(begun))));
             }
             Poll::Ready(_) => {}
         }
@@ -77,7 +77,7 @@ async fn read<Q: Message + Default>(
             let metadata = MetadataMap::from_headers(head.headers);
             Ok(Request::from_parts(metadata, head.extensions, message))
         }
-        Err(_) => as_it_was(head, Begun::new(first, Body::empty())),
+        Err(_) => Err(as_it_was(head, Begun::new(first, Body::empty()))),
     }
 }
 

@@ -142,18 +142,22 @@ mod tests {
                     .map(|(at, bias)| bias + column(at))
                     .collect();
 
-                let mut sums = biases.clone();
-                add_product(Arch::new(), &row, &matrix, &mut sums);
-                assert_eq!(sums, expected, "{length} by {width}");
-                let mut sums = biases.clone();
-                let (row, matrix) = (&row[..], &matrix[..]);
-                Product {
-                    row,
-                    matrix,
-                    sums: &mut sums,
+                let check = |name: &str, add: &dyn Fn(Product<'_>)| {
+                    let mut sums = biases.clone();
+                    let (row, matrix, sums) = (&row[..], &matrix[..], &mut sums);
+                    add(Product { row, matrix, sums });
+                    assert_eq!(*sums, expected, "{length} by {width}, {name}");
+                };
+                check("as it is used", &|Product { row, matrix, sums }| {
+                    add_product(Arch::new(), row, matrix, sums);
+                });
+                check("number by number", &|product| product.with_simd(Scalar));
+                #[cfg(target_arch = "x86_64")]
+                if let Some(vectors) = pulp::x86::V3::try_new() {
+                    check("eight at once", &|product| {
+                        Simd::vectorize(vectors, product)
+                    });
                 }
-                .with_simd(Scalar);
-                assert_eq!(sums, expected, "{length} by {width}, one by one");
             }
         }
     }

@@ -178,7 +178,6 @@ proptest! {
 fn an_answer_is_one_message_and_how_it_ended() {
     let answer = GetLogFilterResponse {
         filter: "info".to_owned(),
-        ..GetLogFilterResponse::default()
     };
     let mut response = response(Ok(answer.clone()));
     assert_eq!(response.headers()[CONTENT_TYPE], "application/grpc");
