@@ -6,6 +6,8 @@
 //! Batches are kept short, and one that cannot be short is announced to the runtime, which goes on with the other tasks
 //! elsewhere.
 
+mod refusal;
+
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,6 +18,7 @@ use tokio::runtime::{Handle as Runtime, RuntimeFlavor};
 use tokio::sync::{Notify, oneshot};
 use tokio_util::task::TaskTracker;
 
+use self::refusal::refusal;
 use super::batch::Workbench;
 use super::cost::Cost;
 use super::job::{Candidates, Job, Part, Scored, Work};
@@ -23,7 +26,6 @@ use super::queue::{
     Batch, Client, FlowKey, Kind, Limits, Offer, Priority, Queue, Refused, Taken, Ticket,
 };
 use crate::error::CallError;
-use crate::metrics::Refusal;
 use crate::servable::{Handle, Servable};
 
 /// A batch that is expected to take so many times its limit holds up other tasks too long.
@@ -479,56 +481,6 @@ fn compute(runner: usize, shared: &Shared, workbench: &mut Workbench, batch: Bat
     let mut queue = shared.lock();
     queue.done(now, flow);
     queue.has_waiting()
-}
-
-fn refusal(refused: Refused, rows: usize) -> CallError {
-    let (reason, retry_after, limit) = match refused {
-        Refused::Full {
-            waiting,
-            retry_after,
-        } => (
-            format!("{waiting} rows wait already: {rows} more find no room"),
-            retry_after,
-            Refusal::QueueFull,
-        ),
-        Refused::Client {
-            waiting,
-            retry_after,
-        } => (
-            format!("{waiting} rows of this client wait already: {rows} more are not taken in"),
-            retry_after,
-            Refusal::ClientLimit,
-        ),
-        Refused::Slow {
-            wait,
-            retry_after,
-            is_late,
-        } => (
-            format!(
-                "the request would wait {} ms, which is too long",
-                whole_millis(wait).as_millis()
-            ),
-            retry_after,
-            if is_late {
-                Refusal::Deadline
-            } else {
-                Refusal::QueueFull
-            },
-        ),
-        Refused::Expired => return CallError::Expired,
-        Refused::Closed => return CallError::Draining,
-    };
-    CallError::Busy {
-        reason,
-        retry_after: whole_millis(retry_after),
-        limit,
-    }
-}
-
-/// Rounded up: of refusals that are alike, HTTP/2 sends what tells them from the last ones, and under overload that is most
-/// of what is sent.
-fn whole_millis(time: Duration) -> Duration {
-    Duration::from_millis(time.as_nanos().div_ceil(1_000_000) as u64)
 }
 
 #[cfg(test)]

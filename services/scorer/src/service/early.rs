@@ -33,7 +33,7 @@ use crate::scoring::Outline;
 /// Bytes before each message: whether it is compressed, and its length.
 const PREFIX: usize = 5;
 
-/// The generated service, behind a look at the queue.
+/// The service, behind a look at the queue. Calls for scores are answered here, all others by the generated server.
 #[derive(Clone)]
 pub(crate) struct Early {
     service: Service,
