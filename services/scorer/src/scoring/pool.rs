@@ -350,11 +350,11 @@ impl Shared {
 
     /// For how long a runner computes what waits before it lets others have their turn. Several small batches go before the
     /// next look at the network: answers that are sent one after the other wake their receiver once, which costs as much as
-    /// to compute one. Where more waits than can be answered soon, half of what a large batch may take, as refusals wait
-    /// meanwhile; else little, as the first answer waits for the last.
+    /// to compute one. Where more waits than can be answered soon, as long as a large batch may take: refusals wait
+    /// meanwhile, but each look at the network costs what some answers do. Else little, as the first answer waits for the last.
     fn at_a_stretch(&self) -> Duration {
         if self.is_pressed() {
-            self.limits.batch / 2
+            self.limits.batch
         } else {
             self.limits.batch / 8
         }

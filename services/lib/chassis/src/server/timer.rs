@@ -53,3 +53,23 @@ impl Timer for TurnTimer {
         self.timer.reset(sleep, deadline);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn time_passes_from_turn_to_turn() {
+        let timer = TurnTimer::new();
+        let began = timer.now();
+        let second = Duration::from_secs(1);
+        timer.sleep(second).await;
+        assert_eq!(timer.now(), began, "the turn goes on");
+        timer.turn();
+        let next = timer.now();
+        assert!(next - began >= second);
+        timer.sleep_until(next + second).await;
+        timer.clone().turn();
+        assert!(timer.now() - next >= second, "clones have the same turns");
+    }
+}
