@@ -17,8 +17,6 @@ const PROTOS: [&str; 8] = [
 /// What both answers are read into.
 const BEST_ITEMS: &str = "crate::scorer::BestItems";
 
-const INFER_RESPONSE: &str = "crate::inference::ModelInferResponse";
-
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=decant");
     println!("cargo:rerun-if-changed=inference");
@@ -32,7 +30,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     tonic_prost_build::configure()
         .bytes(".")
         .codec_path("crate::codec::WholeCodec")
-        .extern_path(".inference.ModelInferResponse", INFER_RESPONSE)
+        .extern_path(
+            ".inference.ModelInferResponse",
+            "crate::inference::ModelInferResponse",
+        )
         .extern_path(
             ".decant.scorer.v1.FloatValues",
             "crate::scorer::FloatValues",

@@ -11,7 +11,7 @@ use super::generated::InferTensorContents;
 /// `inference.ModelInferResponse`: its fields, some of which may be encoded already.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ModelInferResponse {
-    /// InferResponseFields that are encoded already, in front of the others.
+    /// Fields that are encoded already, in front of the others.
     pub encoded: Bytes,
     /// The others; all of them, in an answer that was read.
     pub fields: InferResponseFields,

@@ -183,15 +183,21 @@ async fn score() {
         ("half of what the echo can do", bare / 2.0),
     ];
     let servers = [awake, address, echo.address];
+    let alone = Alone::wide(&Tiny::wide(1));
     for (load, rate) in loads {
-        added(&mut answered, servers, load, rate).await;
+        added(&alone, &mut answered, servers, load, rate).await;
     }
 }
 
 /// What calls at this rate add to ONNX Runtime's time: to a scorer that is awake and one as it comes, and to the echo.
-async fn added(answered: &mut Answered, servers: [SocketAddr; 3], load: &str, rate: f64) {
+async fn added(
+    alone: &Alone,
+    answered: &mut Answered,
+    servers: [SocketAddr; 3],
+    load: &str,
+    rate: f64,
+) {
     let request = Tiny::wide_request();
-    let alone = Alone::wide(&Tiny::wide(1));
     answered.infer_time().await;
     let mut seen = servers.map(|_| Vec::new());
     for round in 0..LATENCY_ROUNDS {

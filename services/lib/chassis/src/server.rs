@@ -13,7 +13,7 @@ mod tests;
 pub use self::deadline::timeout;
 pub use self::incoming::{Limits, Peer};
 pub use self::routes::Routes;
-pub use self::unary::{Begun, unary};
+pub use self::unary::{Begun, PREFIX, unary};
 
 use std::time::Duration;
 

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use bytes::Bytes;
-use decant_chassis::server::{Begun, unary};
+use decant_chassis::server::{Begun, PREFIX, unary};
 use decant_model::access::Permission;
 use decant_proto::scorer::v1::scorer_service_server::ScorerServiceServer;
 use http_body::Body as _;
@@ -29,9 +29,6 @@ use super::routing::Drawn;
 use crate::error::CallError;
 use crate::metrics::Refusal;
 use crate::scoring::Outline;
-
-/// Bytes before each message: whether it is compressed, and its length.
-const PREFIX: usize = 5;
 
 /// The service, behind a look at the queue. Calls for scores are answered here, all others by the generated server.
 #[derive(Clone)]

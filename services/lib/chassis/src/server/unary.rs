@@ -10,18 +10,18 @@ use std::task::{Context, Poll};
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 use http::header::CONTENT_TYPE;
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderValue};
 use http_body::{Body as _, Frame};
 use prost::Message;
 use tonic::body::Body;
-use tonic::metadata::MetadataMap;
+use tonic::metadata::{GRPC_CONTENT_TYPE, MetadataMap};
 use tonic::{Request, Status};
 use tower::Service;
 
-/// Bytes before each message: whether it is compressed, and its length.
-const PREFIX: usize = 5;
+use crate::telemetry::rpc::STATUS;
 
-static STATUS: HeaderName = HeaderName::from_static("grpc-status");
+/// Bytes before each message: whether it is compressed, and its length.
+pub const PREFIX: usize = 5;
 
 type Read = Option<Result<Frame<Bytes>, Status>>;
 
@@ -111,8 +111,8 @@ fn response<A: Message>(answer: Result<A, Status>) -> http::Response<Body> {
         Err(status) => return status.into_http(),
     };
     let mut response = http::Response::new(Body::new(Answer::Whole(answer)));
-    let grpc = HeaderValue::from_static("application/grpc");
-    response.headers_mut().insert(CONTENT_TYPE, grpc);
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, GRPC_CONTENT_TYPE);
     response
 }
 

@@ -23,7 +23,7 @@ use super::propagation::{self, Caller};
 use super::sampling::Ratio;
 
 /// Where gRPC says how a call ended.
-static STATUS: HeaderName = HeaderName::from_static("grpc-status");
+pub(crate) static STATUS: HeaderName = HeaderName::from_static("grpc-status");
 
 /// Watches the calls of the service below.
 #[derive(Clone, Debug)]

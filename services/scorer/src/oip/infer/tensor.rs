@@ -140,17 +140,18 @@ fn narrowed<T: TryFrom<W> + Into<i64>, W: Copy + fmt::Display>(
 }
 
 fn floats<T: fmt::Debug>(
-    values: impl Iterator<Item = T> + Clone,
+    mut values: impl Iterator<Item = T> + Clone,
     narrow: impl Fn(T) -> f32,
 ) -> Result<Values, String> {
     let floats: Vec<f32> = values.clone().map(narrow).collect();
-    let position = not_finite(&floats);
-    match position.and_then(|position| Some((position, values.clone().nth(position)?))) {
-        None => Ok(Values::Float(floats)),
-        Some((position, value)) => Err(format!(
+    if let Some(position) = not_finite(&floats)
+        && let Some(value) = values.nth(position)
+    {
+        return Err(format!(
             "value {position} is {value:?}; values must be finite as 32-bit floats"
-        )),
+        ));
     }
+    Ok(Values::Float(floats))
 }
 
 /// A float of 16 bits: one for the sign, five for the exponent, ten for the fraction.
