@@ -96,6 +96,10 @@ async fn process_a_scorer_looks_at_the_network_and_ends_old_connections_as_it_is
     standalone.create_model().await;
     // It is loaded by a thread of low priority, on the one core.
     standalone.serve(&Tiny::wide(1)).await;
+    let niceness = |thread| standalone.process().niceness(thread);
+    assert_eq!(niceness("scorer loader"), [19]);
+    assert_eq!(niceness("scorer reaper"), [19]);
+    assert!(niceness("tokio-rt-worker").contains(&0));
 
     let mut client = TcpStream::connect(standalone.scorer_addresses()[0]).unwrap();
     let patience = Some(Duration::from_secs(20));

@@ -238,6 +238,19 @@ impl Process {
         kibibytes << 10
     }
 
+    /// How nice the threads of this name are to others: 0 is as usual, 19 the most.
+    pub fn niceness(&self, thread: &str) -> Vec<i32> {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.id())).unwrap();
+        let stats = tasks.map(|task| std::fs::read_to_string(task.unwrap().path().join("stat")));
+        // One that has ended meanwhile has none.
+        let stats = stats.filter_map(Result::ok).filter_map(|stat| {
+            let (before, fields) = stat.rsplit_once(") ")?;
+            let (_, name) = before.split_once('(')?;
+            (name == thread).then(|| fields.split(' ').nth(16).unwrap().parse().unwrap())
+        });
+        stats.collect()
+    }
+
     /// The time that its threads have had of the cores, to a hundredth of a second.
     pub fn cpu_time(&self) -> Duration {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.id())).unwrap();

@@ -94,13 +94,16 @@ impl App {
             manager: Arc::clone(&manager),
             handles: Vec::new(),
         };
-        threads.handles.push(reaper::start(Arc::clone(&manager))?);
+        threads
+            .handles
+            .push(reaper::start(&tasks, Arc::clone(&manager))?);
         let cached = match &kept {
             Some(folder) => Bundles::cached(bundles, folder.clone(), &config.cache),
             None => Bundles::uncached(bundles),
         };
         let cache = cached.watch();
         threads.handles.push(loader::start(
+            &tasks,
             Arc::clone(&manager),
             Loading {
                 runtime,

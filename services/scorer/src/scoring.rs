@@ -11,7 +11,7 @@ mod batch;
 mod pool;
 mod top;
 
-pub(crate) use cost::Cost;
+pub(crate) use cost::{Cost, Costs, Way};
 #[cfg(test)]
 pub(crate) use job::Answer;
 pub(crate) use job::{Candidates, Scored, Work};

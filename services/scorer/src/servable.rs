@@ -14,6 +14,7 @@ mod place;
 pub(crate) mod loader;
 pub(crate) mod bundles;
 mod load;
+mod warm_up;
 pub(crate) mod quarantine;
 pub(crate) mod memory;
 mod version;

@@ -35,9 +35,11 @@ const CLIENT: usize = 1;
 
 const ROUNDS: usize = 3;
 const LATENCY_ROUNDS: u64 = 7;
-/// The machine's other tenants take a core for some milliseconds now and then, and whatever is due then waits that long. What a
-/// quantile is without them, the median of the quantiles of so short times says.
-const WINDOW: Duration = Duration::from_millis(250);
+/// The machine's other tenants, and its own kernel, take a core for some milliseconds several times a second, and whatever is due
+/// then waits that long. What a quantile is without them, the median of the quantiles of so short times says; longer ones for a
+/// peer, of which few calls are asked for.
+const WINDOW: Duration = Duration::from_millis(50);
+const PEERS_WINDOW: Duration = Duration::from_millis(250);
 /// For how long threads of a scorer look at the network before they sleep, where the row says so: between most calls at a
 /// thousand a second, and so all the time at more.
 const BUSY_POLL_MICROS: &str = "5000";
@@ -106,9 +108,13 @@ fn micros(time: Duration) -> String {
 }
 
 /// A time of the calls: the median over windows, and that of all.
-fn typically_and_of_all(seen: &Seen, time: impl Fn(&Seen) -> Duration) -> [Duration; 2] {
+fn typically_and_of_all(
+    seen: &Seen,
+    window: Duration,
+    time: impl Fn(&Seen) -> Duration,
+) -> [Duration; 2] {
     let windows = seen
-        .windows(WINDOW)
+        .windows(window)
         .map(|window| time(&window).as_secs_f64());
     [
         Duration::from_secs_f64(median(windows.collect())),
@@ -212,8 +218,9 @@ async fn added(
         let [awake, asleep, echo] = seen.each_ref().map(|rounds| {
             let time = |seen: &Seen| seen.quantile(quantile).saturating_sub(own);
             let all = Seen::together(rounds);
-            let [typically, of_all] = typically_and_of_all(&all, time).map(micros);
-            format!("{typically} ({of_all} of all; failed: {all})")
+            let [typically, of_all] = typically_and_of_all(&all, WINDOW, time).map(micros);
+            let late = micros(all.late(quantile));
+            format!("{typically} ({of_all} of all; calls were late by {late}; failed: {all})")
         });
         row(
             &format!("the same at {load}, {rate:.0}/s: {name} added to in-process ONNX Runtime"),
@@ -261,10 +268,10 @@ async fn peers() {
             continue;
         }
         let p99 = |seen: &Seen| seen.quantile(0.99);
-        let theirs = typically_and_of_all(&slow, p99);
+        let theirs = typically_and_of_all(&slow, PEERS_WINDOW, p99);
         let [awake, asleep] = [awake, asleep].map(|quick| {
             assert_eq!(quick.failed(), 0, "failed: {quick}");
-            let ours = typically_and_of_all(&quick, p99);
+            let ours = typically_and_of_all(&quick, PEERS_WINDOW, p99);
             let [typically, of_all] = [0, 1].map(|which| {
                 let (ours, theirs) = (ours[which], theirs[which]);
                 let ratio = theirs.as_secs_f64() / ours.as_secs_f64();

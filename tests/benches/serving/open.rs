@@ -1,5 +1,8 @@
 //! Calls that come as a Poisson process, whether they are answered or not: how long each took since it was due.
 //!
+//! Each connection is a client, and clients know nothing of each other: each is a process of its own. Calls that took turns on the
+//! connections would come on each of them at an almost even pace, as no clients make them.
+//!
 //! Nothing else is done meanwhile on this thread, and it never sleeps: timers are a millisecond apart, and calls are not. How late
 //! calls were sent is measured beside how long they took: no answer's time means more than that.
 
@@ -21,9 +24,9 @@ const CONNECTIONS: usize = 8;
 /// For how long answers are waited for after the last call.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// When calls are due.
+/// When calls are due, and on which connection.
 pub(crate) struct Load {
-    due: Vec<Duration>,
+    calls: Vec<(Duration, usize)>,
 }
 
 /// What became of the calls.
@@ -34,6 +37,7 @@ pub(crate) struct Seen {
 #[derive(Clone, Copy)]
 struct Call {
     due: Duration,
+    connection: usize,
     /// From when it was due to when it was sent.
     late: Duration,
     /// From when it was due to the end of the answer.
@@ -42,25 +46,33 @@ struct Call {
 }
 
 impl Load {
+    /// So many calls a second on all connections together.
     pub(crate) fn new(rate: f64, length: Duration, seed: u64) -> Self {
-        Self {
-            due: poisson(rate, length, seed),
-        }
+        let of_each = rate / CONNECTIONS as f64;
+        let on = |connection: usize| {
+            let seed = seed * CONNECTIONS as u64 + connection as u64;
+            let due = poisson(of_each, length, seed).into_iter();
+            due.map(move |due| (due, connection))
+        };
+        let mut calls: Vec<(Duration, usize)> = (0..CONNECTIONS).flat_map(on).collect();
+        calls.sort_unstable();
+        Self { calls }
     }
 }
 
-/// Makes the calls, on several connections in turn.
+/// Makes the calls.
 pub(crate) fn calls(address: SocketAddr, path: &str, message: &impl Message, load: Load) -> Seen {
     let mut connections: Vec<Connection> = (0..CONNECTIONS)
         .map(|_| Connection::connect(address, path, message))
         .collect();
-    let begin = |due: Duration| Call {
+    let begin = |(due, connection): (Duration, usize)| Call {
         due,
+        connection,
         late: Duration::ZERO,
         took: Duration::ZERO,
         code: Code::Unknown,
     };
-    let mut calls: Vec<Call> = load.due.into_iter().map(begin).collect();
+    let mut calls: Vec<Call> = load.calls.into_iter().map(begin).collect();
     let (mut asked, mut answered) = (0, 0);
     let longest = calls.last().map_or(PATIENCE, |last| last.due + PATIENCE);
     let started = Instant::now();
@@ -68,7 +80,7 @@ pub(crate) fn calls(address: SocketAddr, path: &str, message: &impl Message, loa
         let now = started.elapsed();
         assert!(now < longest, "calls are not answered");
         while asked < calls.len() && calls[asked].due <= now {
-            connections[asked % CONNECTIONS].ask(asked);
+            connections[calls[asked].connection].ask(asked);
             asked += 1;
         }
         for connection in &mut connections {

@@ -165,10 +165,22 @@ impl BundleCache {
         }
         let _turn = self.shared.download.lock().await;
         // Whoever had the turn before may have brought it.
-        if let Some(bundle) = self.get(digest).await {
-            return Ok(bundle);
+        match self.get(digest).await {
+            Some(bundle) => Ok(bundle),
+            None => self.shared.download(&store.open(digest).await?).await,
         }
-        self.shared.download(store, digest).await
+    }
+
+    /// The same of a bundle that was found in a store.
+    ///
+    /// # Errors
+    /// As [`fetch`](Self::fetch).
+    pub async fn keep(&self, remote: &Bundle) -> Result<Bundle, CacheError> {
+        let _turn = self.shared.download.lock().await;
+        match self.get(remote.digest()).await {
+            Some(bundle) => Ok(bundle),
+            None => self.shared.download(remote).await,
+        }
     }
 
     /// A bundle, if it is on the disk and every byte of it is right; no store is asked. Counts as a use. What is found
@@ -274,9 +286,9 @@ impl Shared {
         }
     }
 
-    async fn download(&self, store: &BundleStore, digest: Digest) -> Result<Bundle, CacheError> {
-        let remote = store.open(digest).await?;
-        let incoming = Kept::new(&remote, SystemTime::now());
+    async fn download(&self, remote: &Bundle) -> Result<Bundle, CacheError> {
+        let digest = remote.digest();
+        let incoming = Kept::new(remote, SystemTime::now());
         let evicted = self.shelf().make_room(digest, &incoming, self.max_bytes)?;
         for digest in &evicted {
             tracing::info!(%digest, "evicting a bundle from the cache");
@@ -286,7 +298,7 @@ impl Shared {
             .await
             .map_err(failed(&self.folder))?;
         let local = remote.lying_in(&self.store);
-        if let Err(error) = self.fill(&remote, &local).await {
+        if let Err(error) = self.fill(remote, &local).await {
             if let Err(error) = self.remove_strays(None).await {
                 tracing::warn!(%digest, %error, "what was downloaded of a bundle could not be removed");
             }

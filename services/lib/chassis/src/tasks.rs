@@ -1,13 +1,18 @@
 //! Tasks with a name and an owner. A task that ends before it was asked to is an error.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::fmt;
 use std::future::{Future, poll_fn};
+use std::io;
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use futures::FutureExt as _;
+use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -77,7 +82,8 @@ impl Tasks {
     {
         let (tasks, running) = (self.clone(), Running::enter(self, name));
         self.run(async move {
-            let outcome = future.await;
+            let outcome = AssertUnwindSafe(future).catch_unwind().await;
+            let outcome = outcome.unwrap_or_else(|_| Err("it panicked".to_owned()));
             drop(running);
             if !tasks.stop.is_cancelled() {
                 let reason = outcome.err().unwrap_or_else(|| "it returned".to_owned());
@@ -99,6 +105,30 @@ impl Tasks {
             future.await;
             drop(running);
         });
+    }
+
+    /// Runs a thread, of which it is an error too to end before the tasks are stopped. Whoever has the handle is to tell it to
+    /// end then: stopping waits for it.
+    ///
+    /// # Errors
+    /// When the operating system gives no thread.
+    pub fn spawn_thread(
+        &self,
+        name: &'static str,
+        body: impl FnOnce() + Send + 'static,
+    ) -> io::Result<JoinHandle<()>> {
+        let (lives, ended) = oneshot::channel::<Infallible>();
+        let thread = thread::Builder::new().name(name.to_owned());
+        let handle = thread.spawn(move || {
+            let _lives = lives;
+            body();
+        })?;
+        self.spawn(name, async {
+            // Nothing is ever sent: this is for the end, by panic or not.
+            let _ = ended.await;
+            Ok(())
+        });
+        Ok(handle)
     }
 
     fn run(&self, future: impl Future<Output = ()> + Send + 'static) {
@@ -178,6 +208,26 @@ mod tests {
             ended.to_string(),
             "task watcher ended unasked: the stream was cut"
         );
+        tasks.spawn("watcher", async { panic!("a fault") });
+        assert_eq!(failures.next().await.reason, "it panicked");
+    }
+
+    #[tokio::test]
+    async fn a_thread_is_as_a_task() {
+        let (tasks, mut failures) = Tasks::new();
+        let thread = tasks.spawn_thread("worker", || panic!("a fault")).unwrap();
+        assert_eq!(failures.next().await.name, "worker");
+        assert!(thread.join().is_err());
+
+        let (end, told) = std::sync::mpsc::channel::<()>();
+        let wait = move || told.recv().unwrap_or_default();
+        let thread = tasks.spawn_thread("worker", wait).unwrap();
+        let stopped = tasks.stop(Duration::from_millis(20)).await;
+        assert_eq!(stopped, Err(vec!["worker"]));
+        drop(end);
+        thread.join().unwrap();
+        assert_eq!(tasks.stop(Duration::from_secs(20)).await, Ok(()));
+        assert!(failures.next().now_or_never().is_none());
     }
 
     #[tokio::test(flavor = "current_thread", start_paused = true)]

@@ -61,6 +61,11 @@ impl Graph {
         self.weights.bytes
     }
 
+    /// Bytes of the graph that each session has of its own.
+    pub fn unshared_bytes(&self) -> usize {
+        self.onnx.len().saturating_sub(self.weights.bytes)
+    }
+
     /// Opens a session and holds the graph to the contract. It computes on the thread that calls it.
     ///
     /// # Errors
@@ -183,11 +188,11 @@ impl Session {
         run(&mut self.inner, values, item.rows, scores)
     }
 
-    /// Scores so many empty rows, so that what ONNX Runtime does once is done before the first request.
+    /// Scores so many empty item rows with one empty query row or with as many, so that what ONNX Runtime does once is done before the first request.
     ///
     /// # Errors
     /// As [`Session::score`].
-    pub fn warm_up(&mut self, rows: usize) -> Result<(), Error> {
+    pub fn warm_up(&mut self, query_rows: usize, item_rows: usize) -> Result<(), Error> {
         let empty = |rows: usize, slots: usize, dense_width: usize| Encoded {
             rows,
             slots,
@@ -196,9 +201,9 @@ impl Session {
             weights: vec![0.0; rows * slots],
             dense: vec![0.0; rows * dense_width],
         };
-        let query = empty(1, self.widths.query_slots, self.widths.query_dense);
-        let item = empty(rows, self.widths.item_slots, self.widths.item_dense);
-        self.score(&query, &item, &mut Vec::with_capacity(rows))
+        let query = empty(query_rows, self.widths.query_slots, self.widths.query_dense);
+        let item = empty(item_rows, self.widths.item_slots, self.widths.item_dense);
+        self.score(&query, &item, &mut Vec::with_capacity(item_rows))
     }
 
     fn check(&self, query: Rows<'_>, item: Rows<'_>) -> Result<(), Error> {

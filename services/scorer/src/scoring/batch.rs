@@ -125,7 +125,11 @@ impl Workbench {
             infer,
             output,
         };
-        servable.learn(self.scores.len(), times.until_scored());
+        if let Some(first) = parts.first() {
+            let way = first.job.job.work.way();
+            let took = times.until_scored();
+            servable.costs().learn(way, self.scores.len(), took);
+        }
         Ok(times)
     }
 

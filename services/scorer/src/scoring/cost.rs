@@ -1,5 +1,6 @@
 //! How long a version takes for its rows, learnt from the batches that it ran.
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// How much older batches count: each new one leaves so much of what was known.
@@ -9,7 +10,47 @@ const MEMORY: f64 = 0.95;
 /// that took no longer than this. If batches have become slower for good, the next ones say so too.
 const HELD_UP: f64 = 4.0;
 
-/// The cost of a version's rows. A batch has a cost of its own, which more rows share, so the cost of one row falls as
+/// In what way rows are computed: a row of one may take many times what one of another does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// Each row with a query of its own.
+    Pairs,
+    /// Items that the request describes, with one query.
+    Described,
+    /// Items of the catalog, with one query.
+    Catalog,
+}
+
+/// What each way costs.
+#[derive(Debug)]
+pub(crate) struct Costs([Mutex<Cost>; 3]);
+
+impl Costs {
+    /// The same for all ways, as long as nothing better is known.
+    pub(crate) fn alike(cost: Cost) -> Self {
+        Self([cost, cost, cost].map(Mutex::new))
+    }
+
+    pub(crate) fn of(&self, way: Way) -> Cost {
+        *self.lock(way)
+    }
+
+    pub(crate) fn set(&self, way: Way, cost: Cost) {
+        *self.lock(way) = cost;
+    }
+
+    /// Takes in a batch.
+    pub(crate) fn learn(&self, way: Way, rows: usize, took: Duration) {
+        self.lock(way).learn(rows, took);
+    }
+
+    fn lock(&self, way: Way) -> MutexGuard<'_, Cost> {
+        let cost = &self.0[way as usize];
+        cost.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The cost of a version's rows in one way. A batch has a cost of its own, which more rows share, so the cost of one row falls as
 /// batches grow under load; what is learnt follows that, because it is the time of recent batches by their rows.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Cost {
@@ -98,6 +139,18 @@ mod tests {
             cost.learn(1, Duration::from_millis(20));
         }
         assert!(cost.of(1) > 19_000.0, "{}", cost.of(1));
+    }
+
+    #[test]
+    fn what_one_way_costs_says_nothing_of_the_others() {
+        let costs = Costs::alike(Cost::measured(1, Duration::from_micros(10)));
+        costs.set(Way::Described, Cost::measured(1, Duration::from_micros(20)));
+        for _ in 0..200 {
+            costs.learn(Way::Catalog, 100, Duration::from_micros(10));
+        }
+        let of_one = [Way::Pairs, Way::Described, Way::Catalog].map(|way| costs.of(way).of(1));
+        assert_eq!(of_one[..2], [10.0, 20.0]);
+        assert!((of_one[2] - 0.1).abs() < 0.01, "{of_one:?}");
     }
 
     #[test]

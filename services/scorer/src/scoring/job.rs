@@ -8,6 +8,7 @@ use std::time::Duration;
 use decant_features::Columns;
 use tokio::sync::oneshot;
 
+use super::cost::Way;
 use super::top::{Ranked, best};
 use crate::error::CallError;
 use crate::servable::Handle;
@@ -31,6 +32,20 @@ pub(crate) enum Work {
         excluded: HashSet<usize>,
         top_k: usize,
     },
+}
+
+impl Work {
+    /// In what way its rows are computed.
+    pub(crate) fn way(&self) -> Way {
+        match self {
+            Work::Score { .. } => Way::Pairs,
+            Work::Rank {
+                candidates: Candidates::Columns(_),
+                ..
+            } => Way::Described,
+            Work::Rank { .. } | Work::Recommend { .. } => Way::Catalog,
+        }
+    }
 }
 
 /// What is ranked.

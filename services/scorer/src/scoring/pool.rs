@@ -20,8 +20,8 @@ use tokio_util::task::TaskTracker;
 
 use self::refusal::refusal;
 use super::batch::Workbench;
-use super::cost::Cost;
-use super::job::{Candidates, Job, Part, Scored, Work};
+use super::cost::{Cost, Way};
+use super::job::{Job, Part, Scored, Work};
 use super::queue::{
     Batch, Client, FlowKey, Kind, Limits, Offer, Priority, Queue, Refused, Taken, Ticket,
 };
@@ -54,8 +54,8 @@ pub(crate) struct Call {
 /// What the queue needs to know of a request.
 pub(crate) struct Outline<'a> {
     pub(crate) servable: &'a Servable,
-    /// Whether its rows bring their own query, so that they may share a batch with others.
-    pub(crate) paired: bool,
+    /// In what way its rows are computed; pairs may share a batch with those of others.
+    pub(crate) way: Way,
     pub(crate) rows: usize,
     pub(crate) deadline: Option<Instant>,
     pub(crate) priority: Priority,
@@ -66,7 +66,7 @@ impl Call {
     fn outline(&self) -> Outline<'_> {
         Outline {
             servable: self.handle.servable(),
-            paired: matches!(self.work, Work::Score { .. }),
+            way: self.work.way(),
             rows: self.rows,
             deadline: self.deadline,
             priority: self.priority,
@@ -77,13 +77,10 @@ impl Call {
     /// Whether it is done in less time than it takes to have a runner do it.
     fn is_quick(&self) -> bool {
         let servable = self.handle.servable();
-        match &self.work {
-            Work::Score { .. } => servable.is_quick(self.rows, self.rows),
-            Work::Rank {
-                candidates: Candidates::Columns(_),
-                ..
-            } => servable.is_quick(1, self.rows),
-            Work::Rank { .. } | Work::Recommend { .. } => false,
+        match self.work.way() {
+            Way::Pairs => servable.is_quick(self.rows, self.rows),
+            Way::Described => servable.is_quick(1, self.rows),
+            Way::Catalog => false,
         }
     }
 }
@@ -232,8 +229,8 @@ impl Pool {
     }
 
     /// Rows of a version that may be computed at once.
-    pub(crate) fn batch_rows(&self, servable: &Servable) -> usize {
-        self.part_rows(&servable.cost())
+    pub(crate) fn batch_rows(&self, servable: &Servable, way: Way) -> usize {
+        self.part_rows(&servable.costs().of(way))
     }
 
     fn part_rows(&self, cost: &Cost) -> usize {
@@ -243,12 +240,12 @@ impl Pool {
 
     fn offer(&self, outline: &Outline<'_>) -> Offer {
         self.shared.came.fetch_add(1, Ordering::Relaxed);
-        let cost = outline.servable.cost();
+        let cost = outline.servable.costs().of(outline.way);
         let rows = outline.rows;
         let part_rows = self.part_rows(&cost);
         let kind = if rows > part_rows {
             Kind::Part
-        } else if outline.paired {
+        } else if outline.way == Way::Pairs {
             Kind::Paired
         } else {
             Kind::Alone
@@ -291,10 +288,13 @@ impl Waiting {
     /// # Errors
     /// What went wrong with the request, or with its batch.
     pub(crate) async fn answered(mut self) -> Result<Scored, CallError> {
-        let answer = (&mut self.answer).await;
-        self.ticket = None;
         // A sender dropped without an answer is a batch that panicked.
-        answer.unwrap_or(Err(CallError::Broken))
+        let answer = (&mut self.answer).await.unwrap_or(Err(CallError::Broken));
+        if answer.is_ok() {
+            // Nothing of it waits any more; of one that has failed, other parts may.
+            self.ticket = None;
+        }
+        answer
     }
 }
 
@@ -403,6 +403,16 @@ impl Shared {
         is_one_more.then(|| self.free_workbench()).flatten()
     }
 
+    /// What a runner computes with: its own, or another one if somebody computes with its own where a request was read.
+    fn workbench(&self, runner: usize) -> (usize, MutexGuard<'_, Workbench>) {
+        let own = &self.workbenches[runner];
+        if let Ok(workbench) = own.try_lock() {
+            return (runner, workbench);
+        }
+        self.free_workbench()
+            .unwrap_or_else(|| (runner, own.lock().unwrap_or_else(PoisonError::into_inner)))
+    }
+
     /// That of a runner that does not compute now.
     fn free_workbench(&self) -> Option<(usize, MutexGuard<'_, Workbench>)> {
         let mut benches = self.workbenches.iter().enumerate();
@@ -427,19 +437,14 @@ impl Shared {
 
 async fn run(runner: usize, shared: Arc<Shared>) -> Result<(), String> {
     loop {
-        let wake = shared.wake.notified();
-        tokio::pin!(wake);
-        // From here on no notice is missed, though the queue be looked at before it is waited for.
-        wake.as_mut().enable();
         // What came in the same packets is read before a batch is made of it.
         yield_turn().await;
         shared.at_once.store(0, Ordering::Relaxed);
         let mut since = Instant::now();
         while let Some(batch) = shared.take() {
             let has_more = {
-                let workbench = shared.workbenches[runner].lock();
-                let mut workbench = workbench.unwrap_or_else(PoisonError::into_inner);
-                compute(runner, &shared, &mut workbench, batch)
+                let (bench, mut workbench) = shared.workbench(runner);
+                compute(bench, &shared, &mut workbench, batch)
             };
             if !has_more {
                 break;
@@ -449,11 +454,22 @@ async fn run(runner: usize, shared: Arc<Shared>) -> Result<(), String> {
                 since = Instant::now();
             }
         }
-        if shared.lock().is_over() {
+        let wake = shared.wake.notified();
+        tokio::pin!(wake);
+        // Not before: a notice goes to whoever has waited longest, and is of no use to one that is at work. From here on none is
+        // missed, and what came before is seen now.
+        wake.as_mut().enable();
+        let (is_over, has_work) = {
+            let queue = shared.lock();
+            (queue.is_over(), queue.has_work())
+        };
+        if is_over {
             shared.wake.notify_waiters();
             return Ok(());
         }
-        wake.await;
+        if !has_work {
+            wake.await;
+        }
     }
 }
 
@@ -480,7 +496,12 @@ fn compute(runner: usize, shared: &Shared, workbench: &mut Workbench, batch: Bat
     shared.computed.store(computed as u64, Ordering::Relaxed);
     let mut queue = shared.lock();
     queue.done(now, flow);
-    queue.has_waiting()
+    let has_more = queue.has_waiting();
+    if has_more && shared.limits.model_runners > 0 {
+        // What waits because its model was at work enough woke a runner in vain.
+        shared.wake.notify_one();
+    }
+    has_more
 }
 
 #[cfg(test)]

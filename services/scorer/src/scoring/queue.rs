@@ -1,8 +1,9 @@
 //! What waits: what is taken in, what goes next, and what goes together. Pure bookkeeping: no lock, no I/O, and no clock
 //! but the times that it is told.
 //!
-//! Work of one kind for one version is a *flow*. Flows share the runners fairly, by the time that their work takes
-//! (start-time fair queueing, Goyal et al. 1996), so that neither a busy model nor a huge request holds up the others.
+//! Work of one kind for one version is a *flow*. Models share the runners fairly, by the time that their work takes
+//! (start-time fair queueing, Goyal et al. 1996), and so do the flows of a model what it gets: neither a busy model nor a huge
+//! request holds up the others, and a model with more versions and kinds of requests has no more than one with few.
 //! Priorities come before fairness. There is no delay to fill a batch: it is what waits when a runner comes.
 
 mod admission;
@@ -94,7 +95,7 @@ struct Entry<J> {
 
 #[derive(Debug)]
 struct Flow<J> {
-    /// When its next work is due, in microseconds of service received.
+    /// When its next work is due, in microseconds of service received: by its model's clock.
     due: f64,
     /// By number, for each priority.
     lanes: [BTreeMap<u64, Entry<J>>; Priority::COUNT],
@@ -104,6 +105,19 @@ struct Flow<J> {
     busy_since: [Instant; Priority::COUNT],
     /// Until when each priority counts as one that stands, though nothing of it should wait for a moment.
     stands_until: [Instant; Priority::COUNT],
+}
+
+/// A model at work, or of which something waits.
+#[derive(Debug, Default)]
+struct Model {
+    /// When its next work is due: by the queue's clock.
+    due: f64,
+    /// The due time of that of its flows that was served last.
+    clock: f64,
+    /// Parts that wait.
+    waiting: usize,
+    /// Batches at work.
+    running: usize,
 }
 
 /// Work that a runner is to do at once.
@@ -130,13 +144,12 @@ pub(super) struct Taken<J> {
 pub(super) struct Queue<J> {
     limits: Limits,
     flows: BTreeMap<FlowKey, Flow<J>>,
-    /// Batches of each model at work.
-    running: HashMap<u64, usize>,
+    models: HashMap<u64, Model>,
     /// Rows that wait, of each client that has some.
     clients: HashMap<Client, usize>,
     rows: usize,
     next: u64,
-    /// The due time of the flow that was served last.
+    /// The due time of the model that was served last.
     clock: f64,
     calibration: Calibration,
     load: Load,
@@ -146,9 +159,9 @@ pub(super) struct Queue<J> {
 }
 
 impl<J> Flow<J> {
-    fn new(due: f64, now: Instant) -> Self {
+    fn new(now: Instant) -> Self {
         Self {
-            due,
+            due: 0.0,
             lanes: [const { BTreeMap::new() }; Priority::COUNT],
             backlog: [0.0; Priority::COUNT],
             busy_since: [now; Priority::COUNT],
@@ -172,7 +185,7 @@ impl<J> Queue<J> {
             load: Load::new(limits.runners, now),
             limits,
             flows: BTreeMap::new(),
-            running: HashMap::new(),
+            models: HashMap::new(),
             clients: HashMap::new(),
             rows: 0,
             next: 0,
@@ -192,14 +205,16 @@ impl<J> Queue<J> {
         parts: impl FnOnce() -> P,
     ) -> Result<Ticket, Refused> {
         let foreseen = self.admit(now, offer)?;
-        let (first, clock) = (self.next, self.clock);
-        let flow = self
-            .flows
-            .entry(offer.flow)
-            .or_insert_with(|| Flow::new(clock, now));
+        let first = self.next;
+        let model = self.models.entry(offer.flow.model).or_default();
+        // Idle time is no credit: it would let what comes back hold up all others.
+        if model.waiting == 0 {
+            model.due = model.due.max(self.clock);
+        }
+        let flow = self.flows.entry(offer.flow);
+        let flow = flow.or_insert_with(|| Flow::new(now));
         if flow.is_empty() {
-            // Idle time is no credit: it would let a flow that comes back hold up all others.
-            flow.due = flow.due.max(clock);
+            flow.due = flow.due.max(model.clock);
         }
         let lane = offer.priority.index();
         if flow.lanes[lane].is_empty() {
@@ -220,6 +235,7 @@ impl<J> Queue<J> {
             flow.lanes[lane].insert(self.next, entry);
             self.rows += rows;
             self.waiting += 1;
+            model.waiting += 1;
             self.next += 1;
         }
         if offer.client != Client::UNKNOWN {
@@ -279,16 +295,17 @@ impl<J> Queue<J> {
 
     /// A batch of the model begins.
     fn begin(&mut self, now: Instant, model: u64) {
-        *self.running.entry(model).or_default() += 1;
+        self.models.entry(model).or_default().running += 1;
         self.load.began(now);
     }
 
     /// A batch is done.
     pub(super) fn done(&mut self, now: Instant, flow: FlowKey) {
-        if let Some(running) = self.running.get_mut(&flow.model) {
-            *running -= 1;
-            if *running == 0 {
-                self.running.remove(&flow.model);
+        if let Some(model) = self.models.get_mut(&flow.model) {
+            model.running -= 1;
+            let has_flows = has_flows(&self.flows, flow.model);
+            if !model.is_remembered(self.clock) && !has_flows {
+                self.models.remove(&flow.model);
             }
         }
         self.load.ended(now);
@@ -307,6 +324,11 @@ impl<J> Queue<J> {
     /// Whether something waits.
     pub(super) fn has_waiting(&self) -> bool {
         self.waiting > 0
+    }
+
+    /// Whether something waits that may run now.
+    pub(super) fn has_work(&self) -> bool {
+        self.next_flow().is_some()
     }
 
     /// Whether nothing waits, and nothing can come.
@@ -339,20 +361,26 @@ impl<J> Queue<J> {
         waits / micros(self.limits.wait)
     }
 
-    /// Of the highest priority at which something may run: the flow that has had the least service.
+    /// Of the highest priority at which something may run: of the model that has had the least service, the flow that has.
     fn next_flow(&self) -> Option<(FlowKey, usize)> {
+        let model_due = |key: &FlowKey| self.models.get(&key.model).map_or(0.0, |model| model.due);
         (0..Priority::COUNT).find_map(|lane| {
             let waiting = self.flows.iter();
             let waiting = waiting
                 .filter(|(key, flow)| !flow.lanes[lane].is_empty() && self.may_run(key.model));
-            let (key, _) = waiting.min_by(|left, right| left.1.due.total_cmp(&right.1.due))?;
-            Some((*key, lane))
+            let due = waiting.map(|(key, flow)| (model_due(key), flow.due, *key));
+            let (.., key) = due.min_by(|(model, flow, _), (other_model, other_flow, _)| {
+                model
+                    .total_cmp(other_model)
+                    .then(flow.total_cmp(other_flow))
+            })?;
+            Some((key, lane))
         })
     }
 
     /// Whether the model may have one more batch at work.
     fn may_run(&self, model: u64) -> bool {
-        let running = || self.running.get(&model).copied().unwrap_or(0);
+        let running = || self.models.get(&model).map_or(0, |model| model.running);
         self.limits.model_runners == 0 || running() < self.limits.model_runners
     }
 
@@ -401,8 +429,11 @@ impl<J> Queue<J> {
         if batch.jobs.is_empty() {
             return None;
         }
-        if let Some(flow) = self.flows.get_mut(&key) {
-            self.clock = flow.due;
+        if let Some(flow) = self.flows.get_mut(&key)
+            && let Some(model) = self.models.get_mut(&key.model)
+        {
+            (self.clock, model.clock) = (model.due, flow.due);
+            model.due += batch.cost;
             flow.due += batch.cost;
         }
         Some(batch)
@@ -419,6 +450,9 @@ impl<J> Queue<J> {
         }
         self.rows -= entry.rows;
         self.waiting -= 1;
+        if let Some(model) = self.models.get_mut(&key.model) {
+            model.waiting -= 1;
+        }
         if let Some(rows) = self.clients.get_mut(&entry.client) {
             *rows -= entry.rows;
             if *rows == 0 {
@@ -427,17 +461,42 @@ impl<J> Queue<J> {
         }
     }
 
-    /// A flow without work is kept as long as it is ahead of the others, or has refused somebody lately: if it came back
-    /// without a past, it would be ahead again, or take in more than it can do.
+    /// What has no work is kept as long as it is ahead of the others, or has refused somebody lately: if it came back without a
+    /// past, it would be ahead again, or take in more than it can do.
     fn sweep(&mut self, now: Instant) {
         if self.waiting == 0 {
             self.clock = 0.0;
             self.flows.values_mut().for_each(|flow| flow.due = 0.0);
+            for model in self.models.values_mut() {
+                (model.due, model.clock) = (0.0, 0.0);
+            }
         }
-        let clock = self.clock;
-        self.flows
-            .retain(|_, flow| !flow.is_empty() || flow.due > clock || flow.has_stood(now));
+        let (models, clock) = (&mut self.models, self.clock);
+        self.flows.retain(|key, flow| {
+            let clock = models.get(&key.model).map_or(0.0, |model| model.clock);
+            !flow.is_empty() || flow.due > clock || flow.has_stood(now)
+        });
+        let flows = &self.flows;
+        models.retain(|key, model| model.is_remembered(clock) || has_flows(flows, *key));
     }
+}
+
+impl Model {
+    /// Whether it has work, or is ahead of the others.
+    fn is_remembered(&self, clock: f64) -> bool {
+        self.running > 0 || self.waiting > 0 || self.due > clock
+    }
+}
+
+/// Whether there are flows of the model.
+fn has_flows<J>(flows: &BTreeMap<FlowKey, Flow<J>>, model: u64) -> bool {
+    let first = FlowKey {
+        model,
+        version: 0,
+        kind: Kind::Paired,
+    };
+    let mut from = flows.range(first..);
+    from.next().is_some_and(|(key, _)| key.model == model)
 }
 
 fn micros(time: Duration) -> f64 {

@@ -99,29 +99,61 @@ impl Bundles {
         Some(CacheWatch { cache })
     }
 
-    /// A bundle. The `pinned` ones stay in the cache whatever comes.
+    /// Finds a bundle, of which nothing but the manifest has been read if it is not in the cache. The `pinned` ones stay there
+    /// whatever comes.
     ///
     /// # Errors
-    /// When nobody has it, or it is corrupt wherever it is, or there is no room for it.
-    pub(super) async fn fetch(
+    /// When nobody has it, or it is corrupt wherever it is.
+    pub(super) async fn find(
         &self,
         digest: Digest,
         pinned: BTreeSet<Digest>,
-    ) -> Result<Bundle, BundleError> {
-        let Some(cache) = &self.cache else {
-            return Ok(self.store.open(digest).await?);
-        };
-        let open = async || {
-            let opened = BundleCache::open(&cache.folder, cache.max_bytes).await?;
-            Ok::<_, CacheError>(opened.with_max_bytes_per_second(cache.max_bytes_per_second))
-        };
-        let opened = cache.opened.get_or_try_init(open).await?;
-        opened.pin(pinned);
-        if let Some(bundle) = opened.get(digest).await {
-            cache.hits.fetch_add(1, Ordering::Relaxed);
-            return Ok(bundle);
+    ) -> Result<Found, BundleError> {
+        if let Some(cache) = &self.cache {
+            let opened = cache.opened().await?;
+            opened.pin(pinned);
+            if let Some(bundle) = opened.get(digest).await {
+                cache.hits.fetch_add(1, Ordering::Relaxed);
+                return Ok(Found::Here(bundle));
+            }
+            cache.misses.fetch_add(1, Ordering::Relaxed);
         }
-        cache.misses.fetch_add(1, Ordering::Relaxed);
-        Ok(opened.fetch(&self.store, digest).await?)
+        Ok(Found::Away(self.store.open(digest).await?))
+    }
+
+    /// Brings what was found into the cache, if there is one.
+    ///
+    /// # Errors
+    /// When its bytes cannot be had or are corrupt, or there is no room for them.
+    pub(super) async fn bring(&self, found: Found) -> Result<Bundle, BundleError> {
+        match (found, &self.cache) {
+            (Found::Away(bundle), Some(cache)) => Ok(cache.opened().await?.keep(&bundle).await?),
+            (Found::Here(bundle) | Found::Away(bundle), _) => Ok(bundle),
+        }
+    }
+}
+
+/// A bundle, and where its files are.
+pub(super) enum Found {
+    /// On the scorer's own disk.
+    Here(Bundle),
+    /// In the bundle store.
+    Away(Bundle),
+}
+
+impl Found {
+    pub(super) fn bundle(&self) -> &Bundle {
+        let (Self::Here(bundle) | Self::Away(bundle)) = self;
+        bundle
+    }
+}
+
+impl Cache {
+    async fn opened(&self) -> Result<&BundleCache, CacheError> {
+        let open = async || {
+            let opened = BundleCache::open(&self.folder, self.max_bytes).await?;
+            Ok(opened.with_max_bytes_per_second(self.max_bytes_per_second))
+        };
+        self.opened.get_or_try_init(open).await
     }
 }

@@ -296,9 +296,10 @@ impl Handle {
         let schema = crate::fixture::schema();
         let sessions = vec![session];
         let cost = crate::scoring::Cost::measured(1, std::time::Duration::from_micros(10));
+        let costs = crate::scoring::Costs::alike(cost);
         let times = super::LoadTimes::default();
         let meter = crate::metrics::VersionMeter::unread();
-        let servable = Servable::new(digest, schema, None, sessions, cost, times, meter);
+        let servable = Servable::new(digest, schema, None, sessions, costs, times, meter);
         let active = Active {
             digest,
             version: decant_model::ModelVersion::FIRST,

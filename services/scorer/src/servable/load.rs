@@ -7,19 +7,20 @@ use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use decant_artifact::{Bundle, check_signer};
-use decant_features::{Catalog, Encoded, Schema, Side, SideLayout};
+use decant_features::{Catalog, Encoded, Schema, Side};
 use decant_inference::{Golden, Graph, Picked, Plan, Precomputed, Runtime, Session, Widths};
 use decant_model::{BundlePath, Digest, Manifest, file};
 use thiserror::Error;
 
-use super::bundles::Bundles;
-use super::manager::Load;
-use super::memory::{footprint, most_computed};
+use super::bundles::{BundleError, Bundles};
+use super::manager::{Load, Manager};
+use super::memory::{Room, copied, encoded_beyond, footprint, most_computed};
 use super::quarantine::Quarantine;
 use super::version::Items;
+use super::warm_up::{last_ids, measure_catalog, warm_up};
 use super::{LoadTimes, Servable};
 use crate::metrics::Meters;
-use crate::scoring::Cost;
+use crate::scoring::{Cost, Costs};
 
 /// Log targets that checks of the order of events read: a version's bytes are verified before a session sees them.
 const VERIFIED: &str = "decant::verified";
@@ -144,27 +145,22 @@ pub(crate) struct Loading {
 }
 
 impl Loading {
-    /// Loads a version. Between any two steps it looks whether the version is still wanted. The `pinned` bundles are
-    /// those that a full cache must not give up for it. Before anything is read into memory, `reserve` is asked for so many
-    /// bytes of it.
+    /// Loads a version. Between any two steps it looks whether the version is still wanted. Before anything is fetched, and again
+    /// before anything is read into memory, the manager is asked for room.
     ///
     /// A session is opened only after the digest of every byte was compared and the signature was checked. Both are told to
     /// the log under the target `decant::verified`, and the opening under `decant::opened`, in the order in which they happen.
     ///
     /// # Errors
     /// Names the step that failed, or says that the version is not wanted any more.
-    pub(crate) async fn load(
-        &self,
-        load: &Load,
-        pinned: BTreeSet<Digest>,
-        reserve: impl FnOnce(u64) -> Result<(), LoadError>,
-    ) -> Result<Servable, LoadError> {
+    pub(crate) async fn load(&self, load: &Load, manager: &Manager) -> Result<Servable, LoadError> {
         let digest = load.prepared.digest;
+        let mut room = Room::new(manager, load);
         let mut times = LoadTimes::default();
         let mut clock = Clock::start(load);
 
         let files = tokio::select! {
-            files = self.fetch(load, pinned, reserve) => files?,
+            files = self.fetch(load, manager.pinned(), &mut room) => files?,
             () = load.superseded.wait() => return Err(LoadError::Superseded),
         };
         let opening = self.quarantine.enter(digest, SystemTime::now());
@@ -183,13 +179,19 @@ impl Loading {
         let items = files
             .catalog
             .as_deref()
-            .map(|bytes| read_catalog(bytes, &schema))
+            .map(|bytes| {
+                let catalog = read_catalog(bytes)?;
+                let layout = &schema.layout().item;
+                room.take(encoded_beyond(&files.manifest, layout, catalog.len()))?;
+                encode_catalog(catalog, &schema)
+            })
             .transpose()?;
         times.fetch = clock.lap()?;
 
         tracing::info!(target: OPENED, %digest, sessions = self.workers, "opening");
         let graph = Graph::read(&self.runtime, files.model.clone());
         let graph = graph.map_err(|error| Step::Open.failed(error))?;
+        room.take(copied(&graph, self.workers))?;
         let mut sessions = Vec::with_capacity(self.workers.get());
         for _ in 0..self.workers.get() {
             let session = graph.open();
@@ -208,17 +210,15 @@ impl Loading {
         plan(&graph, &mut sessions, &golden);
         times.replay = clock.lap()?;
 
-        let mut cost = None;
+        let query = last_ids(&schema.layout().query);
+        let mut costs = None;
         for session in &mut sessions {
-            cost = Some(
-                warm_up(session, &schema, items.as_ref())
-                    .map_err(|error| Step::WarmUp.failed(error))?,
-            );
+            let warm = warm_up(session, &query, items.as_ref());
+            costs = Some(warm.map_err(|error| Step::WarmUp.failed(error))?);
             clock.check()?;
         }
         let items = items.map(|items| {
             let most_bytes = most_computed(&files.manifest);
-            let query = last_ids(&schema.layout().query);
             precompute(
                 items,
                 &graph,
@@ -229,10 +229,11 @@ impl Loading {
             )
         });
         times.warm_up = clock.lap()?;
-        let cost = cost.unwrap_or_else(|| Cost::measured(1, times.warm_up));
+        let costs = costs.unwrap_or_else(|| Costs::alike(Cost::measured(1, times.warm_up)));
         let version = load.prepared.version;
         let meter = self.meters.version(&load.place, version);
-        let servable = Servable::new(digest, schema, items, sessions, cost, times, meter);
+        let servable = Servable::new(digest, schema, items, sessions, costs, times, meter);
+        measure_catalog(&servable, &query).map_err(|error| Step::WarmUp.failed(error))?;
         Ok(servable)
     }
 
@@ -241,12 +242,15 @@ impl Loading {
         &self,
         load: &Load,
         pinned: BTreeSet<Digest>,
-        reserve: impl FnOnce(u64) -> Result<(), LoadError>,
+        room: &mut Room<'_>,
     ) -> Result<Files, LoadError> {
         let digest = load.prepared.digest;
-        let bundle = self.bundles.fetch(digest, pinned).await;
-        let bundle = bundle.map_err(|error| LoadError::fetch(&error, error.is_corruption()))?;
-        reserve(footprint(bundle.manifest(), self.workers))?;
+        let failed = |error: BundleError| LoadError::fetch(&error, error.is_corruption());
+        let found = self.bundles.find(digest, pinned).await.map_err(failed)?;
+        let bytes = footprint(found.bundle().manifest(), self.workers);
+        room.check(bytes)?;
+        let bundle = self.bundles.bring(found).await.map_err(failed)?;
+        room.take(bytes)?;
         let files = Files::read(&bundle).await?;
         check_signer(&bundle, &load.signers).map_err(|error| Step::Signature.failed(error))?;
         let signer = bundle.signature().map(|signature| signature.key);
@@ -293,11 +297,15 @@ impl<'a> Clock<'a> {
     }
 }
 
-fn read_catalog(bytes: &[u8], schema: &Schema) -> Result<Items, LoadError> {
+fn read_catalog(bytes: &[u8]) -> Result<Catalog, LoadError> {
     let catalog = Catalog::from_arrow(bytes).map_err(|error| Step::Catalog.failed(error))?;
     if catalog.is_empty() {
         return Err(Step::Catalog.failed("it has no item"));
     }
+    Ok(catalog)
+}
+
+fn encode_catalog(catalog: Catalog, schema: &Schema) -> Result<Items, LoadError> {
     let encoded = schema
         .encode(Side::Item, catalog.columns())
         .map_err(|error| Step::Catalog.failed(error))?;
@@ -384,54 +392,6 @@ fn precompute(
             items
         }
     }
-}
-
-/// One row that holds the last id of each field.
-fn last_ids(side: &SideLayout) -> Encoded {
-    let field_ids = |field: &decant_features::Field| {
-        let last = field.first_id + field.ids.saturating_sub(1);
-        std::iter::repeat_n(i32::try_from(last).unwrap_or(i32::MAX), field.slots)
-    };
-    Encoded {
-        rows: 1,
-        slots: side.slots,
-        dense_width: side.dense.len(),
-        ids: side.fields.iter().flat_map(field_ids).collect(),
-        weights: vec![1.0; side.slots],
-        dense: vec![0.0; side.dense.len()],
-    }
-}
-
-/// Rows of a warm-up batch when there is no catalog.
-const WARM_UP_ROWS: usize = 64;
-
-/// How often the cost is measured. The least counts: this thread yields to all others, and what it took with pauses would
-/// have the first requests refused.
-const WARM_UP_MEASURES: usize = 5;
-
-/// Scores rows of the sizes that requests will have, and finds a first measure of what requests will cost.
-fn warm_up(
-    session: &mut Session,
-    schema: &Schema,
-    items: Option<&Items>,
-) -> Result<Cost, decant_inference::Error> {
-    session.warm_up(1)?;
-    session.warm_up(WARM_UP_ROWS)?;
-    if let Some(items) = items {
-        // The real catalog: it also shows that each of its items has a finite score.
-        session.score(
-            &last_ids(&schema.layout().query),
-            items.encoded(),
-            &mut Vec::new(),
-        )?;
-    }
-    let mut least = Duration::MAX;
-    for _ in 0..WARM_UP_MEASURES {
-        let began = Instant::now();
-        session.warm_up(WARM_UP_ROWS)?;
-        least = least.min(began.elapsed());
-    }
-    Ok(Cost::measured(WARM_UP_ROWS, least))
 }
 
 impl Files {

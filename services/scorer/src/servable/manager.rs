@@ -306,8 +306,30 @@ impl Manager {
         }
     }
 
-    /// Finds room for a version that is being loaded. Versions that are kept only for going back to make room if they
-    /// must, the largest first; versions that are being freed are waited for.
+    /// Whether a version that takes so much has room beside what must stay.
+    ///
+    /// # Errors
+    /// When it has not.
+    pub(super) fn check_room(&self, bytes: u64) -> Result<(), LoadError> {
+        let memory = self.lock().memory();
+        match memory.used.saturating_add(bytes) > self.budget {
+            false => Ok(()),
+            true => Err(self.no_room(bytes, memory.used + memory.leaving)),
+        }
+    }
+
+    fn no_room(&self, bytes: u64, in_use: u64) -> LoadError {
+        let reason = format!(
+            "the version would take {}, but of the {} that versions may take {} are in use (scorer.memory_bytes)",
+            mebibytes(bytes),
+            mebibytes(self.budget),
+            mebibytes(in_use),
+        );
+        LoadError::no_room(reason, bytes > self.budget)
+    }
+
+    /// Finds room for a version that is being loaded: so much in all, whatever was reserved for it before. Versions that are kept
+    /// only for going back to make room if they must, the largest first; versions that are being freed are waited for.
     ///
     /// # Errors
     /// When there is no room for it beside what must stay.
@@ -324,6 +346,7 @@ impl Manager {
                 spare,
                 leaving,
             } = shared.memory();
+            let used = used - shared.loading;
             if (used + spare + leaving).saturating_add(bytes) <= budget {
                 shared.loading = bytes;
                 return Ok(());
@@ -331,13 +354,7 @@ impl Manager {
             let stays = used.saturating_add(bytes) > budget;
             let waits_in_vain = spare == 0 && (leaving == 0 || began.elapsed() > FREED_WITHIN);
             if stays || waits_in_vain {
-                let reason = format!(
-                    "the version would take {}, but of the {} that versions may take {} are in use (scorer.memory_bytes)",
-                    mebibytes(bytes),
-                    mebibytes(budget),
-                    mebibytes(used + leaving),
-                );
-                return Err(LoadError::no_room(reason, bytes > budget));
+                return Err(self.no_room(bytes, used + leaving));
             }
             // What leaves anyway is worth a short wait; what is kept for going back cannot be had again as fast.
             let leaving_is_enough =

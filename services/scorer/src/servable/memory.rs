@@ -2,7 +2,12 @@
 
 use std::num::NonZeroUsize;
 
+use decant_features::SideLayout;
+use decant_inference::Graph;
 use decant_model::{Manifest, file};
+
+use super::load::LoadError;
+use super::manager::{Load, Manager};
 
 /// How often a file's bytes are in memory while its version is loaded: a graph's as they are read, as weights, once more as
 /// the kernels want them laid out, and as a half of the graph; a catalog's as they are read, as columns, encoded, and in the
@@ -16,8 +21,43 @@ const COMPUTED_LEAST: u64 = 1 << 20;
 /// What each session has of its own, beside the weights.
 const SESSION: u64 = 1 << 20;
 
-/// Bytes that a version takes, judged by the sizes of its files before any is read: what it takes at most while it is
-/// loaded, and so no less than what it takes later.
+/// What a version that is being loaded finds of memory.
+pub(super) struct Room<'a> {
+    manager: &'a Manager,
+    load: &'a Load,
+    bytes: u64,
+}
+
+impl<'a> Room<'a> {
+    pub(super) fn new(manager: &'a Manager, load: &'a Load) -> Self {
+        Self {
+            manager,
+            load,
+            bytes: 0,
+        }
+    }
+
+    /// Whether so much could be had at all. Nothing is given up for it.
+    ///
+    /// # Errors
+    /// When there is no room beside what must stay.
+    pub(super) fn check(&self, bytes: u64) -> Result<(), LoadError> {
+        self.manager.check_room(bytes)
+    }
+
+    /// Reserves so much, beside what was reserved before.
+    ///
+    /// # Errors
+    /// As [`Manager::reserve`].
+    pub(super) fn take(&mut self, bytes: u64) -> Result<(), LoadError> {
+        self.bytes = self.bytes.saturating_add(bytes);
+        self.manager.reserve(self.load, self.bytes)
+    }
+}
+
+/// Bytes that a version takes, judged by the sizes of its files before any is read: what most take at most while they are
+/// loaded, and so no less than what they take later. What it says of a catalog and a graph is corrected by
+/// [`encoded_beyond`] and [`copied`].
 pub(super) fn footprint(manifest: &Manifest, sessions: NonZeroUsize) -> u64 {
     let files = manifest.files.iter().map(|(path, entry)| {
         let times = match path.as_str() {
@@ -39,6 +79,23 @@ pub(super) fn most_computed(manifest: &Manifest) -> u64 {
     catalog.map_or(0, |catalog| {
         COMPUTED.saturating_mul(catalog.size).max(COMPUTED_LEAST)
     })
+}
+
+/// Bytes that a catalog of so many items takes when it is encoded, beyond those that its file is counted for: an item's list may
+/// be short in the file, and has all its slots here.
+pub(super) fn encoded_beyond(manifest: &Manifest, layout: &SideLayout, items: usize) -> u64 {
+    let slots = size_of::<i32>() + size_of::<f32>();
+    let row = layout.slots * slots + layout.dense.len() * size_of::<f32>();
+    let file = manifest.file(file::CATALOG).map_or(0, |entry| entry.size);
+    (row as u64)
+        .saturating_mul(items as u64)
+        .saturating_sub(file)
+}
+
+/// Bytes that sessions after the first take of a graph: weights that are not shared, as they are and as kernels want them.
+pub(super) fn copied(graph: &Graph, sessions: NonZeroUsize) -> u64 {
+    let others = sessions.get() as u64 - 1;
+    (graph.unshared_bytes() as u64).saturating_mul(2 * others)
 }
 
 /// What all versions together may take if nothing is configured: three quarters of what this process can have, the rest

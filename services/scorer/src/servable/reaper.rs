@@ -2,9 +2,10 @@
 
 use std::io;
 use std::sync::Arc;
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
+use decant_chassis::tasks::Tasks;
 use decant_chassis::threads::{self, AtWork};
 
 use super::Manager;
@@ -17,21 +18,19 @@ const LOOK: Duration = Duration::from_millis(20);
 ///
 /// # Errors
 /// When the operating system gives no thread.
-pub(crate) fn start(manager: Arc<Manager>) -> io::Result<JoinHandle<()>> {
-    thread::Builder::new()
-        .name("reap".to_owned())
-        .spawn(move || {
-            threads::lower_priority();
-            let mut pinned: Vec<Retired> = Vec::new();
-            while let Some(retired) = manager.take_retired((!pinned.is_empty()).then_some(LOOK)) {
-                let _at_work = AtWork::begin();
-                pinned.extend(retired);
-                pinned = pinned
-                    .into_iter()
-                    .filter_map(|retired| free(&manager, retired))
-                    .collect();
-            }
-        })
+pub(crate) fn start(tasks: &Tasks, manager: Arc<Manager>) -> io::Result<JoinHandle<()>> {
+    tasks.spawn_thread("scorer reaper", move || {
+        threads::lower_priority();
+        let mut pinned: Vec<Retired> = Vec::new();
+        while let Some(retired) = manager.take_retired((!pinned.is_empty()).then_some(LOOK)) {
+            let _at_work = AtWork::begin();
+            pinned.extend(retired);
+            pinned = pinned
+                .into_iter()
+                .filter_map(|retired| free(&manager, retired))
+                .collect();
+        }
+    })
 }
 
 /// Frees a version, or returns it when someone still holds it.

@@ -2,7 +2,7 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use decant_features::{Catalog, Encoded, Rows, Schema};
@@ -11,7 +11,7 @@ use decant_model::{Arm, Digest, ModelName};
 
 use super::statistics::{ComputeTimes, Statistics};
 use crate::metrics::{ArmMeter, VersionMeter};
-use crate::scoring::Cost;
+use crate::scoring::Costs;
 
 /// A version that has been verified, replayed and warmed up. It never changes.
 pub(crate) struct Servable {
@@ -23,7 +23,7 @@ pub(crate) struct Servable {
     /// What these have a few rows computed by.
     plan: Option<Arc<Plan>>,
     /// What its rows cost, as far as was seen.
-    cost: Mutex<Cost>,
+    costs: Costs,
     load_times: LoadTimes,
     /// Of its model, whatever its slot and version.
     model: u64,
@@ -86,7 +86,7 @@ impl Servable {
         schema: Schema,
         items: Option<Items>,
         sessions: Vec<Session>,
-        cost: Cost,
+        costs: Costs,
         load_times: LoadTimes,
         meter: VersionMeter,
     ) -> Self {
@@ -98,7 +98,7 @@ impl Servable {
             schema,
             items,
             sessions,
-            cost: Mutex::new(cost),
+            costs,
             load_times,
             model: number(&meter.place().model),
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
@@ -181,17 +181,8 @@ impl Servable {
     }
 
     /// What its rows cost lately.
-    pub(crate) fn cost(&self) -> Cost {
-        *self.lock_cost()
-    }
-
-    /// Takes in what a batch cost.
-    pub(crate) fn learn(&self, rows: usize, took: Duration) {
-        self.lock_cost().learn(rows, took);
-    }
-
-    fn lock_cost(&self) -> MutexGuard<'_, Cost> {
-        self.cost.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(crate) fn costs(&self) -> &Costs {
+        &self.costs
     }
 
     /// What it was asked; calls are counted when they end.

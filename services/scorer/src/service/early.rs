@@ -4,10 +4,10 @@
 mod skim;
 
 use std::convert::Infallible;
-use std::future::poll_fn;
+use std::future::ready;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
@@ -16,11 +16,11 @@ use decant_chassis::server::{Begun, PREFIX, unary};
 use decant_model::access::Permission;
 use decant_proto::scorer::v1::scorer_service_server::ScorerServiceServer;
 use http_body::Body as _;
+use tonic::Status;
 use tonic::body::Body;
 use tonic::codegen::{BoxFuture, Service as TowerService, http};
 use tonic::metadata::MetadataMap;
 use tonic::server::NamedService;
-use tonic::{Extensions, Status};
 
 use self::skim::{Skimmed, skim};
 use super::Service;
@@ -28,7 +28,7 @@ use super::asking::Asking;
 use super::routing::Drawn;
 use crate::error::CallError;
 use crate::metrics::Refusal;
-use crate::scoring::Outline;
+use crate::scoring::{Outline, Way};
 
 /// The service, behind a look at the queue. Calls for scores are answered here, all others by the generated server.
 #[derive(Clone)]
@@ -94,10 +94,12 @@ impl TowerService<http::Request<Body>> for Early {
         let Some(method) = Method::of(request.uri().path()) else {
             return self.server.call(request);
         };
-        if self.service.pool().is_pressed() {
-            Box::pin(self.clone().look(method, request))
-        } else {
-            self.answer(method, request)
+        if !self.service.pool().is_pressed() {
+            return self.answer(method, request);
+        }
+        match self.look(method, request) {
+            Ok(request) => self.answer(method, request),
+            Err(error) => Box::pin(ready(Ok(self.refused(error)))),
         }
     }
 }
@@ -126,30 +128,32 @@ impl Early {
         }
     }
 
-    async fn look(
-        self,
+    /// Gives the call back, unless what has come of it says that it would be refused.
+    fn look(
+        &self,
         method: Method,
         request: http::Request<Body>,
-    ) -> Result<http::Response<Body>, Infallible> {
+    ) -> Result<http::Request<Body>, CallError> {
         let (mut head, mut body) = request.into_parts();
-        let metadata = MetadataMap::from_headers(std::mem::take(&mut head.headers));
-        // Whoever is asked here is asked afterwards: two draws would not share requests out as the slot says.
-        head.extensions.insert(Drawn::new());
-        let first = poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await;
+        // Whoever answers asks again for what has not come.
+        let mut nobody = Context::from_waker(Waker::noop());
+        let Poll::Ready(first) = Pin::new(&mut body).poll_frame(&mut nobody) else {
+            return Ok(http::Request::from_parts(head, body));
+        };
         let data = first
             .as_ref()
             .and_then(|frame| frame.as_ref().ok()?.data_ref());
-        if let Some(data) = data
-            && let Err(error) = self
-                .service
-                .would_admit(method, &metadata, &head.extensions, data)
-        {
-            return Ok(self.refused(error));
+        // Whoever is asked here is asked afterwards: two draws would not share requests out as the slot says.
+        let drawn = Drawn::new();
+        if let Some(data) = data {
+            let metadata = MetadataMap::from_headers(std::mem::take(&mut head.headers));
+            let asking = Asking::read(&metadata, &head.extensions);
+            self.service.would_admit(method, asking, drawn, data)?;
+            head.headers = metadata.into_headers();
         }
-        head.headers = metadata.into_headers();
+        head.extensions.insert(drawn);
         let body = Body::new(Begun::new(first, body));
-        let request = http::Request::from_parts(head, body);
-        self.answer(method, request).await
+        Ok(http::Request::from_parts(head, body))
     }
 
     fn refused(&self, error: CallError) -> http::Response<Body> {
@@ -187,28 +191,37 @@ impl Service {
     fn would_admit(
         &self,
         method: Method,
-        metadata: &MetadataMap,
-        extensions: &Extensions,
+        asking: Asking<'_>,
+        drawn: Drawn,
         data: &Bytes,
     ) -> Result<(), CallError> {
         let Some((prefix, message)) = data.split_first_chunk::<PREFIX>() else {
             return Ok(());
         };
         let [_, length @ ..] = *prefix;
-        let Skimmed { model, rows } = skim(method, message);
+        let Skimmed {
+            model,
+            describes,
+            rows,
+        } = skim(method, message);
+        let way = match method {
+            Method::Score => Way::Pairs,
+            Method::Rank if describes => Way::Described,
+            Method::Rank | Method::Recommend => Way::Catalog,
+        };
         let Asking {
             caller,
             routing,
             who,
             wrong,
-        } = Asking::read(metadata, extensions);
+        } = asking;
         // Who is refused for this, or may not ask, is so after it was read.
         let Some(model) = model.filter(|_| wrong.is_empty()) else {
             return Ok(());
         };
         let pinned = super::request::place(Some(model)).and_then(|place| {
             who.may(Permission::Score, &place.model)?;
-            self.look_up(place, None, routing)
+            self.look_up(place, None, routing.or(drawn))
         });
         let Ok(handle) = pinned else {
             return Ok(());
@@ -219,7 +232,7 @@ impl Service {
                 // No row takes less than a byte.
                 let rows = rows.unwrap_or(u32::from_be_bytes(length) as usize);
                 // What is more than one batch waits elsewhere, and may find room there.
-                if rows > self.pool().batch_rows(servable) {
+                if rows > self.pool().batch_rows(servable, way) {
                     return Ok(());
                 }
                 1
@@ -228,7 +241,7 @@ impl Service {
         };
         let admitted = self.pool().would_admit(&Outline {
             servable,
-            paired: matches!(method, Method::Score),
+            way,
             rows,
             deadline: caller.deadline,
             priority: caller.priority,

@@ -76,7 +76,15 @@ impl<'a> Routing<'a> {
             return Ok(Self::Key(key));
         }
         let drawn = extensions.get::<Drawn>();
-        Ok(drawn.map_or(Self::Random, |Drawn(number)| Self::Number(*number)))
+        Ok(drawn.map_or(Self::Random, |drawn| Self::Random.or(*drawn)))
+    }
+
+    /// By this number, if by any.
+    pub(super) fn or(self, drawn: Drawn) -> Self {
+        match self {
+            Self::Random => Self::Number(drawn.0),
+            other => other,
+        }
     }
 
     /// Its key, if it has one.

@@ -2,6 +2,7 @@
 
 use decant_proto::rollout::v1::Arm;
 use decant_proto::scorer::v1 as wire;
+use futures::future::join_all;
 use tokio_stream::StreamExt;
 use tonic_types::StatusExt;
 use wire::score_stream_response::Outcome;
@@ -46,6 +47,32 @@ async fn score_answers_each_row_and_says_who_answered() {
         load: found.load,
     };
     assert_eq!(found, served_by);
+    scorer.stop().await;
+}
+
+#[tokio::test]
+async fn who_had_to_wait_is_told_for_how_long_and_how_busy_the_scorer_was() {
+    let (scorer, _) = Scorer::serving().await;
+    // None of these shares a batch with another.
+    let recommend = || {
+        let mut client = scorer.client.clone();
+        let request = wire::RecommendRequest {
+            model: films(),
+            query: user(1),
+            top_k: 1,
+            ..wire::RecommendRequest::default()
+        };
+        async move {
+            let answer = client.recommend(request).await.unwrap().into_inner();
+            answer.served_by.unwrap()
+        }
+    };
+    let alone = recommend().await;
+    let crowd = join_all((0..500).map(|_| recommend())).await;
+    let longest = crowd.iter().map(|served| served.queue_micros).max();
+    assert!(longest > Some(alone.queue_micros), "{alone:?} {longest:?}");
+    let busiest = crowd.iter().map(|served| served.load).reduce(f32::max);
+    assert!(busiest > Some(alone.load), "{alone:?} {busiest:?}");
     scorer.stop().await;
 }
 

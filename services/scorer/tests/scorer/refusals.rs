@@ -499,7 +499,7 @@ async fn a_deadline_that_has_passed_is_said_to_have() {
     let mut request = Request::new(score(1, &[100; FILMS]));
     request
         .metadata_mut()
-        .insert("grpc-timeout", "1m".parse().unwrap());
+        .insert("grpc-timeout", "100n".parse().unwrap());
     let status = scorer.client.clone().score(request).await.unwrap_err();
     assert_eq!(status.code(), Code::DeadlineExceeded, "{status:?}");
     let mut request = Request::new(score(1, &[100]));

@@ -37,8 +37,9 @@ fn one_query_row_meets_all_items_and_many_meet_their_own() {
             assert!((got - wanted).abs() < 1e-6, "{got} {wanted}");
         }
     }
-    session.warm_up(1).unwrap();
-    session.warm_up(1000).unwrap();
+    session.warm_up(1, 1).unwrap();
+    session.warm_up(1, 1000).unwrap();
+    session.warm_up(1000, 1000).unwrap();
 }
 
 #[test]
@@ -201,6 +202,7 @@ fn sessions_on_one_graph_hold_its_weights_once() {
     let table = graph.vocabulary * size_of::<f32>();
     let shared = super::Graph::read(&runtime(), graph.to_onnx().into()).unwrap();
     assert_eq!(shared.shared_bytes(), table);
+    assert!(shared.unshared_bytes() < 4 << 10);
     let mut sessions = vec![shared.open().unwrap()];
     let before = resident();
     sessions.extend((0..8).map(|_| shared.open().unwrap()));

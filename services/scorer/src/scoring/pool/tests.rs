@@ -267,7 +267,7 @@ async fn parts_make_the_same_answer_as_the_whole() {
 async fn late_and_abandoned_requests_cost_no_scoring() {
     let (tasks, _failures) = Tasks::new();
     let (pool, handle) = (Pool::start(&tasks, limits()), Handle::for_tests());
-    let before = handle.servable().cost();
+    let before = handle.servable().costs().of(Way::Pairs);
     let late = Call {
         deadline: Some(Instant::now()),
         ..score(&handle, 1)
@@ -282,8 +282,133 @@ async fn late_and_abandoned_requests_cost_no_scoring() {
     assert!(pool.shared.lock().is_over());
     pool.drained().await;
     // No batch has taught it anything.
-    assert_eq!(handle.servable().cost(), before);
+    assert_eq!(handle.servable().costs().of(Way::Pairs), before);
     tasks.stop(Duration::from_secs(5)).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_waits_for_its_model_goes_on_as_soon_as_that_is_free() {
+    let limits = Limits {
+        runners: 2,
+        model_runners: 1,
+        ..limits()
+    };
+    let (tasks, _failures) = Tasks::new();
+    let (pool, handle) = (Pool::start(&tasks, limits), Handle::for_tests());
+    // Somebody computes a request of the model where it was read.
+    let offer = pool.offer(&score(&handle, 1).outline());
+    assert!(pool.shared.pass(Instant::now(), &offer).unwrap());
+    let mut waiting = Box::pin(pool.submit(score(&handle, 1)).unwrap().answered());
+    for _ in 0..20 {
+        // The runners look for work, find none that may be done, and sleep.
+        begin(waiting.as_mut()).await;
+        tokio::task::yield_now().await;
+    }
+    let batch = Batch {
+        flow: offer.flow,
+        jobs: Vec::new(),
+        taken_at: Instant::now(),
+        rows: 1,
+        cost: 1.0,
+    };
+    compute(0, &pool.shared, &mut Workbench::default(), batch);
+    let answered = tokio::time::timeout(Duration::from_secs(20), waiting).await;
+    answered.expect("a runner was woken").unwrap();
+    pool.close();
+    pool.drained().await;
+    tasks.stop(Duration::from_secs(5)).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn an_idle_runner_takes_what_comes_while_another_is_at_work() {
+    // So long that the others are answered meanwhile, whatever else this machine does.
+    let long = 2_000_000;
+    let limits = Limits {
+        runners: 2,
+        rows: 2 * long,
+        batch_rows: long,
+        batch: Duration::from_secs(60),
+        ..limits()
+    };
+    let (tasks, _failures) = Tasks::new();
+    let (pool, handle) = (Pool::start(&tasks, limits), Handle::for_tests());
+    let submit = |rows| pool.submit(score(&handle, rows)).unwrap().answered();
+    submit(1).await.unwrap();
+    let mut at_work = Box::pin(submit(long));
+    // A notice may go to the one or the other, and each must find the one that is idle.
+    for _ in 0..3 {
+        tokio::select! {
+            biased;
+            answered = submit(1) => drop(answered.unwrap()),
+            answered = &mut at_work => panic!("it waited for another: {:?}", answered.map(|_| ())),
+        }
+    }
+    at_work.await.unwrap();
+    pool.close();
+    pool.drained().await;
+    tasks.stop(Duration::from_secs(5)).await.unwrap();
+}
+
+/// A film with one genre, for somebody of this age.
+fn film(age: f32, genre: &str) -> Columns {
+    Columns::new(vec![
+        Column::new("user", Values::Int(vec![1])),
+        Column::new("age", Values::Float(vec![age])),
+        Column::new("film", Values::Int(vec![100])),
+        Column::ragged("genres", Values::Text(vec![genre.to_owned()]), vec![0, 1]),
+    ])
+    .unwrap()
+}
+
+/// Three requests that share a batch, of which the second one cannot be answered; and the sizes of the batches.
+async fn shared_batch(
+    graph: decant_inference::testing::Graph,
+    requests: [Columns; 3],
+) -> ([Result<Scored, CallError>; 3], Vec<(u64, u64)>) {
+    let (tasks, _failures) = Tasks::new();
+    let pool = Pool::start(&tasks, limits());
+    let handle = Handle::of(decant_inference::testing::open(&graph).unwrap());
+    let waiting = requests.map(|columns| {
+        let call = call(&handle, Work::Score { columns }, 1);
+        pool.submit(call).unwrap().answered()
+    });
+    let answers = futures::future::join_all(waiting).await;
+    pool.close();
+    pool.drained().await;
+    tasks.stop(Duration::from_secs(5)).await.unwrap();
+    (answers.try_into().unwrap(), batches(&handle))
+}
+
+#[tokio::test]
+async fn those_who_share_a_batch_do_not_share_its_failure() {
+    // The graph has no row for the schema's last id, and ONNX Runtime fails on all that stands beside it.
+    let mut graph = fixture::graph(0.0);
+    graph.vocabulary -= 1;
+    let requests = ["drama", "western", "comedy"].map(|genre| film(30.0, genre));
+    let ([first, second, third], batches) = shared_batch(graph, requests).await;
+    assert!(first.is_ok() && third.is_ok(), "{first:?} {third:?}");
+    assert!(matches!(second, Err(CallError::Model(_))), "{second:?}");
+    assert_eq!(batches, [(1, 2)], "one by one");
+
+    // A score is none, and the others of its batch are.
+    let graph = decant_inference::testing::Graph {
+        no_score_above: Some(1.0),
+        ..fixture::graph(0.0)
+    };
+    let requests = [30.0, 90.0, 31.0].map(|age| film(age, "drama"));
+    let ([first, second, third], batches) = shared_batch(graph, requests).await;
+    assert!(first.is_ok() && third.is_ok(), "{first:?} {third:?}");
+    assert!(
+        matches!(
+            second,
+            Err(CallError::Model(decant_inference::Error::NotFinite {
+                row: 0,
+                ..
+            }))
+        ),
+        "{second:?}"
+    );
+    assert_eq!(batches, [(3, 1)], "all at once");
 }
 
 #[tokio::test]

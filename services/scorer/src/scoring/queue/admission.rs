@@ -3,7 +3,7 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::{Duration, Instant};
 
-use super::{Flow, FlowKey, Offer, PRESSED, Queue, micros};
+use super::{Flow, Offer, PRESSED, Queue, micros};
 
 /// How long work may wait in a flow that stands, beside what it may in a burst: one part of so many.
 const STANDING: u32 = 4;
@@ -258,24 +258,33 @@ impl<J> Queue<J> {
         })
     }
 
-    /// While a flow works off what waits in it, each of the others is served as much, at most.
+    /// While a flow works off what waits in it, each of the others of its model is served as much, at most; and each other model
+    /// as much as this one.
     fn wait_of(&self, offer: &Offer) -> f64 {
         let lane = offer.priority.index();
         let own = self
             .flows
             .get(&offer.flow)
             .map_or(0.0, |flow| flow.backlog[lane]);
-        let first = offer.row_cost * offer.part(0).len() as f64;
-        let others = |(key, flow): (&FlowKey, &Flow<J>)| {
-            let above: f64 = flow.backlog[..lane].iter().sum();
-            let beside = if *key == offer.flow {
-                0.0
-            } else {
-                flow.backlog[lane].min(own + first)
-            };
-            above + beside
-        };
-        (own + self.flows.iter().map(others).sum::<f64>()) / self.limits.runners as f64
+        let until_begun = own + offer.row_cost * offer.part(0).len() as f64;
+        let (mut above, mut beside, mut others) = (0.0, 0.0, 0.0);
+        let mut of_models: Vec<(u64, f64)> = Vec::new();
+        for (key, flow) in &self.flows {
+            above += flow.backlog[..lane].iter().sum::<f64>();
+            let waits = flow.backlog[lane];
+            if key.model != offer.flow.model {
+                match of_models.last_mut() {
+                    Some((model, waits_of_it)) if *model == key.model => *waits_of_it += waits,
+                    _ => of_models.push((key.model, waits)),
+                }
+            } else if *key != offer.flow {
+                beside += waits.min(until_begun);
+            }
+        }
+        for (_, waits) in of_models {
+            others += waits.min(until_begun + beside);
+        }
+        (above + own + beside + others) / self.limits.runners as f64
     }
 }
 

@@ -84,10 +84,10 @@ fn a_batch_is_what_waits_as_far_as_it_may_go_together() {
     world.put("b", &paired(1, 40));
     world.put("other", &paired(2, 10));
     world.put("c", &paired(1, 40));
-    // What brings its own query goes together, up to a hundred rows, and flows take turns.
+    // What brings its own query goes together, up to a hundred rows; models take turns, and so do the flows of one.
     assert_eq!(world.take(), ["a", "b"]);
-    assert_eq!(world.take(), ["rank"]);
     assert_eq!(world.take(), ["other"]);
+    assert_eq!(world.take(), ["rank"]);
     assert_eq!(world.take(), ["c"]);
     assert!(world.take().is_empty());
 }
@@ -337,7 +337,7 @@ fn what_passes_is_admitted_and_counted_as_what_is_taken() {
     assert!(world.queue.load(soon).0 > 0.9, "both runners were busy");
     world.queue.done(soon, one.flow);
     world.queue.done(soon, paired(2, 1).flow);
-    assert!(world.queue.running.is_empty());
+    assert!(world.queue.models.is_empty());
 
     let late = Offer {
         deadline: Some(now),
@@ -484,28 +484,47 @@ proptest! {
         }
         prop_assert!(inside.is_empty());
         prop_assert_eq!((queue.rows, queue.waiting), (0, 0));
-        prop_assert!(queue.flows.is_empty() && queue.clients.is_empty() && queue.running.is_empty());
+        prop_assert!(queue.flows.is_empty() && queue.clients.is_empty() && queue.models.is_empty());
     }
 
-    /// Two versions that always have work get the same time, however large their requests are.
+    /// Two models that always have work get the same time, however large their requests are, and of however many kinds and
+    /// versions; and so do a model's flows.
     #[test]
-    fn busy_versions_share_the_time(small in 1_usize..20, large in 20_usize..100) {
-        let mut world = World::new(limits());
-        let offers = [offer(1, Kind::Alone, small), offer(2, Kind::Alone, large)];
-        let mut served = [0_usize; 2];
-        for name in ["first", "second"] {
-            let which = usize::from(name == "second");
+    fn busy_models_share_the_time(
+        rows in prop::collection::vec(1_usize..100, 4),
+        is_of_another_version in any::<bool>(),
+    ) {
+        let mut world = World::new(Limits {
+            rows: 10_000,
+            ..limits()
+        });
+        let beside = if is_of_another_version { 101 } else { 1 };
+        let offers = [
+            offer(1, Kind::Alone, rows[0]),
+            offer(1, Kind::Part, rows[1]),
+            offer(beside, Kind::Paired, rows[2]),
+            offer(2, Kind::Alone, rows[3]),
+        ];
+        let names = ["alone", "part", "paired", "other"];
+        let mut served = [0_usize; 4];
+        for (name, offer) in names.iter().zip(&offers) {
             for _ in 0..3 {
-                world.put(name, &offers[which]);
+                world.put(name, offer);
             }
         }
-        while served.iter().sum::<usize>() < 10_000 {
+        while served.iter().sum::<usize>() < 20_000 {
             for name in world.take() {
-                let which = usize::from(name == "second");
+                let which = names.iter().position(|other| *other == name).unwrap();
                 served[which] += offers[which].rows;
                 world.put(name, &offers[which]);
             }
         }
-        prop_assert!(served[0].abs_diff(served[1]) <= 2 * large, "{served:?}");
+        // A batch of pairs takes as many as fit.
+        let most = 3 * 100;
+        let of_model = served[..3].iter().sum::<usize>();
+        prop_assert!(of_model.abs_diff(served[3]) <= 2 * most, "{served:?}");
+        for one in 0..2 {
+            prop_assert!(served[one].abs_diff(served[one + 1]) <= 2 * most, "{served:?}");
+        }
     }
 }

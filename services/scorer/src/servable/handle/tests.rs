@@ -2,7 +2,7 @@ use decant_model::Digest;
 
 use super::*;
 use crate::metrics::VersionMeter;
-use crate::scoring::Cost;
+use crate::scoring::{Cost, Costs};
 use crate::servable::LoadTimes;
 
 const SALT: &str = "01hv";
@@ -24,7 +24,7 @@ fn entry(parts: &[(Arm, u32)], rollout: bool) -> Entry {
     };
     let active: Vec<Active> = parts.iter().enumerate().map(active).collect();
     let servable = |active: &Active| {
-        let cost = Cost::measured(1, Duration::from_micros(10));
+        let cost = Costs::alike(Cost::measured(1, Duration::from_micros(10)));
         let (schema, times) = (crate::fixture::schema(), LoadTimes::default());
         Arc::new(Servable::new(
             active.digest,

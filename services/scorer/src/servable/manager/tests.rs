@@ -6,7 +6,7 @@ use super::*;
 use crate::error::CallError;
 use crate::fixture;
 use crate::metrics::VersionMeter;
-use crate::scoring::Cost;
+use crate::scoring::{Cost, Costs};
 use crate::servable::load::Step;
 use crate::servable::version::Items;
 
@@ -61,7 +61,7 @@ fn servable(load: &Load) -> Servable {
         schema,
         Some(items),
         vec![fixture::session(0.0)],
-        Cost::measured(1, Duration::from_micros(10)),
+        Costs::alike(Cost::measured(1, Duration::from_micros(10))),
         LoadTimes::default(),
         VersionMeter::unread(),
     )

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::metrics::VersionMeter;
-use crate::scoring::Cost;
+use crate::scoring::{Cost, Costs};
 use crate::servable::load::Step;
 
 const RETRY: Retry = Retry {
@@ -65,7 +65,7 @@ fn servable(digest: Digest) -> Servable {
         schema,
         None,
         Vec::new(),
-        Cost::measured(1, Duration::from_micros(10)),
+        Costs::alike(Cost::measured(1, Duration::from_micros(10))),
         LoadTimes::default(),
         VersionMeter::unread(),
     )

@@ -2,7 +2,7 @@
 
 use decant_proto::scorer::v1 as wire;
 use prost::Message;
-use prost::encoding::{WireType, decode_key, decode_varint};
+use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field};
 
 use super::Method;
 
@@ -17,6 +17,8 @@ const ITEM_COLUMNS: u32 = 4;
 pub(super) struct Skimmed {
     /// Whom it asks, if it says so where it was looked.
     pub(super) model: Option<wire::ModelRef>,
+    /// Whether it describes candidates.
+    pub(super) describes: bool,
     /// Rows, at most, if the ids of candidates are alike in length; nothing when they come later.
     pub(super) rows: Option<usize>,
 }
@@ -39,6 +41,7 @@ pub(super) fn skim(method: Method, message: &[u8]) -> Skimmed {
             (Method::Rank, ITEM_IDS) => skimmed.rows = ids(&field),
             (Method::Rank, ITEM_COLUMNS) => {
                 // No row takes less than a byte of a column.
+                skimmed.describes = true;
                 let columns = Fields(field.bytes);
                 skimmed.rows = columns.map(|column| column.length).min();
             }
@@ -69,7 +72,14 @@ impl<'a> Iterator for Fields<'a> {
     type Item = Field<'a>;
 
     fn next(&mut self) -> Option<Field<'a>> {
-        let (number, wire_type) = decode_key(&mut self.0).ok()?;
+        let (number, wire_type) = loop {
+            let (number, wire_type) = decode_key(&mut self.0).ok()?;
+            if wire_type != WireType::StartGroup {
+                break (number, wire_type);
+            }
+            // Nothing of ours.
+            skip_field(wire_type, number, &mut self.0, DecodeContext::default()).ok()?;
+        };
         let length = match wire_type {
             WireType::LengthDelimited => decode_varint(&mut self.0).ok()?.try_into().ok()?,
             WireType::Varint => decode_varint(&mut self.0).map(|_| 0).ok()?,
@@ -153,6 +163,7 @@ mod tests {
             ] {
                 let skimmed = skim(method, &message);
                 prop_assert_eq!(&skimmed.model, &model());
+                prop_assert_eq!(skimmed.describes, matches!(method, Method::Rank));
                 let said = skimmed.rows.unwrap();
                 prop_assert!((rows..=2 * rows + 20).contains(&said), "{} for {}", said, rows);
             }
@@ -173,6 +184,42 @@ mod tests {
             for method in [Method::Score, Method::Rank, Method::Recommend] {
                 skim(method, &message);
             }
+        }
+    }
+
+    mod fuzz {
+        use decant_fuzz::{Format, Target};
+
+        use super::*;
+
+        const TRIES: u64 = 100_000;
+
+        /// Who skims a request and who reads it find the same model.
+        fn agree<M: Message + Default>(
+            target: &'static str,
+            method: Method,
+            model: fn(M) -> Option<wire::ModelRef>,
+        ) {
+            Target::new(target, Format::Protobuf).run(TRIES, |bytes| {
+                let skimmed = skim(method, bytes);
+                let Ok(request) = M::decode(bytes) else {
+                    return false;
+                };
+                assert_eq!(skimmed.model, model(request));
+                skimmed.rows.is_some()
+            });
+        }
+
+        #[test]
+        fn score() {
+            let model = |request: wire::ScoreRequest| request.model;
+            agree("score", Method::Score, model);
+        }
+
+        #[test]
+        fn rank() {
+            let model = |request: wire::RankRequest| request.model;
+            agree("rank", Method::Rank, model);
         }
     }
 
