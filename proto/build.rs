@@ -39,6 +39,10 @@ fn main() -> Result<(), Box<dyn Error>> {
             "crate::scorer::FloatValues",
         )
         .extern_path(".decant.scorer.v1.ItemIds", "crate::scorer::ItemIds")
+        .extern_path(
+            ".decant.scorer.v1.StringValues",
+            "crate::scorer::StringValues",
+        )
         .extern_path(".decant.scorer.v1.ScoredItem", "crate::scorer::ScoredItem")
         .extern_path(".decant.scorer.v1.RankResponse", BEST_ITEMS)
         .extern_path(".decant.scorer.v1.RecommendResponse", BEST_ITEMS)

@@ -2,12 +2,12 @@
 
 mod best_items;
 mod float_values;
-mod item_ids;
+mod texts;
 
 pub use best_items::{Attributes, BestItems, ScoredItem, ScoredItems};
 pub use float_values::FloatValues;
-pub use item_ids::{ItemId, ItemIds};
 use prost::encoding::decode_varint;
+pub use texts::{ItemIds, StringValues};
 
 /// What stands behind its length at the beginning of some bytes, and how many of them both take, if all of it is there.
 fn delimited(bytes: &[u8]) -> Option<(&[u8], usize)> {
@@ -21,7 +21,7 @@ fn delimited(bytes: &[u8]) -> Option<(&[u8], usize)> {
 pub mod v1 {
     pub use super::{
         BestItems as RankResponse, BestItems as RecommendResponse, FloatValues, ItemIds,
-        ScoredItem, ScoredItems,
+        ScoredItem, ScoredItems, StringValues,
     };
 
     tonic::include_proto!("decant.scorer.v1");

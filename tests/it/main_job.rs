@@ -20,11 +20,8 @@ fn column(name: &str, values: scorer::column::Values) -> scorer::Column {
 }
 
 fn strings(name: &str, values: &[&str]) -> scorer::Column {
-    let values = values.iter().map(|value| (*value).to_owned()).collect();
-    column(
-        name,
-        scorer::column::Values::StringValues(scorer::StringValues { values }),
-    )
+    let values = values.iter().collect();
+    column(name, scorer::column::Values::StringValues(values))
 }
 
 fn ints(name: &str, values: &[i64]) -> scorer::Column {

@@ -101,12 +101,10 @@ async fn lineage(cluster: &Cluster, version: u64) -> registry::LineageNode {
 }
 
 fn strings(name: &str, values: &[&str]) -> scorer::Column {
-    let values = values.iter().map(|value| (*value).to_owned()).collect();
+    let values = values.iter().collect();
     scorer::Column {
         name: name.to_owned(),
-        values: Some(scorer::column::Values::StringValues(scorer::StringValues {
-            values,
-        })),
+        values: Some(scorer::column::Values::StringValues(values)),
         ..scorer::Column::default()
     }
 }

@@ -3,12 +3,13 @@
 
 use std::collections::HashMap;
 
+use decant_model::{Text, Texts};
 use prost::bytes::{Buf, BufMut};
 use prost::encoding::{self, DecodeContext, WireType};
 use prost::{DecodeError, Message};
 
+use super::texts::merge_next;
 use super::v1::ServedBy;
-use super::{ItemId, ItemIds};
 
 /// The fields of `ScoredItem`.
 const ID: u32 = 1;
@@ -25,7 +26,7 @@ pub type Attributes = HashMap<String, String>;
 /// Items in their order, best first. It is made from an iterator.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ScoredItems {
-    ids: ItemIds,
+    ids: Texts,
     positions: Vec<u32>,
     scores: Vec<f32>,
     /// Those of each item up to the last that has some.
@@ -49,7 +50,7 @@ impl ScoredItems {
     /// With room for so many.
     pub fn with_capacity(count: usize) -> Self {
         Self {
-            ids: ItemIds::with_capacity(count),
+            ids: Texts::with_capacity(count),
             positions: Vec::with_capacity(count),
             scores: Vec::with_capacity(count),
             attributes: Vec::new(),
@@ -68,7 +69,7 @@ impl ScoredItems {
 
     /// The one in a place.
     pub fn get(&self, place: usize) -> Option<ScoredItem<'_>> {
-        Some(self.item(place, self.ids.text_at(place)?))
+        (place < self.len()).then(|| self.item(place, &self.ids[place]))
     }
 
     /// All of them.
@@ -80,12 +81,12 @@ impl ScoredItems {
     /// Adds one behind the others.
     pub fn push<'a>(
         &mut self,
-        id: impl Into<ItemId<'a>>,
+        id: impl Into<Text<'a>>,
         position: u32,
         score: f32,
         attributes: Attributes,
     ) {
-        self.ids.push(id.into());
+        self.ids.push(id);
         self.positions.push(position);
         self.scores.push(score);
         if !attributes.is_empty() {
@@ -135,7 +136,11 @@ impl ScoredItems {
     ) -> Result<(), DecodeError> {
         let last = self.scores.len() - 1;
         match tag {
-            ID => self.ids.merge_last(wire_type, buffer, context),
+            ID => {
+                // It takes the place of the one before.
+                self.ids.pop();
+                merge_next(&mut self.ids, wire_type, buffer, context)
+            }
             POSITION => {
                 encoding::uint32::merge(wire_type, &mut self.positions[last], buffer, context)
             }

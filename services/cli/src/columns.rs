@@ -4,7 +4,7 @@ pub(crate) mod text;
 pub(crate) mod json;
 
 use decant_proto::scorer::v1::column::Values;
-use decant_proto::scorer::v1::{Column, FloatValues, Int64Values, StringValues};
+use decant_proto::scorer::v1::{Column, FloatValues, Int64Values};
 
 /// One value.
 #[derive(Clone, Debug, PartialEq)]
@@ -192,16 +192,11 @@ fn values(kind: Type, scalars: &[&Scalar]) -> Values {
             })
         }
         Type::Text => {
-            let text = |scalar: &&Scalar| {
-                if let Scalar::Text(value) = scalar {
-                    Some(value.clone())
-                } else {
-                    None
-                }
-            };
-            Values::StringValues(StringValues {
-                values: scalars.iter().filter_map(text).collect(),
-            })
+            let texts = scalars.iter().filter_map(|scalar| match *scalar {
+                Scalar::Text(value) => Some(value),
+                Scalar::Int(_) | Scalar::Float(_) => None,
+            });
+            Values::StringValues(texts.collect())
         }
     }
 }

@@ -324,16 +324,22 @@ async fn swaps() {
         "0 of >= 1,000,000",
     );
     let p99 = |seen: &Seen| seen.quantile(0.99);
+    let [typically, of_all] = {
+        let during = typically_and_of_all(&during, WINDOW, p99);
+        let steady = typically_and_of_all(&steady, WINDOW, p99);
+        [0, 1].map(|which| {
+            let (during, steady) = (during[which], steady[which]);
+            let ratio = during.as_secs_f64() / steady.as_secs_f64();
+            format!("{} : {} = {ratio:.2}", micros(during), micros(steady))
+        })
+    };
     row(
         &format!(
             "p99 in swap windows ({:.0} % of the calls) : p99 else",
             share * 100.0
         ),
         format!(
-            "{} : {} = {:.2} (calls were late by {} : {})",
-            micros(p99(&during)),
-            micros(p99(&steady)),
-            p99(&during).as_secs_f64() / p99(&steady).as_secs_f64(),
+            "{typically} ({of_all} of all; calls were late by {} : {})",
             micros(during.late(0.99)),
             micros(steady.late(0.99)),
         ),

@@ -305,8 +305,7 @@ impl Bundle {
     }
 
     fn query(&self) -> Columns {
-        let text =
-            |name: &str, value: &str| Column::new(name, Values::Text(vec![value.to_owned()]));
+        let text = |name: &str, value: &str| Column::new(name, Values::Text([value].into()));
         Columns::new(vec![
             text("user_id", "13"),
             Column::new("age", Values::Int(vec![47])),

@@ -68,7 +68,7 @@ fn encode(schema: &Schema, side: Side) {
 /// Two rows of what a feature reads.
 fn column(feature: &Feature) -> Column {
     let name = feature.column.as_str();
-    let texts = |words: &[&str]| Values::Text(words.iter().map(ToString::to_string).collect());
+    let texts = |words: &[&str]| Values::Text(words.iter().collect());
     match &feature.transform {
         Transform::Category { .. } | Transform::Hash { .. } => {
             Column::new(name, texts(&["100", "nobody"]))

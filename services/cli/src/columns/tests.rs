@@ -19,9 +19,7 @@ fn floats(values: &[f32]) -> Option<Values> {
 }
 
 fn strings(values: &[&str]) -> Option<Values> {
-    Some(Values::StringValues(StringValues {
-        values: values.iter().map(|&value| value.to_owned()).collect(),
-    }))
+    Some(Values::StringValues(values.iter().collect()))
 }
 
 #[test]

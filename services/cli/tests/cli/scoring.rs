@@ -6,7 +6,7 @@ use decant_proto::rollout::v1::Arm;
 use decant_proto::scorer::v1::column::Values;
 use decant_proto::scorer::v1::rank_request::Candidates;
 use decant_proto::scorer::v1::{
-    Int64Values, LoadTimes, ModelRef, ScoredItems, Servable, ServableState, ServedBy, StringValues,
+    Int64Values, LoadTimes, ModelRef, ScoredItems, Servable, ServableState, ServedBy,
 };
 use serde_json::json;
 
@@ -75,11 +75,8 @@ answered by movies/main v1 (STABLE, generation 3, abababababab)
         (genres.name.as_str(), &genres.offsets),
         ("genres", &vec![0, 2, 2])
     );
-    let words = ["Drama", "War"].map(str::to_owned).to_vec();
-    assert_eq!(
-        genres.values,
-        Some(Values::StringValues(StringValues { values: words }))
-    );
+    let words = ["Drama", "War"].iter().collect();
+    assert_eq!(genres.values, Some(Values::StringValues(words)));
 }
 
 #[tokio::test(flavor = "multi_thread")]

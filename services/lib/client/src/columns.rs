@@ -254,7 +254,7 @@ impl Value for String {
     }
 
     fn values(values: Vec<Self>) -> Values {
-        Values::StringValues(wire::StringValues { values })
+        Values::StringValues(values.into_iter().collect())
     }
 }
 
@@ -264,7 +264,7 @@ impl Value for &str {
     }
 
     fn values(values: Vec<Self>) -> Values {
-        String::values(values.into_iter().map(str::to_owned).collect())
+        Values::StringValues(values.into_iter().collect())
     }
 }
 
@@ -290,9 +290,7 @@ mod tests {
         assert_eq!(sent[1].offsets, [0, 2, 2]);
         assert_eq!(
             sent[1].values,
-            Some(Values::StringValues(wire::StringValues {
-                values: vec!["a".into(), "b".into()]
-            }))
+            Some(Values::StringValues(["a", "b"].iter().collect()))
         );
         assert_eq!(sent[2].present, [false, true]);
         assert_eq!(

@@ -12,20 +12,18 @@ use arrow_array::{Array, ArrayRef, Float32Array, Int64Array, RecordBatch, String
 use arrow_ipc::reader::FileReader;
 use arrow_ipc::writer::FileWriter;
 use arrow_schema::{ArrowError, DataType, SchemaRef};
-use decant_model::ShortText;
+use decant_model::{Text, Texts};
 use thiserror::Error;
 
 use crate::column::{Column, Columns, Contradictory, Values};
-use crate::schema::Index;
+use crate::schema::TextIndex;
 
 /// Items by id, with their raw features and whatever else is worth showing. `catalog.arrow` in the bundle: one
 /// record batch in the Arrow IPC file format whose first column is the id.
 #[derive(Clone, Debug)]
 pub struct Catalog {
-    ids: Vec<String>,
-    /// Those of ids that are short, and those of the others.
-    rows_by_short: Index<u64, usize>,
-    rows_by_long: Index<String, usize>,
+    ids: Texts,
+    rows: TextIndex<usize>,
     columns: Columns,
 }
 
@@ -86,23 +84,16 @@ impl Catalog {
         if (0..column.rows()).any(|row| !column.is_present(row)) {
             return Err(no_id());
         }
-        let ids: Vec<String> = match &column.values {
+        let ids: Texts = match &column.values {
             Values::Int(values) => values.iter().map(i64::to_string).collect(),
             Values::Text(values) => values.clone(),
             Values::Float(_) => return Err(no_id()),
         };
-        let short = ids.iter().filter(|id| ShortText::new(id).is_some()).count();
-        let mut rows_by_short = Index::with_capacity_and_hasher(short, Default::default());
-        let long = ids.len() - short;
-        let mut rows_by_long = Index::with_capacity_and_hasher(long, Default::default());
-        for (row, id) in ids.iter().enumerate() {
-            let before = match ShortText::new(id) {
-                Some(short) => rows_by_short.insert(short.number(), row),
-                None => rows_by_long.insert(id.clone(), row),
-            };
-            if let Some(first) = before {
+        let mut rows = TextIndex::with_capacity(&ids);
+        for (row, id) in ids.keys().enumerate() {
+            if let Some(first) = rows.insert(id, row) {
                 return Err(CatalogError::DuplicateId {
-                    id: id.clone(),
+                    id: id.as_str().to_owned(),
                     first,
                     second: row,
                 });
@@ -113,12 +104,7 @@ impl Catalog {
             .cloned()
             .partition(|column| column.name == id_column);
         let columns = Columns::new(id.into_iter().chain(others).collect()).map_err(joined)?;
-        Ok(Self {
-            ids,
-            rows_by_short,
-            rows_by_long,
-            columns,
-        })
+        Ok(Self { ids, rows, columns })
     }
 
     /// Number of items.
@@ -137,16 +123,8 @@ impl Catalog {
     }
 
     /// The row of an id.
-    pub fn row(&self, id: &str) -> Option<usize> {
-        match ShortText::new(id) {
-            Some(short) => self.row_of_short(short),
-            None => self.rows_by_long.get(id).copied(),
-        }
-    }
-
-    /// The same for an id that is short.
-    pub fn row_of_short(&self, id: ShortText) -> Option<usize> {
-        self.rows_by_short.get(&id.number()).copied()
+    pub fn row<'a>(&self, id: impl Into<Text<'a>>) -> Option<usize> {
+        self.rows.get(id.into())
     }
 
     /// The table itself, ids first.
@@ -164,7 +142,7 @@ impl Catalog {
         let text = |position: usize| match &column.values {
             Values::Int(values) => values[position].to_string(),
             Values::Float(values) => values[position].to_string(),
-            Values::Text(values) => values[position].clone(),
+            Values::Text(values) => values[position].to_owned(),
         };
         Some(column.range(row).map(text).collect::<Vec<_>>().join(", "))
     }
@@ -228,19 +206,18 @@ fn joined(contradictory: Contradictory) -> CatalogError {
 }
 
 fn array(column: &Column) -> ArrayRef {
-    fn scalar<T: Clone>(column: &Column, values: &[T]) -> Vec<Option<T>> {
+    fn scalar<T>(column: &Column, values: impl Iterator<Item = T>) -> Vec<Option<T>> {
         values
-            .iter()
             .enumerate()
-            .map(|(row, value)| column.is_present(row).then(|| value.clone()))
+            .map(|(row, value)| column.is_present(row).then_some(value))
             .collect()
     }
     macro_rules! list {
-        ($builder:expr, $values:expr) => {{
+        ($builder:expr, $value:expr) => {{
             let mut list = ListBuilder::new($builder);
             for row in 0..column.rows() {
                 for position in column.range(row) {
-                    list.values().append_value($values[position].clone());
+                    list.values().append_value($value(position));
                 }
                 list.append(column.is_present(row));
             }
@@ -248,12 +225,16 @@ fn array(column: &Column) -> ArrayRef {
         }};
     }
     match (&column.values, &column.offsets) {
-        (Values::Int(values), None) => Arc::new(Int64Array::from(scalar(column, values))),
-        (Values::Float(values), None) => Arc::new(Float32Array::from(scalar(column, values))),
-        (Values::Text(values), None) => Arc::new(StringArray::from(scalar(column, values))),
-        (Values::Int(values), Some(_)) => list!(Int64Builder::new(), values),
-        (Values::Float(values), Some(_)) => list!(Float32Builder::new(), values),
-        (Values::Text(values), Some(_)) => list!(StringBuilder::new(), values),
+        (Values::Int(values), None) => {
+            Arc::new(Int64Array::from(scalar(column, values.iter().copied())))
+        }
+        (Values::Float(values), None) => {
+            Arc::new(Float32Array::from(scalar(column, values.iter().copied())))
+        }
+        (Values::Text(values), None) => Arc::new(StringArray::from(scalar(column, values.iter()))),
+        (Values::Int(values), Some(_)) => list!(Int64Builder::new(), |at: usize| values[at]),
+        (Values::Float(values), Some(_)) => list!(Float32Builder::new(), |at: usize| values[at]),
+        (Values::Text(values), Some(_)) => list!(StringBuilder::new(), |at: usize| &values[at]),
     }
 }
 
@@ -291,12 +272,8 @@ fn values(name: &str, array: &ArrayRef) -> Result<Values, CatalogError> {
         return Ok(Values::Float(floats.values().to_vec()));
     }
     if let Some(texts) = array.as_string_opt::<i32>() {
-        return Ok(Values::Text(
-            texts
-                .iter()
-                .map(|text| text.unwrap_or_default().to_owned())
-                .collect(),
-        ));
+        let texts = texts.iter().map(Option::unwrap_or_default);
+        return Ok(Values::Text(texts.collect()));
     }
     Err(CatalogError::Type {
         column: name.into(),

@@ -1,5 +1,6 @@
 //! Raw features as named columns, the same for a training table and for a request.
 
+use decant_model::Texts;
 use foldhash::{HashSet, HashSetExt};
 use thiserror::Error;
 
@@ -11,7 +12,7 @@ pub enum Values {
     /// 32-bit floats; finite.
     Float(Vec<f32>),
     /// UTF-8 strings.
-    Text(Vec<String>),
+    Text(Texts),
 }
 
 impl Values {
@@ -47,7 +48,7 @@ impl Values {
                 Values::Float(positions.map(|position| values[position]).collect())
             }
             Values::Text(values) => {
-                Values::Text(positions.map(|position| values[position].clone()).collect())
+                Values::Text(positions.map(|position| &values[position]).collect())
             }
         }
     }

@@ -330,11 +330,11 @@ fn local_id(transform: &Transform, lookup: &Lookup, values: &Values, position: u
         }
         _ => {
             let known = match values {
-                Values::Int(ints) => lookup.ints.get(&ints[position]),
-                Values::Text(texts) => lookup.texts.get(&texts[position]),
+                Values::Int(ints) => lookup.ints.get(&ints[position]).copied(),
+                Values::Text(texts) => texts.get(position).and_then(|text| lookup.texts.get(text)),
                 Values::Float(_) => None,
             };
-            known.copied().unwrap_or(UNKNOWN)
+            known.unwrap_or(UNKNOWN)
         }
     }
 }

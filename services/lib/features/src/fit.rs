@@ -220,7 +220,7 @@ fn vocabulary(column: &Column, min_count: usize, max_size: usize) -> Result<Vec<
     for position in present_positions(column) {
         let text = match &column.values {
             Values::Int(values) => values[position].to_string(),
-            Values::Text(values) => values[position].clone(),
+            Values::Text(values) => values[position].to_owned(),
             Values::Float(_) => return Err(float_is_no_category(column)),
         };
         *counts.entry(text).or_default() += 1;

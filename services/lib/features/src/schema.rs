@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use decant_model::{Text, Texts};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -172,13 +173,48 @@ pub struct Feature {
 /// A vocabulary turned round, for strings and, so that requests need not format them, for integers.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Lookup {
-    pub(crate) texts: Index<String, i32>,
+    pub(crate) texts: TextIndex<i32>,
     pub(crate) ints: Index<i64, i32>,
 }
 
 /// A table that requests look things up in. What it holds comes from the bundle, so that nobody who sends requests can
 /// make its keys collide, and the hash may be a quick one.
 pub(crate) type Index<K, V> = HashMap<K, V, foldhash::fast::RandomState>;
+
+/// Such a table of texts, the short ones by their numbers.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct TextIndex<V> {
+    short: Index<u64, V>,
+    long: Index<String, V>,
+}
+
+impl<V: Copy> TextIndex<V> {
+    /// With room for these.
+    pub(crate) fn with_capacity(texts: &Texts) -> Self {
+        let is_short = |text: &Text<'_>| matches!(text, Text::Short(_));
+        let short = texts.keys().filter(is_short).count();
+        let long = texts.len() - short;
+        Self {
+            short: Index::with_capacity_and_hasher(short, Default::default()),
+            long: Index::with_capacity_and_hasher(long, Default::default()),
+        }
+    }
+
+    /// What stood there before, if anything did.
+    pub(crate) fn insert(&mut self, text: Text<'_>, value: V) -> Option<V> {
+        match text {
+            Text::Short(text) => self.short.insert(text.number(), value),
+            Text::Long(text) => self.long.insert(text.to_owned(), value),
+        }
+    }
+
+    pub(crate) fn get(&self, text: Text<'_>) -> Option<V> {
+        match text {
+            Text::Short(text) => self.short.get(&text.number()).copied(),
+            Text::Long(text) => self.long.get(text).copied(),
+        }
+    }
+}
 
 impl Lookup {
     fn new(vocabulary: &[String]) -> Self {
@@ -188,8 +224,12 @@ impl Lookup {
                 .ok()
                 .filter(|number| number.to_string() == *text)
         };
+        let mut texts = TextIndex::with_capacity(&vocabulary.iter().collect());
+        for (text, id) in numbered() {
+            texts.insert(text.as_str().into(), id);
+        }
         Self {
-            texts: numbered().map(|(text, id)| (text.clone(), id)).collect(),
+            texts,
             ints: numbered()
                 .filter_map(|(text, id)| Some((integer(text)?, id)))
                 .collect(),

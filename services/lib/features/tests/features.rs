@@ -11,10 +11,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 fn text(name: &str, values: &[&str]) -> Column {
-    Column::new(
-        name,
-        Values::Text(values.iter().map(|value| (*value).to_owned()).collect()),
-    )
+    Column::new(name, Values::Text(values.iter().collect()))
 }
 
 fn columns(columns: Vec<Column>) -> Columns {
@@ -46,7 +43,7 @@ fn schema() -> Schema {
         Column::new("hour", Values::Int(vec![1, 12, 23])),
         Column::ragged(
             "seen",
-            Values::Text(vec!["m1".into(), "m2".into(), "m3".into()]),
+            Values::Text(["m1", "m2", "m3"].into()),
             vec![0, 2, 2, 3],
         ),
     ]);
@@ -54,7 +51,7 @@ fn schema() -> Schema {
         Column::new("item", Values::Int(vec![7, 8, 7])),
         Column::ragged(
             "tags",
-            Values::Text(vec!["x".into(), "y".into(), "x".into()]),
+            Values::Text(["x", "y", "x"].into()),
             vec![0, 1, 2, 3],
         ),
         text("maker", &["p", "q", "p"]),
@@ -127,7 +124,7 @@ fn query(rows: &[(Option<&str>, Option<i64>, &[&str])]) -> Columns {
         },
         Column::new("spent", Values::Float(vec![5.0; rows.len()])),
         Column::new("hour", Values::Int(vec![12; rows.len()])),
-        Column::ragged("seen", Values::Text(seen), offsets.collect()),
+        Column::ragged("seen", Values::Text(seen.into()), offsets.collect()),
     ])
 }
 
@@ -475,7 +472,7 @@ fn a_catalog_goes_round_through_arrow() {
         },
         Column::ragged(
             "genres",
-            Values::Text(vec!["Crime".into(), "Drama".into()]),
+            Values::Text(["Crime", "Drama"].into()),
             vec![0, 2, 2],
         ),
     ]);
@@ -520,7 +517,7 @@ fn a_catalog_that_is_broken_anywhere_is_refused_or_read_and_never_a_panic() {
         Column::new("id", Values::Int(vec![11, 12])),
         Column::ragged(
             "genres",
-            Values::Text(vec!["Crime".into(), "Drama".into()]),
+            Values::Text(["Crime", "Drama"].into()),
             vec![0, 2, 2],
         ),
     ]);
@@ -622,11 +619,11 @@ proptest! {
         let schema = schema();
         let item = |id: Values, maker: Values| columns(vec![
             Column::new("item", id),
-            Column::ragged("tags", Values::Text(Vec::new()), vec![0, 0]),
+            Column::ragged("tags", Values::Text(Default::default()), vec![0, 0]),
             Column::new("maker", maker),
         ]);
         let ints = item(Values::Int(vec![value]), Values::Int(vec![value]));
-        let texts = item(Values::Text(vec![value.to_string()]), Values::Text(vec![value.to_string()]));
+        let texts = item(Values::Text([value.to_string()].into()), Values::Text([value.to_string()].into()));
         prop_assert_eq!(schema.encode(Side::Item, &ints).unwrap(), schema.encode(Side::Item, &texts).unwrap());
     }
 }

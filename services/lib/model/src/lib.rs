@@ -9,6 +9,7 @@ mod signature;
 mod slot;
 mod gate;
 mod short;
+mod texts;
 pub mod access;
 pub mod rollout;
 pub mod split;
@@ -22,4 +23,5 @@ pub use name::{ClusterName, ModelName, NameError, PrincipalName, ScorerName, Slo
 pub use short::ShortText;
 pub use signature::{PublicKey, Signature, SignatureError};
 pub use slot::{Active, Arm, BASIS_POINTS, DesiredSlot, Freeze, Generation, Pending, Prepared};
+pub use texts::{Text, Texts};
 pub use version::ModelVersion;

@@ -47,7 +47,7 @@ impl<'a> Asked<'a> {
                     let mut others = handles
                         .iter()
                         .filter_map(|other| self::catalog(other.servable()));
-                    others.all(|other| other.row(id).is_some())
+                    others.all(|other| other.row(*id).is_some())
                 };
                 spread(catalog.len())
                     .filter(|row| !excluded.contains(row))
@@ -139,7 +139,7 @@ impl<'a> Asked<'a> {
 
     fn catalog_rows(&self, servable: &Servable) -> Result<Vec<usize>, CallError> {
         let catalog = catalog(servable).ok_or(CallError::NoCatalog)?;
-        let rows: Vec<usize> = self.ids.iter().filter_map(|id| catalog.row(id)).collect();
+        let rows: Vec<usize> = self.ids.iter().filter_map(|id| catalog.row(*id)).collect();
         if rows.len() == self.ids.len() {
             return Ok(rows);
         }

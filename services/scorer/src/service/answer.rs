@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use decant_model::{Arm, Generation, Prepared};
+use decant_model::{Arm, Generation, Prepared, Texts};
 use decant_proto::rollout::v1::Arm as WireArm;
 use decant_proto::scorer::{Attributes, v1 as wire};
 use decant_proto::status::details;
@@ -44,7 +44,7 @@ pub(super) fn stream(
 pub(super) fn rank(
     handle: &Handle,
     scored: Scored,
-    ids: &wire::ItemIds,
+    ids: &Texts,
 ) -> Result<wire::RankResponse, CallError> {
     let served_by = Some(served_by(handle, &scored));
     let ranked = scored.into_ranked()?;

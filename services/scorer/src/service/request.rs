@@ -3,8 +3,8 @@
 use std::collections::HashSet;
 
 use decant_features::{Columns, Side};
-use decant_model::{ModelName, SlotName};
-use decant_proto::scorer::{ItemId, v1 as wire};
+use decant_model::{ModelName, SlotName, Texts};
+use decant_proto::scorer::v1 as wire;
 use wire::rank_request::Candidates as WireCandidates;
 
 use self::columns::Problems;
@@ -22,7 +22,7 @@ pub(super) struct Rank {
     pub(super) work: Work,
     pub(super) rows: usize,
     /// The candidates' ids; empty when they came by columns.
-    pub(super) ids: wire::ItemIds,
+    pub(super) ids: Texts,
 }
 
 /// A recommendation to be made.
@@ -90,7 +90,7 @@ pub(super) fn rank(
                 "candidates",
                 "missing; name items by id, or describe them by columns",
             );
-            (None, wire::ItemIds::default())
+            (None, Texts::default())
         }
         Some(WireCandidates::ItemColumns(items)) => {
             let (field, columns) = ("item_columns", items.columns);
@@ -98,11 +98,11 @@ pub(super) fn rank(
             if let Some(columns) = &read {
                 problems.rows("item_columns", columns.rows(), max_rows);
             }
-            (read.map(Candidates::Columns), wire::ItemIds::default())
+            (read.map(Candidates::Columns), Texts::default())
         }
         Some(WireCandidates::ItemIds(items)) => {
-            problems.rows("item_ids", items.len(), max_rows);
-            (None, items)
+            problems.rows("item_ids", items.ids.len(), max_rows);
+            (None, items.ids)
         }
     };
     let (query, candidates) = match candidates {
@@ -159,7 +159,7 @@ pub(super) fn recommend(
     let catalog = items.ok_or(CallError::NoCatalog)?.catalog();
     let excluded: HashSet<usize> = excluded_ids
         .iter()
-        .filter_map(|id| catalog.row(id))
+        .filter_map(|id| catalog.row(id.as_str()))
         .collect();
     let work = Work::Recommend {
         query,
@@ -184,21 +184,17 @@ fn query(columns: Vec<wire::Column>, problems: &mut Problems<'_>) -> Option<Colu
     Some(query)
 }
 
-fn catalog_rows(ids: &wire::ItemIds, servable: &Servable) -> Result<Vec<usize>, CallError> {
+fn catalog_rows(ids: &Texts, servable: &Servable) -> Result<Vec<usize>, CallError> {
     let catalog = servable.items().ok_or(CallError::NoCatalog)?.catalog();
     let mut rows = Vec::with_capacity(ids.len());
     for id in ids.keys() {
-        let row = match id {
-            ItemId::Short(id) => catalog.row_of_short(id),
-            ItemId::Long(id) => catalog.row(id),
-        };
-        let Some(row) = row else { break };
+        let Some(row) = catalog.row(id) else { break };
         rows.push(row);
     }
     if rows.len() == ids.len() {
         return Ok(rows);
     }
-    let unknown = ids.iter().filter(|id| catalog.row(id).is_none());
+    let unknown = ids.iter().filter(|id| catalog.row(*id).is_none());
     let more = unknown.clone().count().saturating_sub(UNKNOWN_SHOWN);
     let shown = unknown.take(UNKNOWN_SHOWN).map(str::to_owned).collect();
     Err(CallError::UnknownItems { shown, more })

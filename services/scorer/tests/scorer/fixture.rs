@@ -60,7 +60,7 @@ pub(crate) fn catalog() -> Catalog {
     let ids = (0..FILMS as i64).map(|film| 100 + film).collect();
     let titles = (0..FILMS).map(|film| format!("Film {film}")).collect();
     let genres = (0..FILMS)
-        .map(|film| ["drama", "comedy", "western"][film % 3].to_owned())
+        .map(|film| ["drama", "comedy", "western"][film % 3])
         .collect();
     let columns = Columns::new(vec![
         Column::new("film", Values::Int(ids)),

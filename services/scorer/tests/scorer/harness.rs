@@ -440,8 +440,7 @@ pub(crate) fn floats(name: &str, values: &[f32]) -> wire::Column {
 }
 
 pub(crate) fn texts(name: &str, values: &[&str], offsets: &[u32]) -> wire::Column {
-    let values = values.iter().map(|value| (*value).to_owned()).collect();
-    let values = wire::column::Values::StringValues(wire::StringValues { values });
+    let values = wire::column::Values::StringValues(values.iter().collect());
     wire::Column {
         name: name.into(),
         values: Some(values),

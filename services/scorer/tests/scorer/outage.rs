@@ -31,6 +31,21 @@ async fn member() -> (Scorer, Digest) {
     (scorer, digest)
 }
 
+#[tokio::test]
+async fn a_bundle_comes_no_faster_than_it_may() {
+    let world = World::new();
+    world.name_cluster("a", 1).await;
+    let mut config = world.config();
+    config.cache.max_bytes_per_second = 100_000;
+    let scorer = Scorer::start_in(world, config).await;
+    let mut files = files(0.0);
+    files.insert("notes.txt", vec![7; 50_000]);
+    scorer.pour(1, &files).await;
+    let times = scorer.listed(1, Available).await.load_times.unwrap();
+    assert!(times.fetch_micros >= 500_000, "{times:?}");
+    scorer.stop().await;
+}
+
 /// Waits until the generation in service is in the snapshot.
 async fn saved(world: &World, generation: u64) {
     let words = format!("\"generation\": {generation},");

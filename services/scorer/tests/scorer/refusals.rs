@@ -455,6 +455,37 @@ pub(crate) fn check_busy(refused: impl Iterator<Item = Status>) {
 }
 
 #[tokio::test]
+async fn a_client_that_asks_for_too_much_is_refused_and_the_others_are_not() {
+    let config = Config {
+        workers: 1,
+        client_rows: 1_000,
+        ..quick()
+    };
+    let scorer = Scorer::start_with(config).await;
+    scorer.pour(1, &files(0.0)).await;
+    let call = |client: &'static str, rows: usize| {
+        let mut request = Request::new(score(1, &vec![100; rows]));
+        let name = client.parse().unwrap();
+        request.metadata_mut().insert("decant-client", name);
+        let mut scorer = scorer.client.clone();
+        async move { (client, scorer.score(request).await) }
+    };
+    let calls = (0..200).map(|number| match number % 10 {
+        0 => call("mail", 1),
+        _ => call("feed", 900),
+    });
+    let answers = futures::future::join_all(calls).await;
+    let refused = answers.into_iter().filter_map(|(client, answer)| {
+        let refused = answer.err()?;
+        assert_eq!(client, "feed", "{refused:?}");
+        assert!(refused.message().contains("of this client"), "{refused:?}");
+        Some(refused)
+    });
+    check_busy(refused);
+    scorer.stop().await;
+}
+
+#[tokio::test]
 async fn a_full_queue_refuses_with_a_time_to_come_again() {
     let scorer = Scorer::start_with(narrow(1_000, 1_000)).await;
     scorer.pour(1, &files(0.0)).await;

@@ -214,7 +214,7 @@ impl TableColumn {
     pub fn to_feature_column(&self) -> Result<Column, usize> {
         let values = match &self.cells {
             Cells::Int(values) => Values::Int(values.clone()),
-            Cells::Text(values) => Values::Text(values.clone()),
+            Cells::Text(values) => Values::Text(values.iter().collect()),
             Cells::Float(values) => {
                 let narrow: Vec<f32> = values.iter().map(|&value| value as f32).collect();
                 if let Some(position) = narrow.iter().position(|value| !value.is_finite()) {

@@ -213,7 +213,9 @@ impl ScorerService for Fake {
     async fn rank(&self, request: Request<RankRequest>) -> Result<Response<RankResponse>, Status> {
         let message = request.get_ref();
         let ids: Vec<String> = match message.candidates.clone().unwrap() {
-            rank_request::Candidates::ItemIds(items) => items.iter().map(str::to_owned).collect(),
+            rank_request::Candidates::ItemIds(items) => {
+                items.ids.iter().map(str::to_owned).collect()
+            }
             // Tests give two candidates by columns.
             rank_request::Candidates::ItemColumns(_) => vec![String::new(); 2],
         };

@@ -1,5 +1,5 @@
 use super::*;
-use crate::testing::{Graph, open, rows, runtime};
+use crate::testing::{Graph, open, perceptron, rows, runtime};
 
 /// What the graph computes, written down a second time.
 fn expected(query: &Encoded, item: &Encoded) -> Vec<f32> {
@@ -191,6 +191,75 @@ fn resident() -> usize {
     let pages = std::fs::read_to_string("/proc/self/statm").unwrap();
     let pages: usize = pages.split(' ').nth(1).unwrap().parse().unwrap();
     pages * 4096
+}
+
+/// So wide that a square matrix, which ONNX Runtime packs for its product, has 36 MiB: what the C library hands out in such pieces
+/// it gives back to the system at once.
+const WIDTH: usize = 3072;
+
+fn wide() -> super::Graph {
+    let graph = perceptron(&[WIDTH, WIDTH, 1], 1);
+    super::Graph::read(&runtime(), graph.into()).unwrap()
+}
+
+/// Rows without a query, whose scores a session computes.
+fn score_wide(session: &mut Session, count: usize) {
+    let (query, item) = (rows(1, 0, 0, 0), rows(count, 0, WIDTH, 0));
+    let mut scores = Vec::new();
+    session.score(&query, &item, &mut scores).unwrap();
+    assert_eq!(scores.len(), count);
+}
+
+#[test]
+fn sessions_on_one_graph_hold_once_what_is_packed_of_its_weights() {
+    let graph = wide();
+    let mut first = graph.open().unwrap();
+    score_wide(&mut first, 2);
+    let before = resident();
+    let mut others: Vec<Session> = (0..8).map(|_| graph.open().unwrap()).collect();
+    others.iter_mut().for_each(|other| score_wide(other, 2));
+    let grown = resident().saturating_sub(before);
+    let matrix = WIDTH * WIDTH * size_of::<f32>();
+    assert!(
+        grown < 2 * matrix,
+        "8 sessions took {grown} bytes, the matrix is of {matrix}"
+    );
+}
+
+#[test]
+fn what_a_large_batch_took_is_given_back_after_it() {
+    let mut session = wide().open().unwrap();
+    score_wide(&mut session, 2);
+    let before = resident();
+    let rows = 10_000;
+    score_wide(&mut session, rows);
+    let kept = resident().saturating_sub(before);
+    let batch = rows * WIDTH * size_of::<f32>();
+    assert!(
+        kept < batch / 4,
+        "{kept} bytes are kept, one layer of the batch is of {batch}"
+    );
+}
+
+#[test]
+fn sessions_compute_on_the_thread_that_asks_and_start_no_other() {
+    let graph = wide();
+    // A thread has the name of the one that started it, unless it is given another.
+    let name = "asks-sessions";
+    let asks = std::thread::Builder::new().name(name.to_owned());
+    let asks = asks.spawn(move || {
+        let mut sessions: Vec<Session> = (0..4).map(|_| graph.open().unwrap()).collect();
+        sessions
+            .iter_mut()
+            .for_each(|session| score_wide(session, 500));
+        let tasks = std::fs::read_dir("/proc/self/task").unwrap();
+        let names = tasks.filter_map(|task| {
+            let comm = task.unwrap().path().join("comm");
+            std::fs::read_to_string(comm).ok()
+        });
+        names.filter(|other| other.trim() == name).count()
+    });
+    assert_eq!(asks.unwrap().join().unwrap(), 1);
 }
 
 #[test]

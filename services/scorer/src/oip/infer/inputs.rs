@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use decant_features::{Column, Columns, Schema, Side, Values};
+use decant_model::Texts;
 use decant_proto::inference as wire;
 use wire::model_infer_request::InferInputTensor;
 
@@ -161,7 +162,7 @@ fn arrange(name: &str, values: Values, shape: Shape, lists: bool) -> Result<Colu
     let width = shape.width.unwrap_or(1);
     let (values, offsets) = match values {
         Values::Text(texts) => {
-            let (texts, offsets) = without_padding(texts, shape.rows, width);
+            let (texts, offsets) = without_padding(&texts, shape.rows, width);
             (Values::Text(texts), offsets)
         }
         numbers => {
@@ -172,15 +173,16 @@ fn arrange(name: &str, values: Values, shape: Shape, lists: bool) -> Result<Colu
     Ok(Column::ragged(name, values, offsets))
 }
 
-fn without_padding(texts: Vec<String>, rows: usize, width: usize) -> (Vec<String>, Vec<u32>) {
-    let (mut kept, mut offsets) = (Vec::with_capacity(texts.len()), vec![0]);
-    let mut texts = texts.into_iter();
-    for _ in 0..rows {
-        let start = kept.len();
-        kept.extend(texts.by_ref().take(width));
-        while kept.len() > start && kept.last().is_some_and(String::is_empty) {
-            kept.pop();
-        }
+fn without_padding(texts: &Texts, rows: usize, width: usize) -> (Texts, Vec<u32>) {
+    let (mut kept, mut offsets) = (Texts::with_capacity(texts.len()), vec![0]);
+    for row in 0..rows {
+        let cells = row * width..(row + 1) * width;
+        let is_empty = |cell: &usize| texts[*cell].is_empty();
+        let padding = cells.clone().rev().take_while(is_empty).count();
+        let texts = cells
+            .take(width - padding)
+            .filter_map(|cell| texts.get(cell));
+        texts.for_each(|text| kept.push(text));
         offsets.push(kept.len() as u32);
     }
     (kept, offsets)

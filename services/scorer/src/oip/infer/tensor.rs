@@ -3,6 +3,7 @@
 use std::fmt;
 
 use decant_features::{Values, not_finite};
+use decant_model::Texts;
 use decant_proto::inference::InferTensorContents;
 
 use crate::oip::datatype::Datatype;
@@ -19,7 +20,7 @@ pub(super) fn none(datatype: Datatype) -> Values {
         | Datatype::Uint32
         | Datatype::Uint64 => Values::Int(Vec::new()),
         Datatype::Fp16 | Datatype::Fp32 | Datatype::Fp64 => Values::Float(Vec::new()),
-        Datatype::Bytes => Values::Text(Vec::new()),
+        Datatype::Bytes => Values::Text(Texts::default()),
     }
 }
 
@@ -96,9 +97,11 @@ pub(super) fn typed(
         }
         Datatype::Fp64 => floats(contents.fp64_contents.iter().copied(), |value| value as f32),
         Datatype::Bytes => {
-            let texts = contents.bytes_contents.iter().enumerate();
-            let texts = texts.map(|(position, bytes)| text(position, bytes));
-            texts.collect::<Result<_, _>>().map(Values::Text)
+            let mut texts = Texts::with_capacity(count);
+            for (position, bytes) in contents.bytes_contents.iter().enumerate() {
+                texts.push(text(position, bytes)?);
+            }
+            Ok(Values::Text(texts))
         }
     }
 }
@@ -173,7 +176,7 @@ fn half(bits: u16) -> f32 {
 /// Strings, each after its length in four bytes.
 fn strings(mut bytes: &[u8], count: usize) -> Result<Values, String> {
     // Not by the count alone, which may be any that a caller writes into a shape.
-    let mut texts = Vec::with_capacity(count.min(bytes.len() / 4));
+    let mut texts = Texts::with_capacity(count.min(bytes.len() / 4));
     for position in 0..count {
         let Some((length, after)) = bytes.split_first_chunk() else {
             return Err(format!(
@@ -200,8 +203,6 @@ fn strings(mut bytes: &[u8], count: usize) -> Result<Values, String> {
     }
 }
 
-fn text(position: usize, bytes: &[u8]) -> Result<String, String> {
-    let text = std::str::from_utf8(bytes);
-    text.map(str::to_owned)
-        .map_err(|_| format!("value {position} is not UTF-8"))
+fn text(position: usize, bytes: &[u8]) -> Result<&str, String> {
+    std::str::from_utf8(bytes).map_err(|_| format!("value {position} is not UTF-8"))
 }

@@ -35,7 +35,7 @@ fn films(rows: usize) -> Columns {
             "genres",
             Values::Text(
                 (0..rows)
-                    .map(|row| ["drama", "comedy", "western"][row % 8 % 3].to_owned())
+                    .map(|row| ["drama", "comedy", "western"][row % 8 % 3])
                     .collect(),
             ),
             (0..=rows as u32).collect(),
@@ -355,7 +355,7 @@ fn film(age: f32, genre: &str) -> Columns {
         Column::new("user", Values::Int(vec![1])),
         Column::new("age", Values::Float(vec![age])),
         Column::new("film", Values::Int(vec![100])),
-        Column::ragged("genres", Values::Text(vec![genre.to_owned()]), vec![0, 1]),
+        Column::ragged("genres", Values::Text([genre].into()), vec![0, 1]),
     ])
     .unwrap()
 }

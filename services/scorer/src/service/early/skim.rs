@@ -126,8 +126,7 @@ mod tests {
         };
         let values = vec![0.5; rows];
         let floats = Values::FloatValues(wire::FloatValues { values });
-        let values = vec![String::new(); rows];
-        let texts = Values::StringValues(wire::StringValues { values });
+        let texts = Values::StringValues(std::iter::repeat_n("", rows).collect());
         vec![
             column(ints(), vec![]),
             column(floats, vec![]),

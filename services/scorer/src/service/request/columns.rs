@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use decant_features::{Column, Columns, Contradictory, Schema, Side, Values};
+use decant_model::Texts;
 use decant_proto::scorer::v1 as wire;
 use wire::column::Values as WireValues;
 
@@ -198,7 +199,7 @@ fn hollow(columns: &[Column]) -> Columns {
         let values = match column.values {
             Values::Int(_) => Values::Int(Vec::new()),
             Values::Float(_) => Values::Float(Vec::new()),
-            Values::Text(_) => Values::Text(Vec::new()),
+            Values::Text(_) => Values::Text(Texts::default()),
         };
         let offsets = column.offsets.as_ref().map(|_| vec![0]);
         hollow.push(Column {

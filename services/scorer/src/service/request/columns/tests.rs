@@ -14,7 +14,7 @@ fn floats(values: Vec<f32>) -> Option<WireValues> {
 }
 
 fn texts(values: Vec<String>) -> Option<WireValues> {
-    Some(WireValues::StringValues(wire::StringValues { values }))
+    Some(WireValues::StringValues(values.into_iter().collect()))
 }
 
 fn column(name: &str, values: Option<WireValues>) -> wire::Column {
