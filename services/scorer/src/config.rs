@@ -54,8 +54,8 @@ pub struct Config {
     /// How long a batch is to take, at most, microseconds; larger requests are split, and take turns with others.
     pub batch_micros: u64,
     /// Bytes of memory that all loaded versions together may take; 0 means three quarters of what the machine or its
-    /// container has. A version that does not fit, judged by the sizes of its files, is not loaded; one that is kept only
-    /// for going back makes room for it.
+    /// container has. A version that does not fit is not fetched, judged by the sizes of its files, or not loaded, judged by what
+    /// is in them; one that is kept only for going back makes room for it.
     pub memory_bytes: u64,
     /// Bytes of one request, at most.
     pub max_request_bytes: usize,

@@ -21,6 +21,9 @@ use crate::http2::Connection;
 
 const CONNECTIONS: usize = 8;
 
+/// Between two looks of this thread at its connections there is less; where there is more, it did not have the core.
+const PAUSE: Duration = Duration::from_micros(200);
+
 /// For how long answers are waited for after the last call.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -43,6 +46,8 @@ struct Call {
     /// From when it was due to the end of the answer.
     took: Duration,
     code: Code,
+    /// Whether this thread paused meanwhile.
+    is_disturbed: bool,
 }
 
 impl Load {
@@ -71,13 +76,19 @@ pub(crate) fn calls(address: SocketAddr, path: &str, message: &impl Message, loa
         late: Duration::ZERO,
         took: Duration::ZERO,
         code: Code::Unknown,
+        is_disturbed: false,
     };
     let mut calls: Vec<Call> = load.calls.into_iter().map(begin).collect();
     let (mut asked, mut answered) = (0, 0);
     let longest = calls.last().map_or(PATIENCE, |last| last.due + PATIENCE);
     let started = Instant::now();
+    let (mut pauses, mut looked) = (Vec::new(), Duration::ZERO);
     while answered < calls.len() {
         let now = started.elapsed();
+        if now - looked > PAUSE {
+            pauses.push(looked..now);
+        }
+        looked = now;
         assert!(now < longest, "calls are not answered");
         while asked < calls.len() && calls[asked].due <= now {
             connections[calls[asked].connection].ask(asked);
@@ -94,6 +105,12 @@ pub(crate) fn calls(address: SocketAddr, path: &str, message: &impl Message, loa
                 answered += 1;
             });
         }
+    }
+    for call in &mut calls {
+        let ended = call.due + call.took;
+        let next = pauses.partition_point(|pause| pause.end < call.due);
+        let next = pauses.get(next);
+        call.is_disturbed = next.is_some_and(|pause| pause.start < ended);
     }
     Seen { calls }
 }
@@ -138,6 +155,14 @@ impl Seen {
     /// How late the calls were sent: the measuring side's own error.
     pub(crate) fn late(&self, quantile: f64) -> Duration {
         at(self.calls.iter().map(|call| call.late), quantile)
+    }
+
+    /// The calls during which the measuring side had its core.
+    pub(crate) fn undisturbed(&self) -> Self {
+        let calls = self.calls.iter().filter(|call| !call.is_disturbed);
+        Self {
+            calls: calls.copied().collect(),
+        }
     }
 
     /// The calls of several, one after the other.

@@ -184,7 +184,7 @@ impl Pool {
                     rows,
                     cost: offer.row_cost * rows as f64,
                 };
-                compute(runner, &self.shared, &mut workbench, batch);
+                self.shared.compute_at_once(runner, &mut workbench, batch);
                 return Ok(waiting(None));
             }
         }
@@ -301,7 +301,9 @@ impl Waiting {
 impl Drop for Waiting {
     fn drop(&mut self) {
         if let Some(ticket) = self.ticket {
-            self.shared.lock().cancel(Instant::now(), ticket);
+            let mut queue = self.shared.lock();
+            queue.cancel(Instant::now(), ticket);
+            self.shared.tell_of_end(&queue);
         }
     }
 }
@@ -315,6 +317,11 @@ impl Shared {
             let now = Instant::now();
             let batch = queue.take(now, &mut expired);
             self.look_at(&mut queue, now);
+            self.tell_of_end(&queue);
+            if self.limits.model_runners > 0 && batch.is_some() && queue.has_work() {
+                // What waited for its model woke a runner in vain, and may run beside this.
+                self.wake.notify_one();
+            }
             batch
         };
         for part in expired {
@@ -390,10 +397,14 @@ impl Shared {
             return;
         };
         let began = Instant::now();
+        let mut has_more = false;
         while began.elapsed() < (idle / 2).min(self.limits.batch * LATE)
             && let Some(batch) = self.take()
         {
-            compute(runner, self, &mut workbench, batch);
+            has_more = compute(runner, self, &mut workbench, batch);
+        }
+        if has_more {
+            self.wake.notify_one();
         }
     }
 
@@ -401,6 +412,13 @@ impl Shared {
     fn workbench_at_once(&self) -> Option<(usize, MutexGuard<'_, Workbench>)> {
         let is_one_more = self.at_once.fetch_add(1, Ordering::Relaxed) < AT_ONCE;
         is_one_more.then(|| self.free_workbench()).flatten()
+    }
+
+    /// Computes a batch where its request was read. What waited for its model woke a runner in vain, and may run now.
+    fn compute_at_once(&self, runner: usize, workbench: &mut Workbench, batch: Batch<Part>) {
+        if compute(runner, self, workbench, batch) {
+            self.wake.notify_one();
+        }
     }
 
     /// What a runner computes with: its own, or another one if somebody computes with its own where a request was read.
@@ -427,6 +445,13 @@ impl Shared {
 
     fn is_pressed(&self) -> bool {
         self.pressed.load(Ordering::Relaxed)
+    }
+
+    /// Wakes all runners when nothing waits, and nothing can come: they may have looked while something waited for its model.
+    fn tell_of_end(&self, queue: &Queue<Part>) {
+        if queue.is_over() {
+            self.wake.notify_waiters();
+        }
     }
 
     /// The state is whole between any two statements under this lock, so a panic elsewhere does not spoil it.
@@ -464,7 +489,6 @@ async fn run(runner: usize, shared: Arc<Shared>) -> Result<(), String> {
             (queue.is_over(), queue.has_work())
         };
         if is_over {
-            shared.wake.notify_waiters();
             return Ok(());
         }
         if !has_work {
@@ -496,12 +520,7 @@ fn compute(runner: usize, shared: &Shared, workbench: &mut Workbench, batch: Bat
     shared.computed.store(computed as u64, Ordering::Relaxed);
     let mut queue = shared.lock();
     queue.done(now, flow);
-    let has_more = queue.has_waiting();
-    if has_more && shared.limits.model_runners > 0 {
-        // What waits because its model was at work enough woke a runner in vain.
-        shared.wake.notify_one();
-    }
-    has_more
+    queue.has_waiting()
 }
 
 #[cfg(test)]

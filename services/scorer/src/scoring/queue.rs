@@ -461,8 +461,8 @@ impl<J> Queue<J> {
         }
     }
 
-    /// What has no work is kept as long as it is ahead of the others, or has refused somebody lately: if it came back without a
-    /// past, it would be ahead again, or take in more than it can do.
+    /// What has no work is kept as long as it is ahead of others that have, or has refused somebody lately: if it came back
+    /// without a past, it would be ahead again, or take in more than it can do.
     fn sweep(&mut self, now: Instant) {
         if self.waiting == 0 {
             self.clock = 0.0;
@@ -473,8 +473,10 @@ impl<J> Queue<J> {
         }
         let (models, clock) = (&mut self.models, self.clock);
         self.flows.retain(|key, flow| {
-            let clock = models.get(&key.model).map_or(0.0, |model| model.clock);
-            !flow.is_empty() || flow.due > clock || flow.has_stood(now)
+            let is_ahead = models
+                .get(&key.model)
+                .is_some_and(|model| model.waiting > 0 && flow.due > model.clock);
+            !flow.is_empty() || is_ahead || flow.has_stood(now)
         });
         let flows = &self.flows;
         models.retain(|key, model| model.is_remembered(clock) || has_flows(flows, *key));

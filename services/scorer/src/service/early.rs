@@ -4,10 +4,10 @@
 mod skim;
 
 use std::convert::Infallible;
-use std::future::ready;
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
@@ -97,10 +97,13 @@ impl TowerService<http::Request<Body>> for Early {
         if !self.service.pool().is_pressed() {
             return self.answer(method, request);
         }
-        match self.look(method, request) {
-            Ok(request) => self.answer(method, request),
-            Err(error) => Box::pin(ready(Ok(self.refused(error)))),
-        }
+        let early = self.clone();
+        Box::pin(async move {
+            match early.look(method, request).await {
+                Ok(request) => early.answer(method, request).await,
+                Err(error) => Ok(early.refused(error)),
+            }
+        })
     }
 }
 
@@ -129,17 +132,13 @@ impl Early {
     }
 
     /// Gives the call back, unless what has come of it says that it would be refused.
-    fn look(
+    async fn look(
         &self,
         method: Method,
         request: http::Request<Body>,
     ) -> Result<http::Request<Body>, CallError> {
         let (mut head, mut body) = request.into_parts();
-        // Whoever answers asks again for what has not come.
-        let mut nobody = Context::from_waker(Waker::noop());
-        let Poll::Ready(first) = Pin::new(&mut body).poll_frame(&mut nobody) else {
-            return Ok(http::Request::from_parts(head, body));
-        };
+        let first = poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await;
         let data = first
             .as_ref()
             .and_then(|frame| frame.as_ref().ok()?.data_ref());

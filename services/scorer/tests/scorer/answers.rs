@@ -2,13 +2,14 @@
 
 use decant_proto::rollout::v1::Arm;
 use decant_proto::scorer::v1 as wire;
+use decant_scorer::Config;
 use futures::future::join_all;
 use tokio_stream::StreamExt;
 use tonic_types::StatusExt;
 use wire::score_stream_response::Outcome;
 
 use crate::fixture;
-use crate::harness::{Scorer, films, items, score, user};
+use crate::harness::{Scorer, files, films, items, quick, score, user};
 use crate::refusals::status;
 
 #[tokio::test]
@@ -52,7 +53,13 @@ async fn score_answers_each_row_and_says_who_answered() {
 
 #[tokio::test]
 async fn who_had_to_wait_is_told_for_how_long_and_how_busy_the_scorer_was() {
-    let (scorer, _) = Scorer::serving().await;
+    let config = Config {
+        // Nobody is refused.
+        queue_millis: 60_000,
+        ..quick()
+    };
+    let scorer = Scorer::start_with(config).await;
+    scorer.pour(1, &files(0.0)).await;
     // None of these shares a batch with another.
     let recommend = || {
         let mut client = scorer.client.clone();

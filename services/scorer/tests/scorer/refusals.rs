@@ -10,6 +10,7 @@ use prost::Message;
 use tonic::{Code, Request, Status};
 use tonic_types::StatusExt;
 use wire::score_stream_response::Outcome;
+use wire::scorer_service_client::ScorerServiceClient;
 
 use crate::fixture::FILMS;
 use crate::harness::{
@@ -531,7 +532,9 @@ async fn a_deadline_that_has_passed_is_said_to_have() {
     request
         .metadata_mut()
         .insert("grpc-timeout", "100n".parse().unwrap());
-    let status = scorer.client.clone().score(request).await.unwrap_err();
+    // Without a channel, which would give it up by itself.
+    let mut client = ScorerServiceClient::new(scorer.app.routes());
+    let status = client.score(request).await.unwrap_err();
     assert_eq!(status.code(), Code::DeadlineExceeded, "{status:?}");
     let mut request = Request::new(score(1, &[100]));
     request.set_timeout(Duration::from_secs(30));

@@ -295,27 +295,45 @@ async fn what_waits_for_its_model_goes_on_as_soon_as_that_is_free() {
     };
     let (tasks, _failures) = Tasks::new();
     let (pool, handle) = (Pool::start(&tasks, limits), Handle::for_tests());
+    let sleep = async || {
+        // The runners look for work, find none that may be done, and sleep.
+        for _ in 0..20 {
+            tokio::task::yield_now().await;
+        }
+    };
     // Somebody computes a request of the model where it was read.
     let offer = pool.offer(&score(&handle, 1).outline());
-    assert!(pool.shared.pass(Instant::now(), &offer).unwrap());
-    let mut waiting = Box::pin(pool.submit(score(&handle, 1)).unwrap().answered());
-    for _ in 0..20 {
-        // The runners look for work, find none that may be done, and sleep.
-        begin(waiting.as_mut()).await;
-        tokio::task::yield_now().await;
-    }
-    let batch = Batch {
-        flow: offer.flow,
-        jobs: Vec::new(),
-        taken_at: Instant::now(),
-        rows: 1,
-        cost: 1.0,
+    let begin_at_once = || assert!(pool.shared.pass(Instant::now(), &offer).unwrap());
+    let end_at_once = || {
+        let batch = Batch {
+            flow: offer.flow,
+            jobs: Vec::new(),
+            taken_at: Instant::now(),
+            rows: 1,
+            cost: 1.0,
+        };
+        let shared = &pool.shared;
+        shared.compute_at_once(0, &mut Workbench::default(), batch);
     };
-    compute(0, &pool.shared, &mut Workbench::default(), batch);
-    let answered = tokio::time::timeout(Duration::from_secs(20), waiting).await;
+    let patience = Duration::from_secs(20);
+    begin_at_once();
+    let mut waiting = Box::pin(pool.submit(score(&handle, 1)).unwrap().answered());
+    sleep().await;
+    begin(waiting.as_mut()).await;
+    end_at_once();
+    let answered = tokio::time::timeout(patience, waiting).await;
     answered.expect("a runner was woken").unwrap();
+
+    // The end comes while something waits, and that is given up.
+    begin_at_once();
+    let given_up = pool.submit(score(&handle, 1)).unwrap();
+    sleep().await;
     pool.close();
-    pool.drained().await;
+    sleep().await;
+    drop(given_up);
+    end_at_once();
+    let drained = tokio::time::timeout(patience, pool.drained()).await;
+    drained.expect("all runners were woken");
     tasks.stop(Duration::from_secs(5)).await.unwrap();
 }
 

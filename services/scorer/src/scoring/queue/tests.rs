@@ -425,6 +425,21 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
     prop::collection::vec(event, 1..120)
 }
 
+#[test]
+fn a_model_that_is_idle_is_forgotten_though_others_are_busy() {
+    let mut world = World::new(limits());
+    world.put("idle", &paired(1, 5));
+    for _ in 0..2 {
+        world.put("busy", &paired(2, 100));
+    }
+    assert_eq!(world.take(), ["idle"]);
+    for _ in 0..3 {
+        assert_eq!(world.take(), ["busy"]);
+        world.put("busy", &paired(2, 100));
+    }
+    assert_eq!((world.queue.flows.len(), world.queue.models.len()), (1, 1));
+}
+
 proptest! {
     /// Whatever happens: each part that was taken in leaves once, by a batch or taken back; batches keep to their limits;
     /// nothing of lower priority goes first; and an empty queue has forgotten everything.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use decant_proto::inference as oip;
 use futures::StreamExt;
+use oip::grpc_inference_service_client::GrpcInferenceServiceClient;
 use oip::infer_parameter::ParameterChoice;
 use oip::model_infer_request::InferRequestedOutputTensor;
 use tonic::{Code, Request, Status};
@@ -138,12 +139,9 @@ async fn a_deadline_is_the_sooner_of_two() {
     request
         .metadata_mut()
         .insert("grpc-timeout", "100n".parse().unwrap());
-    let expired = scorer
-        .inference
-        .clone()
-        .model_infer(request)
-        .await
-        .unwrap_err();
+    // Without a channel, which would give it up by itself.
+    let mut client = GrpcInferenceServiceClient::new(scorer.app.routes());
+    let expired = client.model_infer(request).await.unwrap_err();
     assert_eq!(expired.code(), Code::DeadlineExceeded, "{expired:?}");
     scorer.stop().await;
 }
