@@ -188,7 +188,8 @@ impl Session {
         run(&mut self.inner, values, item.rows, scores)
     }
 
-    /// Scores so many empty item rows with one empty query row or with as many, so that what ONNX Runtime does once is done before the first request.
+    /// Scores so many empty item rows with one empty query row or with as many, so that what ONNX Runtime does once is done
+    /// before the first request.
     ///
     /// # Errors
     /// As [`Session::score`].

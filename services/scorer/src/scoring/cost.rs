@@ -50,8 +50,8 @@ impl Costs {
     }
 }
 
-/// The cost of a version's rows in one way. A batch has a cost of its own, which more rows share, so the cost of one row falls as
-/// batches grow under load; what is learnt follows that, because it is the time of recent batches by their rows.
+/// The cost of a version's rows in one way. A batch has a cost of its own, which more rows share, so the cost of one row falls
+/// as batches grow under load; what is learnt follows that, because it is the time of recent batches by their rows.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Cost {
     /// Sums over the batches, older ones fading: how many, their rows, their microseconds.

@@ -303,7 +303,7 @@ impl<J> Queue<J> {
     pub(super) fn done(&mut self, now: Instant, flow: FlowKey) {
         if let Some(model) = self.models.get_mut(&flow.model) {
             model.running -= 1;
-            let has_flows = has_flows(&self.flows, flow.model);
+            let has_flows = flows_of(&self.flows, flow.model).next().is_some();
             if !model.is_remembered(self.clock) && !has_flows {
                 self.models.remove(&flow.model);
             }
@@ -479,7 +479,9 @@ impl<J> Queue<J> {
             !flow.is_empty() || is_ahead || flow.has_stood(now)
         });
         let flows = &self.flows;
-        models.retain(|key, model| model.is_remembered(clock) || has_flows(flows, *key));
+        models.retain(|key, model| {
+            model.is_remembered(clock) || flows_of(flows, *key).next().is_some()
+        });
     }
 }
 
@@ -490,15 +492,18 @@ impl Model {
     }
 }
 
-/// Whether there are flows of the model.
-fn has_flows<J>(flows: &BTreeMap<FlowKey, Flow<J>>, model: u64) -> bool {
+fn flows_of<J>(
+    flows: &BTreeMap<FlowKey, Flow<J>>,
+    model: u64,
+) -> impl Iterator<Item = (&FlowKey, &Flow<J>)> {
     let first = FlowKey {
         model,
         version: 0,
         kind: Kind::Paired,
     };
-    let mut from = flows.range(first..);
-    from.next().is_some_and(|(key, _)| key.model == model)
+    flows
+        .range(first..)
+        .take_while(move |(key, _)| key.model == model)
 }
 
 fn micros(time: Duration) -> f64 {

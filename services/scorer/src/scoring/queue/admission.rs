@@ -3,7 +3,7 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::{Duration, Instant};
 
-use super::{Flow, Offer, PRESSED, Queue, micros};
+use super::{Flow, Offer, PRESSED, Queue, flows_of, micros};
 
 /// How long work may wait in a flow that stands, beside what it may in a burst: one part of so many.
 const STANDING: u32 = 4;
@@ -267,23 +267,23 @@ impl<J> Queue<J> {
             .get(&offer.flow)
             .map_or(0.0, |flow| flow.backlog[lane]);
         let until_begun = own + offer.row_cost * offer.part(0).len() as f64;
-        let (mut above, mut beside, mut others) = (0.0, 0.0, 0.0);
-        let mut of_models: Vec<(u64, f64)> = Vec::new();
-        for (key, flow) in &self.flows {
-            above += flow.backlog[..lane].iter().sum::<f64>();
-            let waits = flow.backlog[lane];
-            if key.model != offer.flow.model {
-                match of_models.last_mut() {
-                    Some((model, waits_of_it)) if *model == key.model => *waits_of_it += waits,
-                    _ => of_models.push((key.model, waits)),
-                }
-            } else if *key != offer.flow {
-                beside += waits.min(until_begun);
-            }
-        }
-        for (_, waits) in of_models {
-            others += waits.min(until_begun + beside);
-        }
+        let above = |flow: &Flow<J>| flow.backlog[..lane].iter().sum::<f64>();
+        let above: f64 = self.flows.values().map(above).sum();
+        let beside: f64 = flows_of(&self.flows, offer.flow.model)
+            .filter(|(key, _)| **key != offer.flow)
+            .map(|(_, flow)| flow.backlog[lane].min(until_begun))
+            .sum();
+        // What waits is of models that are known.
+        let others = self
+            .models
+            .keys()
+            .filter(|model| **model != offer.flow.model);
+        let waits = |model: &u64| {
+            let flows = flows_of(&self.flows, *model);
+            let waits: f64 = flows.map(|(_, flow)| flow.backlog[lane]).sum();
+            waits.min(until_begun + beside)
+        };
+        let others: f64 = others.map(waits).sum();
         (above + own + beside + others) / self.limits.runners as f64
     }
 }
