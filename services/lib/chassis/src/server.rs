@@ -5,7 +5,6 @@ mod deadline;
 mod http2;
 mod incoming;
 mod routes;
-mod timer;
 mod unary;
 #[cfg(test)]
 mod tests;
@@ -13,7 +12,7 @@ mod tests;
 pub use self::deadline::timeout;
 pub use self::incoming::{Limits, Peer};
 pub use self::routes::Routes;
-pub use self::unary::{Begun, PREFIX, unary};
+pub use self::unary::{Begun, PREFIX, Read, unary};
 
 use std::time::Duration;
 

@@ -4,15 +4,15 @@
 mod skim;
 
 use std::convert::Infallible;
-use std::future::poll_fn;
+use std::future::{poll_fn, ready};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use bytes::Bytes;
-use decant_chassis::server::{Begun, PREFIX, unary};
+use decant_chassis::server::{Begun, PREFIX, Read, unary};
 use decant_model::access::Permission;
 use decant_proto::scorer::v1::scorer_service_server::ScorerServiceServer;
 use http_body::Body as _;
@@ -97,12 +97,16 @@ impl TowerService<http::Request<Body>> for Early {
         if !self.service.pool().is_pressed() {
             return self.answer(method, request);
         }
+        let (head, mut body) = request.into_parts();
+        // Whatever comes later is waited for below.
+        let mut nobody = Context::from_waker(Waker::noop());
+        if let Poll::Ready(first) = Pin::new(&mut body).poll_frame(&mut nobody) {
+            return self.looked(method, head, first, body);
+        }
         let early = self.clone();
         Box::pin(async move {
-            match early.look(method, request).await {
-                Ok(request) => early.answer(method, request).await,
-                Err(error) => Ok(early.refused(error)),
-            }
+            let first = poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await;
+            early.looked(method, head, first, body).await
         })
     }
 }
@@ -131,14 +135,14 @@ impl Early {
         }
     }
 
-    /// Gives the call back, unless what has come of it says that it would be refused.
-    async fn look(
+    /// Answers a call of which something has come, unless that says already that it would be refused.
+    fn looked(
         &self,
         method: Method,
-        request: http::Request<Body>,
-    ) -> Result<http::Request<Body>, CallError> {
-        let (mut head, mut body) = request.into_parts();
-        let first = poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await;
+        mut head: http::request::Parts,
+        first: Read,
+        body: Body,
+    ) -> BoxFuture<http::Response<Body>, Infallible> {
         let data = first
             .as_ref()
             .and_then(|frame| frame.as_ref().ok()?.data_ref());
@@ -147,12 +151,14 @@ impl Early {
         if let Some(data) = data {
             let metadata = MetadataMap::from_headers(std::mem::take(&mut head.headers));
             let asking = Asking::read(&metadata, &head.extensions);
-            self.service.would_admit(method, asking, drawn, data)?;
+            if let Err(error) = self.service.would_admit(method, asking, drawn, data) {
+                return Box::pin(ready(Ok(self.refused(error))));
+            }
             head.headers = metadata.into_headers();
         }
         head.extensions.insert(drawn);
         let body = Body::new(Begun::new(first, body));
-        Ok(http::Request::from_parts(head, body))
+        self.answer(method, http::Request::from_parts(head, body))
     }
 
     fn refused(&self, error: CallError) -> http::Response<Body> {

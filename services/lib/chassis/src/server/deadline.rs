@@ -55,8 +55,9 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         Answer {
-            deadline: timeout(request.headers()).map(sleep),
+            timeout: timeout(request.headers()),
             inner: self.0.call(request),
+            deadline: None,
         }
     }
 }
@@ -66,6 +67,9 @@ pin_project! {
     pub(super) struct Answer<F> {
         #[pin]
         inner: F,
+        // From when it is first looked at, which is when the call has come in.
+        timeout: Option<Duration>,
+        // The same for an answer that did not come at once: most do, and need no clock.
         #[pin]
         deadline: Option<Sleep>,
     }
@@ -78,9 +82,12 @@ where
     type Output = F::Output;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
-        let this = self.project();
+        let mut this = self.project();
         if let Poll::Ready(answer) = this.inner.poll(context) {
             return Poll::Ready(answer);
+        }
+        if let Some(timeout) = this.timeout.take() {
+            this.deadline.set(Some(sleep(timeout)));
         }
         let Some(deadline) = this.deadline.as_pin_mut() else {
             return Poll::Pending;

@@ -20,9 +20,9 @@ use tokio_util::task::TaskTracker;
 
 pub(super) use self::closed::Closed;
 use self::closed::Reason;
-pub(super) use self::io::Connection;
 use self::io::Link;
 pub use self::io::Peer;
+pub(super) use self::io::{Connection, Turns};
 use self::stall::Stall;
 use super::http2::Http2;
 use crate::config::ConfigError;

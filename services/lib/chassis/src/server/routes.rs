@@ -5,7 +5,7 @@
 
 use std::convert::Infallible;
 use std::future::{Ready, ready};
-use std::panic::AssertUnwindSafe;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::thread;
@@ -79,8 +79,14 @@ impl Service<Request<Body>> for Routes {
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         match self.find(request.uri().path()) {
             Some(route) => {
-                let answer = AssertUnwindSafe((route.call)(request)).catch_unwind();
-                Either::Left(answer.map(caught as fn(_) -> _))
+                let answer = catch_unwind(AssertUnwindSafe(|| (route.call)(request)));
+                match answer {
+                    Ok(answer) => {
+                        let answer = AssertUnwindSafe(answer).catch_unwind();
+                        Either::Left(answer.map(caught as fn(_) -> _))
+                    }
+                    Err(panic) => Either::Right(ready(caught(Err(panic)))),
+                }
             }
             None => {
                 let path = request.uri().path();
@@ -98,4 +104,42 @@ fn caught(outcome: thread::Result<Answered>) -> Answered {
         let status = ErrorCode::Internal.status("the call broke off; the log says where");
         Ok(status.into_http())
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use tonic::Code;
+
+    use super::*;
+
+    /// Panics before it has said who answers.
+    #[derive(Clone)]
+    struct Hasty;
+
+    impl NamedService for Hasty {
+        const NAME: &'static str = "hasty.Service";
+    }
+
+    impl Service<Request<Body>> for Hasty {
+        type Response = Response<Body>;
+        type Error = Infallible;
+        type Future = Answer;
+
+        fn poll_ready(&mut self, _context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn call(&mut self, _request: Request<Body>) -> Answer {
+            panic!("as the test wants it")
+        }
+    }
+
+    #[tokio::test]
+    async fn whoever_calls_what_panics_at_once_is_told() {
+        let mut routes = Routes::new(Hasty);
+        let request = Request::post("/hasty.Service/Call").body(Body::empty());
+        let answer = routes.call(request.unwrap()).await.unwrap();
+        let status = Status::from_header_map(answer.headers()).unwrap();
+        assert_eq!(status.code(), Code::Internal);
+    }
 }

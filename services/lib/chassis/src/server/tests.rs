@@ -13,7 +13,7 @@ use futures::future::join_all;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::Notify;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout};
 use tonic::transport::Channel;
 use tonic::{Code, Request, Response, Status};
 
@@ -25,6 +25,7 @@ use crate::telemetry::tests::counted;
 const DATA: u8 = 0;
 const HEADERS: u8 = 1;
 const SETTINGS: u8 = 4;
+const PING: u8 = 6;
 const GOAWAY: u8 = 7;
 
 /// A server of these, as the task of what is returned.
@@ -37,6 +38,21 @@ async fn start(routes: Routes, serving: Serving) -> (SocketAddr, Tasks) {
     (address, tasks)
 }
 
+/// A frame of HTTP/2 (RFC 9113, section 4.1).
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let length = &(payload.len() as u32).to_be_bytes()[1..];
+    [length, &[kind, flags], &stream.to_be_bytes(), payload].concat()
+}
+
+/// What every client says first, and then nothing of its own any more.
+async fn greet(stream: &mut TcpStream) {
+    let hello = [
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        &frame(SETTINGS, 0, 0, &[])[..],
+    ];
+    stream.write_all(&hello.concat()).await.unwrap();
+}
+
 #[tokio::test]
 async fn an_old_connection_is_told_to_go() {
     let serving = Serving {
@@ -46,14 +62,7 @@ async fn an_old_connection_is_told_to_go() {
     let (address, tasks) = start(Routes::default(), serving).await;
 
     let mut stream = TcpStream::connect(address).await.unwrap();
-    stream
-        .write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
-        .await
-        .unwrap();
-    stream
-        .write_all(&[0, 0, 0, SETTINGS, 0, 0, 0, 0, 0])
-        .await
-        .unwrap();
+    greet(&mut stream).await;
     let told = timeout(Duration::from_secs(20), async {
         loop {
             let mut header = [0; 9];
@@ -237,12 +246,6 @@ async fn a_server_whose_threads_do_not_sleep_answers_and_stops() {
     assert!(answer.is_ok());
 }
 
-/// A frame of HTTP/2 (RFC 9113, section 4.1).
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-    let length = &(payload.len() as u32).to_be_bytes()[1..];
-    [length, &[kind, flags], &stream.to_be_bytes(), payload].concat()
-}
-
 /// Whoever asks for more and more that is to be sent to them, and takes nothing of it, is not read any more, and then closed.
 #[tokio::test]
 async fn a_client_that_takes_nothing_costs_little_and_not_for_long() {
@@ -293,4 +296,38 @@ async fn a_silent_connection_does_not_hold_the_end_up() {
     silent.read_u8().await.unwrap();
     let patience = Duration::from_millis(Limits::default().handshake_millis) / 2;
     tasks.stop(patience).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_silent_client_is_asked_whether_it_lives() {
+    let (address, tasks) = start(Routes::default(), Serving::default()).await;
+    let mut dead = TcpStream::connect(address).await.unwrap();
+    greet(&mut dead).await;
+    let living = TcpStream::connect(address).await.unwrap();
+    let (client, connection) = h2::client::handshake(living).await.unwrap();
+    // Which answers pings.
+    tasks.spawn_bounded("client", async {
+        let _ = connection.await;
+    });
+
+    let begun = Instant::now();
+    let mut told = Vec::new();
+    dead.read_to_end(&mut told).await.unwrap();
+    let silent = begun.elapsed();
+    assert!(told.ends_with(&frame(PING, 0, 0, &told[told.len() - 8..])));
+    // Time to be silent, once after its greeting and once more, and time to answer.
+    assert!(
+        silent > Duration::from_secs(40) && silent < Duration::from_secs(80),
+        "{silent:?}"
+    );
+
+    sleep(Duration::from_secs(600)).await;
+    let mut client = client.ready().await.unwrap();
+    let request = http::Request::post(format!("http://{address}/nobody/answers"));
+    let (answer, _) = client
+        .send_request(request.body(()).unwrap(), true)
+        .unwrap();
+    let answer = answer.await.unwrap();
+    let status = Status::from_header_map(answer.headers()).unwrap();
+    assert_eq!(status.code(), Code::Unimplemented);
 }

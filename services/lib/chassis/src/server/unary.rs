@@ -23,7 +23,8 @@ use crate::telemetry::rpc::STATUS;
 /// Bytes before each message: whether it is compressed, and its length.
 pub const PREFIX: usize = 5;
 
-type Read = Option<Result<Frame<Bytes>, Status>>;
+/// A frame of a body; nothing, if it has ended.
+pub type Read = Option<Result<Frame<Bytes>, Status>>;
 
 /// Answers a call with `answer` if its message is there as a whole, and has no more than `largest` bytes; else with the
 /// `server`, as if nobody had looked at it.

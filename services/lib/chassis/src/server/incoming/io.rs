@@ -51,6 +51,8 @@ struct State {
     awaited: Option<(Pin<Box<Awaited>>, usize)>,
     /// How many bytes were read in this turn.
     read: usize,
+    /// How many were read before it.
+    read_before: u64,
     /// Whether somebody wanted to read while nothing could be sent.
     wants_to_read: bool,
     stall: Stall,
@@ -78,6 +80,7 @@ impl Connection {
             peer,
             awaited: Some((Box::pin(time_is_over(until, stop)), 0)),
             read: 0,
+            read_before: 0,
             wants_to_read: false,
             stall,
             closed,
@@ -96,9 +99,12 @@ impl Connection {
 }
 
 impl Turns {
-    /// Another one begins.
-    pub(crate) fn begin(&self) {
-        lock(&self.0).read = 0;
+    /// Another one begins. How many bytes were read before it.
+    pub(crate) fn begin(&self) -> u64 {
+        let mut state = lock(&self.0);
+        let read = std::mem::take(&mut state.read);
+        state.read_before += read as u64;
+        state.read_before
     }
 
     /// It is over, and what was written in it is sent: at once, or after other tasks had their turn, if those may have more
