@@ -265,9 +265,8 @@ async fn a_client_that_takes_nothing_costs_little_and_not_for_long() {
     let mut stream = socket.connect(address).await.unwrap();
     // `:method: POST`, `:scheme: http` and `:path: /` of HPACK's static table (RFC 7541, appendix A).
     let call = frame(HEADERS, 0b101, u32::MAX >> 1, &[0x83, 0x86, 0x84]);
-    let settings = frame(SETTINGS, 0, 0, &[]);
-    let hello = [b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", &settings[..], &call].concat();
-    stream.write_all(&hello).await.unwrap();
+    greet(&mut stream).await;
+    stream.write_all(&call).await.unwrap();
     let closed = timeout(Duration::from_secs(20), async {
         let (mut ids, mut sent) = ((1..).step_by(2), 0);
         loop {

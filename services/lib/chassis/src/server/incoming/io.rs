@@ -19,11 +19,11 @@ use crate::cork::Corked;
 use crate::tls;
 
 /// The bytes that every client of HTTP/2 begins with.
-const PREFACE: usize = 24;
+const PREFACE: u64 = 24;
 
 /// Bytes that are read in one turn, at most. Each may be a part of something that is answered, and what waits to be sent has
 /// no bound of its own.
-const READ_AT_ONCE: usize = 64 << 10;
+const READ_AT_ONCE: u64 = 64 << 10;
 
 /// Who is at the other end, as their certificate says.
 #[derive(Clone, Debug)]
@@ -47,11 +47,11 @@ pub(crate) struct Turns(Arc<Mutex<State>>);
 struct State {
     link: Corked<Link>,
     peer: Option<Peer>,
-    /// When its first words are not waited for any longer, and how many of their bytes have come; nothing once they have.
-    awaited: Option<(Pin<Box<Awaited>>, usize)>,
-    /// How many bytes were read in this turn.
-    read: usize,
-    /// How many were read before it.
+    /// When its first words are not waited for any longer; nothing once they have come.
+    awaited: Option<Pin<Box<Awaited>>>,
+    /// How many bytes were ever read.
+    read: u64,
+    /// How many of them before this turn.
     read_before: u64,
     /// Whether somebody wanted to read while nothing could be sent.
     wants_to_read: bool,
@@ -78,7 +78,7 @@ impl Connection {
         Self(Arc::new(Mutex::new(State {
             link: Corked::new(link).in_turns(),
             peer,
-            awaited: Some((Box::pin(time_is_over(until, stop)), 0)),
+            awaited: Some(Box::pin(time_is_over(until, stop))),
             read: 0,
             read_before: 0,
             wants_to_read: false,
@@ -102,9 +102,8 @@ impl Turns {
     /// Another one begins. How many bytes were read before it.
     pub(crate) fn begin(&self) -> u64 {
         let mut state = lock(&self.0);
-        let read = std::mem::take(&mut state.read);
-        state.read_before += read as u64;
-        state.read_before
+        state.read_before = state.read;
+        state.read
     }
 
     /// It is over, and what was written in it is sent: at once, or after other tasks had their turn, if those may have more
@@ -133,7 +132,7 @@ impl State {
             self.wants_to_read = true;
             return false;
         }
-        let may = self.read < READ_AT_ONCE;
+        let may = self.read - self.read_before < READ_AT_ONCE;
         if !may {
             context.waker().wake_by_ref();
         }
@@ -150,14 +149,12 @@ impl State {
         }
         let before = buffer.filled().len();
         let read = Pin::new(&mut self.link).poll_read(context, buffer);
-        let bytes = buffer.filled().len() - before;
-        self.read += bytes;
-        let Some((deadline, seen)) = &mut self.awaited else {
+        self.read += (buffer.filled().len() - before) as u64;
+        let Some(deadline) = &mut self.awaited else {
             return read;
         };
         if read.is_ready() {
-            *seen += bytes;
-            if *seen >= PREFACE {
+            if self.read >= PREFACE {
                 self.awaited = None;
             }
             return read;
